@@ -1,0 +1,221 @@
+# What a person runs here. `make` alone lists it.
+#
+# Needed beforehand: Go 1.26, npm and git. The targets install the rest when they first need it: the
+# embedded engine into deploy/engine/node_modules, developer tools at the versions below into .bin.
+
+SHELL         := bash
+.SHELLFLAGS   := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+
+BIN := $(CURDIR)/.bin
+export PATH        := $(BIN):$(PATH)
+export GOTOOLCHAIN := local
+
+# The folder of real traces. Without it the tests that need it say so and are counted as skipped.
+CUSTODY_DATA ?= $(wildcard ../shared/data)
+override CUSTODY_DATA := $(abspath $(CUSTODY_DATA))
+export CUSTODY_DATA
+
+# The packages in which goroutines share memory.
+RACE_PKGS ?= ./store/engine ./stream ./ingest ./ledger ./edge ./access ./signer/... ./internal/...
+
+# Fuzz targets run FUZZ_JOBS at a time, each with one worker.
+FUZZTIME  ?= 20s
+FUZZ_JOBS ?= 2
+
+# benchstat gives no confidence interval for fewer than six runs.
+BENCH       ?= .
+BENCH_COUNT ?= 6
+
+GO_NEEDED := go1.26
+
+# What is downloaded, once each, in MB.
+MODULES_MB := 125
+ENGINE_MB  := 165
+TOOLS_MB   := 120
+
+ENGINE_DIR := deploy/engine
+ENGINE     := $(ENGINE_DIR)/node_modules/.package-lock.json
+RELEASED   := proto/released.binpb
+REPORT     := go run ./internal/ci/testreport
+
+in_tests = grep -rE --include='*_test.go' --exclude-dir=node_modules --exclude-dir='.?*'
+# $(call existing,PACKAGES) leaves those with Go files in or under their folder.
+existing = $(foreach p,$(1),$(if $(shell find $(p:/...=) -name '*.go' -print -quit 2>/dev/null),$(p)))
+# $(call tagged,TAG) is the packages that have a test file with that build tag.
+tagged = $(sort $(dir $(shell $(in_tests) -l '^//go:build .*\b$(1)\b' .)))
+# folder/FuzzName of every fuzz target.
+fuzzes = $(shell $(in_tests) -o '^func Fuzz\w+' . | sed -E 's|^\./||; s|[^/]+:func ||' | sort)
+
+## demo: run the whole system with live agents, say what happened and where to look
+.PHONY: demo
+demo: build
+	./bin/custody demo --data .demo/live
+
+## test-data: the same on the real traces in CUSTODY_DATA
+.PHONY: test-data
+test-data: build
+	@if [ ! -d "$$CUSTODY_DATA" ]; then
+	  echo 'test-data: name the folder of traces: make test-data CUSTODY_DATA=FOLDER' >&2
+	  exit 1
+	fi
+	./bin/custody demo --data .demo/traces --traces "$$CUSTODY_DATA"
+
+## build: bin/custody and bin/custody-verify
+.PHONY: build
+build: $(ENGINE)
+	@mkdir -p bin
+	go build -trimpath -o bin/ ./cmd/custody ./cmd/custody-verify
+
+## engine: install the embedded ClickHouse engine (again when its lock file changes)
+.PHONY: engine
+engine: $(ENGINE)
+
+$(ENGINE): $(ENGINE_DIR)/package-lock.json | machine
+	npm ci --prefix $(ENGINE_DIR)
+	if ! ls $(ENGINE_DIR)/node_modules/@chdb/*/libchdb.so >/dev/null; then
+	  echo "engine: npm has no libchdb for $$(uname -sm)" >&2
+	  exit 1
+	fi
+	touch $@
+
+## test: every test that needs no browser and no foreign tool
+.PHONY: test
+test: $(ENGINE)
+	@go test -json ./... | $(REPORT)
+
+## race: the concurrent packages under the race detector (needs gcc)
+.PHONY: race
+race: $(ENGINE)
+	@go test -json -race $(call existing,$(RACE_PKGS)) | $(REPORT)
+
+## fuzz: every fuzz target, FUZZTIME each
+.PHONY: fuzz
+fuzz: $(ENGINE)
+	@targets='$(addprefix fuzz/,$(fuzzes))'
+	if [ -z "$$targets" ]; then echo 'fuzz: no fuzz target'; exit; fi
+	$(MAKE) --no-print-directory --keep-going --output-sync=target -j$(FUZZ_JOBS) $$targets
+	echo "fuzz: $$(wc -w <<<"$$targets") targets passed, $(FUZZTIME) each"
+
+fuzz/%:
+	go test -run='^$$' -fuzz='^$(notdir $*)$$' -fuzztime=$(FUZZTIME) -parallel=1 ./$(dir $*)
+
+## bench: benchmarks matching BENCH, summed up by benchstat in bin/bench.txt
+.PHONY: bench
+bench: $(ENGINE) benchstat
+	@mkdir -p bin
+	go test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(BENCH_COUNT) ./... | tee bin/bench.txt
+	benchstat bin/bench.txt
+
+## e2e: the tests with build tag e2e, which drive a browser (needs Debian's chromium)
+.PHONY: e2e
+e2e: $(ENGINE)
+	@packages='$(call tagged,e2e)'
+	if [ -z "$$packages" ]; then echo 'e2e: no test file has the build tag e2e'; exit; fi
+	for lock in $$(git ls-files '*e2e/package-lock.json'); do npm ci --prefix "$$(dirname "$$lock")"; done
+	go test -json -tags=e2e $$packages | $(REPORT)
+
+## interop: the tests with build tag interop, against other people's implementations
+.PHONY: interop
+interop: $(ENGINE) $(if $(call tagged,interop),cosign)
+	@packages='$(call tagged,interop)'
+	if [ -z "$$packages" ]; then echo 'interop: no test file has the build tag interop'; exit; fi
+	go test -json -tags=interop $$packages | $(REPORT)
+
+## vet: go vet on everything
+.PHONY: vet
+vet:
+	go vet -tags=e2e,interop ./...
+
+## lint: style and import rules of the Go files, style and compatibility of the .proto files
+.PHONY: lint
+lint: buf golangci-lint
+	golangci-lint run ./...
+	buf lint
+	@if [ -f $(RELEASED) ]; then
+	  buf breaking --against $(RELEASED)
+	else
+	  echo 'lint: no $(RELEASED): messages are not held to a release yet'
+	fi
+
+## fmt: format the Go and .proto files
+.PHONY: fmt
+fmt: buf gofumpt
+	git ls-files -z '*.go' ':!*.pb.go' | xargs -0 gofumpt -w
+	buf format -w
+
+## proto: check the .proto files and generate the Go beside them
+.PHONY: proto
+proto: buf protoc-gen-go protoc-gen-go-grpc
+	buf lint
+	buf generate
+
+## proto-release: hold later messages compatible with the ones of now
+.PHONY: proto-release
+proto-release: buf
+	buf build --exclude-source-info -o $(RELEASED)
+
+## check-generated: generate again elsewhere and compare
+.PHONY: check-generated
+check-generated: buf protoc-gen-go protoc-gen-go-grpc
+	@rm -rf .bin/generated
+	buf generate -o .bin/generated
+	diff -r -x '*.proto' -x '*.binpb' proto .bin/generated/proto
+	echo 'check-generated: the generated files are those that the .proto files give'
+
+## ci: what CI runs
+.PHONY: ci
+ci:
+	./.ci/run
+
+## clean: remove what was built and what the demo left
+.PHONY: clean
+clean:
+	rm -rf bin .demo
+
+# machine says what is here and what is still to be fetched, and stops where a prerequisite is missing.
+.PHONY: machine
+machine:
+	@for tool in go npm git; do
+	  if ! command -v $$tool >/dev/null; then echo "please install $$tool first" >&2; exit 1; fi
+	done
+	have=$$(go env GOVERSION)
+	if [ "$$(printf '%s\n' $(GO_NEEDED) "$$have" | sort -V | head -n 1)" != $(GO_NEEDED) ]; then
+	  echo "please install $(GO_NEEDED) or later first: this is $$have" >&2
+	  exit 1
+	fi
+	echo "machine: $$have, npm $$(npm --version), $$(git --version)"
+	if [ ! -d "$$(go env GOMODCACHE)/google.golang.org/grpc@$$(awk '$$1 == "google.golang.org/grpc" {print $$2}' go.mod)" ]; then
+	  echo 'machine: to fetch once: Go modules, about $(MODULES_MB) MB'
+	fi
+	if [ ! $(ENGINE) -nt $(ENGINE_DIR)/package-lock.json ]; then
+	  echo 'machine: to fetch once: the embedded ClickHouse engine (libchdb, from npm), about $(ENGINE_MB) MB'
+	fi
+
+# Developer tools. A stamp names the version, so that another version here installs it anew.
+## tools: install every developer tool that CI uses
+.PHONY: tools
+tools: buf protoc-gen-go protoc-gen-go-grpc golangci-lint gofumpt benchstat
+
+define tool # name, package, version
+.PHONY: $(1)
+$(1): .bin/.$(1)-$(3)
+.bin/.$(1)-$(3): | machine
+	@echo 'tools: building $(1) $(3) from source (all tools together fetch about $(TOOLS_MB) MB, once)'
+	mkdir -p $(BIN)
+	GOBIN=$(BIN) GOFLAGS=-buildvcs=false go install $(2)@$(3)
+	rm -f .bin/.$(1)-v*
+	touch $$@
+endef
+$(eval $(call tool,buf,github.com/bufbuild/buf/cmd/buf,v1.75.0))
+$(eval $(call tool,protoc-gen-go,google.golang.org/protobuf/cmd/protoc-gen-go,v1.36.12))
+$(eval $(call tool,protoc-gen-go-grpc,google.golang.org/grpc/cmd/protoc-gen-go-grpc,v1.6.0))
+$(eval $(call tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,v2.15.0))
+$(eval $(call tool,gofumpt,mvdan.cc/gofumpt,v0.12.0))
+$(eval $(call tool,benchstat,golang.org/x/perf/cmd/benchstat,v0.0.0-20260908200009-22c9c6c9d4da))
+$(eval $(call tool,cosign,github.com/sigstore/cosign/v3/cmd/cosign,v3.1.3))
+
+.PHONY: help
+help:
+	@sed -n 's/^## /  make /p' $(MAKEFILE_LIST)
