@@ -73,7 +73,7 @@ build: $(ENGINE)
 engine: $(ENGINE)
 
 $(ENGINE): $(ENGINE_DIR)/package-lock.json | machine
-	npm ci --prefix $(ENGINE_DIR)
+	@npm ci --prefix $(ENGINE_DIR)
 	if ! ls $(ENGINE_DIR)/node_modules/@chdb/*/libchdb.so >/dev/null; then
 	  echo "engine: npm has no libchdb for $$(uname -sm)" >&2
 	  exit 1
@@ -95,8 +95,9 @@ race: $(ENGINE)
 fuzz: $(ENGINE)
 	@targets='$(addprefix fuzz/,$(fuzzes))'
 	if [ -z "$$targets" ]; then echo 'fuzz: no fuzz target'; exit; fi
+	echo "fuzz: $$(wc -w <<<"$$targets") targets, $(FUZZTIME) each"
 	$(MAKE) --no-print-directory --keep-going --output-sync=target -j$(FUZZ_JOBS) $$targets
-	echo "fuzz: $$(wc -w <<<"$$targets") targets passed, $(FUZZTIME) each"
+	echo "fuzz: $$(wc -w <<<"$$targets") targets passed"
 
 fuzz/%:
 	go test -run='^$$' -fuzz='^$(notdir $*)$$' -fuzztime=$(FUZZTIME) -parallel=1 ./$(dir $*)
@@ -131,9 +132,9 @@ vet:
 ## lint: style and import rules of the Go files, style and compatibility of the .proto files
 .PHONY: lint
 lint: buf golangci-lint
-	golangci-lint run ./...
+	@golangci-lint run ./...
 	buf lint
-	@if [ -f $(RELEASED) ]; then
+	if [ -f $(RELEASED) ]; then
 	  buf breaking --against $(RELEASED)
 	else
 	  echo 'lint: no $(RELEASED): messages are not held to a release yet'
