@@ -162,7 +162,7 @@ func (c *Chain) MarshalBinary() ([]byte, error) {
 	b = append(b, c.origin[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.Size()))
 	b = append(b, c.prev[:]...)
-	b = binary.BigEndian.AppendUint64(b, uint64(c.time)) //nolint:gosec // time ≥ 0
+	b = binary.BigEndian.AppendUint64(b, uint64(c.time))
 	for i := range left {
 		b = append(b, left[i][:]...)
 	}
@@ -181,7 +181,7 @@ func (c *Chain) UnmarshalBinary(b []byte) error {
 	}
 	next := Chain{
 		origin: Hash(b[1:33]), prev: Hash(b[41:73]), tree: tree,
-		time: int64(binary.BigEndian.Uint64(b[73:81])), //nolint:gosec // checkState refuses < 0
+		time: int64(binary.BigEndian.Uint64(b[73:81])),
 	}
 	if err := next.checkState(); err != nil {
 		return fmt.Errorf("decode chain: %w", err)

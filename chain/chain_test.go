@@ -59,8 +59,11 @@ func TestAppendRefusesUnknownKindAndVerdict(t *testing.T) {
 	h := write(t, 3)
 	before := h.head.Clone()
 	for _, e := range []chain.Entry{
-		{Kind: 0, Verdict: chain.Accepted}, {Kind: 6, Verdict: chain.Accepted}, {Kind: 254, Verdict: chain.Accepted},
-		{Kind: chain.KindData, Verdict: 0}, {Kind: chain.KindData, Verdict: 8},
+		{Kind: 0, Verdict: chain.Accepted},
+		{Kind: 6, Verdict: chain.Accepted},
+		{Kind: 254, Verdict: chain.Accepted},
+		{Kind: chain.KindData, Verdict: 0},
+		{Kind: chain.KindData, Verdict: 8},
 	} {
 		if _, _, err := h.head.Append(nil, e); !errors.Is(err, chain.ErrLeaf) {
 			t.Errorf("append %+v: %v, want ErrLeaf", e, err)

@@ -132,7 +132,7 @@ func (l *Leaf) append(dst []byte) []byte {
 	dst = append(dst, l.Origin[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(l.Index))
 	dst = append(dst, l.Prev[:]...)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(l.Time)) //nolint:gosec // Time ≥ 0
+	dst = binary.BigEndian.AppendUint64(dst, uint64(l.Time))
 	dst = append(dst, l.Instance[:]...)
 	dst = append(dst, l.Batch[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, l.Position)
@@ -164,7 +164,7 @@ func decodeLeaf(b []byte) Leaf {
 		Origin:   Hash(b[0:32]),
 		Index:    Index(binary.BigEndian.Uint64(b[32:40])),
 		Prev:     Hash(b[40:72]),
-		Time:     int64(binary.BigEndian.Uint64(b[72:80])), //nolint:gosec // check refuses < 0
+		Time:     int64(binary.BigEndian.Uint64(b[72:80])),
 		Instance: Hash(b[80:112]),
 		Batch:    Hash(b[112:144]),
 		Position: binary.BigEndian.Uint32(b[144:148]),

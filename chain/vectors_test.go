@@ -148,7 +148,7 @@ func golden(t *testing.T, name string, value any) {
 	got = append(got, '\n')
 	path := filepath.Join("testdata", "vectors", name)
 	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil { //nolint:gosec // public vectors
+		if err := os.WriteFile(path, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
