@@ -1,0 +1,59 @@
+package access
+
+import (
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+)
+
+// Scope says how a request's tenant field counts.
+type Scope uint8
+
+// Scopes; the package comment explains them.
+const (
+	OneTenant Scope = iota + 1
+	SeenTenants
+	TenantOrAll
+	AllTenants
+	ByEmitter
+	ByToken
+)
+
+// Rule is one row of the table.
+type Rule struct {
+	Roles    Roles // any one of them suffices; none for ByEmitter and ByToken
+	Scope    Scope
+	Recorded bool // each call is a System.access leaf in the log of each tenant that it reads
+}
+
+// people is whoever has a role.
+const people = everyRole
+
+// Methods is the table of all methods, by full gRPC name.
+var Methods = map[string]Rule{
+	apiv1.IngestService_Emit_FullMethodName: {Scope: ByEmitter},
+	apiv1.EnrolService_Join_FullMethodName:  {Scope: ByToken},
+
+	apiv1.AdminService_CreateTenant_FullMethodName:    {Roles: RolesOf(admin, operator), Scope: AllTenants},
+	apiv1.AdminService_ListTenants_FullMethodName:     {Roles: people, Scope: SeenTenants},
+	apiv1.AdminService_CreateInstance_FullMethodName:  {Roles: RolesOf(admin, operator), Scope: OneTenant},
+	apiv1.AdminService_CreateJoinToken_FullMethodName: {Roles: RolesOf(admin, operator), Scope: OneTenant},
+	apiv1.AdminService_RevokeKey_FullMethodName:       {Roles: RolesOf(admin, operator, responder), Scope: OneTenant},
+	apiv1.AdminService_SuspectKey_FullMethodName:      {Roles: RolesOf(admin, operator, responder), Scope: OneTenant},
+	apiv1.AdminService_ListKeys_FullMethodName: {
+		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: OneTenant, Recorded: true,
+	},
+	apiv1.AdminService_AddUser_FullMethodName:    {Roles: RolesOf(admin), Scope: TenantOrAll},
+	apiv1.AdminService_RemoveUser_FullMethodName: {Roles: RolesOf(admin), Scope: TenantOrAll},
+	apiv1.AdminService_ListUsers_FullMethodName:  {Roles: RolesOf(admin, auditor), Scope: SeenTenants, Recorded: true},
+
+	apiv1.QueryService_Search_FullMethodName:        {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
+	apiv1.QueryService_Trace_FullMethodName:         {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
+	apiv1.QueryService_Why_FullMethodName:           {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
+	apiv1.QueryService_ListInstances_FullMethodName: {Roles: people, Scope: SeenTenants, Recorded: true},
+
+	apiv1.LedgerService_Status_FullMethodName:  {Roles: people, Scope: AllTenants},
+	apiv1.LedgerService_Check_FullMethodName:   {Roles: RolesOf(admin, operator, auditor), Scope: SeenTenants},
+	apiv1.LedgerService_Rebuild_FullMethodName: {Roles: RolesOf(admin, operator, auditor), Scope: AllTenants},
+
+	apiv1.EvidenceService_Export_FullMethodName:       {Roles: RolesOf(auditor), Scope: OneTenant, Recorded: true},
+	apiv1.EvidenceService_ExportPolicy_FullMethodName: {Roles: RolesOf(admin, auditor), Scope: OneTenant},
+}
