@@ -5,13 +5,15 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/agentcustody/custody/event"
 )
 
 // Limits of the stream, each with its reason.
 const (
-	// MaxMessage is the largest message: a batch of 1 MiB with its openings, each grown by nonce, tag and
-	// names when it is encrypted, and headers.
-	MaxMessage = 2 << 20
+	// MaxMessage is the largest message with its headers: event.MaxStreamBatch and room for an id and an
+	// expected sequence.
+	MaxMessage = event.MaxStreamBatch + 4<<10
 
 	// DuplicateWindow is how long JetStream remembers message ids: longer than a publish is retried at once.
 	DuplicateWindow = 2 * time.Minute
