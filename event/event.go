@@ -1,0 +1,58 @@
+package event
+
+import (
+	"fmt"
+
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+// Version of events, statements and stream batches.
+const Version = 1
+
+// Parse reads the canonical bytes of one valid event. The error is a *FieldError.
+func Parse(b []byte) (*eventv1.Event, error) {
+	e, err := parse(b)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func parse(b []byte) (*eventv1.Event, *FieldError) {
+	if err := checkSize("", len(b), 1, MaxEvent); err != nil {
+		return nil, err
+	}
+	e := new(eventv1.Event)
+	if err := decode(b, e); err != nil {
+		return nil, err
+	}
+	if err := validate(e); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Marshal returns the canonical bytes of e. The error is a *FieldError if e is not valid.
+func Marshal(e *eventv1.Event) ([]byte, error) {
+	if err := validate(e); err != nil {
+		return nil, err
+	}
+	b, err := encode(e)
+	if err != nil {
+		return nil, err
+	}
+	return b, checkSize("", len(b), 1, MaxEvent).err()
+}
+
+// Validate checks every field of e but the size of its encoding. The error is a *FieldError.
+func Validate(e *eventv1.Event) error { return validate(e).err() }
+
+func checkSize(field string, n, least, most int) *FieldError {
+	switch {
+	case n < least:
+		return &FieldError{field, "empty"}
+	case n > most:
+		return &FieldError{field, fmt.Sprintf("longer than %d bytes", most)}
+	}
+	return nil
+}
