@@ -27,14 +27,17 @@ const (
 // JoinRequest carries a token and a new key.
 type JoinRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// token is the one-time join token.
+	// token is the one-time join token: "custody-join", tenant, instance, producer class and secret, with "_" between them.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// public_key is the emitter's Ed25519 public key, 32 bytes.
 	PublicKey []byte `protobuf:"bytes,2,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
 	// proof is the key's signature over "custody/join/v1\0", the SHA-256 of the token and the public key.
 	Proof []byte `protobuf:"bytes,3,opt,name=proof,proto3" json:"proof,omitempty"`
 	// replaces is the key id that the new key rotates out; absent otherwise.
-	Replaces      []byte `protobuf:"bytes,4,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	Replaces []byte `protobuf:"bytes,4,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	// enrolment is the key's signature over "custody/enrol/v1\0", tenant, 0, instance, 0, producer class (one byte) and public
+	// key, 64 bytes. It becomes the proof of the enrolment leaf; what it names stands in the token.
+	Enrolment     []byte `protobuf:"bytes,5,opt,name=enrolment,proto3" json:"enrolment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -93,6 +96,13 @@ func (x *JoinRequest) GetProof() []byte {
 func (x *JoinRequest) GetReplaces() []byte {
 	if x != nil {
 		return x.Replaces
+	}
+	return nil
+}
+
+func (x *JoinRequest) GetEnrolment() []byte {
+	if x != nil {
+		return x.Enrolment
 	}
 	return nil
 }
@@ -183,13 +193,14 @@ var File_custody_api_v1_enrol_proto protoreflect.FileDescriptor
 
 const file_custody_api_v1_enrol_proto_rawDesc = "" +
 	"\n" +
-	"\x1acustody/api/v1/enrol.proto\x12\x0ecustody.api.v1\x1a\x1dcustody/event/v1/system.proto\"t\n" +
+	"\x1acustody/api/v1/enrol.proto\x12\x0ecustody.api.v1\x1a\x1dcustody/event/v1/system.proto\"\x92\x01\n" +
 	"\vJoinRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x1d\n" +
 	"\n" +
 	"public_key\x18\x02 \x01(\fR\tpublicKey\x12\x14\n" +
 	"\x05proof\x18\x03 \x01(\fR\x05proof\x12\x1a\n" +
-	"\breplaces\x18\x04 \x01(\fR\breplaces\"\xae\x01\n" +
+	"\breplaces\x18\x04 \x01(\fR\breplaces\x12\x1c\n" +
+	"\tenrolment\x18\x05 \x01(\fR\tenrolment\"\xae\x01\n" +
 	"\fJoinResponse\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x15\n" +
