@@ -84,7 +84,7 @@ func Create(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), dirMode); err != nil {
 		return fmt.Errorf("create folder of key file: %w", err)
 	}
-	temp, err := writeTemp(path, data)
+	temp, err := writeTemp(path, writeAll(data))
 	if err != nil {
 		return err
 	}
@@ -110,8 +110,12 @@ func moveNew(temp, path string) error {
 
 // Replace writes a secret file, replacing path in one step if it exists. After
 // a crash path holds either the old bytes or the new ones.
-func Replace(path string, data []byte) error {
-	temp, err := writeTemp(path, data)
+func Replace(path string, data []byte) error { return ReplaceFunc(path, writeAll(data)) }
+
+// ReplaceFunc is Replace for content that is written in pieces. If it fails
+// before the new file is in place, path is as before.
+func ReplaceFunc(path string, write func(w io.Writer) error) error {
+	temp, err := writeTemp(path, write)
 	if err != nil {
 		return err
 	}
@@ -121,14 +125,20 @@ func Replace(path string, data []byte) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-// writeTemp writes data to a synced file beside path and returns its name.
-func writeTemp(path string, data []byte) (string, error) {
+func writeAll(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}
+}
+
+// writeTemp writes a synced file beside path and returns its name.
+func writeTemp(path string, write func(io.Writer) error) (string, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+TempSuffix) // mode 0600
 	if err != nil {
 		return "", fmt.Errorf("create temporary key file: %w", err)
 	}
-	_, err = f.Write(data)
-	if err == nil {
+	if err = write(f); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
