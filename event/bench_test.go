@@ -1,0 +1,48 @@
+package event_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+const prose = "The customer wrote on Monday that the delivery had not arrived, although the carrier said otherwise. " +
+	"We looked at the order and found nothing unusual; the address is right, and the driver left a note. " +
+	"Please call back before 5 pm, or write to the team. Our policy allows a refund of up to 50 EUR.\n"
+
+func BenchmarkFingerprintsProse(b *testing.B) {
+	benchFingerprints(b, []byte(strings.Repeat(prose, 65536/len(prose))))
+}
+
+func BenchmarkFingerprintsJSON(b *testing.B) {
+	doc := `{"id":"cus_123","name":"Jane Doe","note":"` + strings.ReplaceAll(prose, "\n", `\n`) + `","tags":["a","b"],"amount":12.5},`
+	benchFingerprints(b, []byte("["+strings.TrimSuffix(strings.Repeat(doc, 65536/len(doc)), ",")+"]"))
+}
+
+func BenchmarkFingerprintsDense(b *testing.B) {
+	line := "bob@corp.example, INV-2024-00017, +49 30 123456, https://corp.example/a/b?c=12345678\n"
+	benchFingerprints(b, []byte(strings.Repeat(line, 65536/len(line))))
+}
+
+func benchFingerprints(b *testing.B, text []byte) {
+	f := event.NewFingerprinter(make([]byte, 32), 1)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	var dst []*eventv1.Fingerprint
+	for b.Loop() {
+		dst = f.Append(dst[:0], "arguments", text)
+	}
+}
+
+func BenchmarkScanSecrets(b *testing.B) {
+	text := []byte(strings.Repeat(prose, 65536/len(prose)))
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, found := event.ScanSecrets(text); found {
+			b.Fatal("found a secret in prose")
+		}
+	}
+}
