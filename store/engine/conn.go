@@ -29,18 +29,9 @@ type conn struct {
 	dirty    bool              // its state is unknown: close it after the statement
 }
 
-func newConn(lib *library, cfg Config, id int) *conn {
+func newConn(lib *library, cfg Config, args []string, id int) *conn {
 	tag := fmt.Sprintf("custody-%d-%d;", os.Getpid(), id)
-	return &conn{
-		lib: lib,
-		args: []string{
-			"clickhouse",
-			"--path=" + cfg.Path,
-			"--max_server_memory_usage=" + strconv.FormatInt(cfg.MaxMemory, 10),
-		},
-		tag:  tag,
-		base: baseSettings(cfg, tag),
-	}
+	return &conn{lib: lib, args: args, tag: tag, base: baseSettings(cfg, tag)}
 }
 
 // baseSettings bound a statement, and undo what the library sets looser than a
@@ -62,7 +53,7 @@ func (c *conn) ensure() error {
 	}
 	handle := c.lib.dial(c.args)
 	if handle == nil {
-		return errors.New("the engine does not start: the folder is unreadable, damaged or of a newer version")
+		return errors.New("the engine does not start: the folder is unreadable, damaged or of a newer version (its own words, if any, are on standard error)")
 	}
 	c.handle, c.applied, c.database, c.dirty = handle, map[string]string{}, "default", false
 	return c.set(c.base, nil)

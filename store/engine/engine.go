@@ -14,8 +14,10 @@
 //     the server's code, before the first row or in the middle of a result.
 //     Settings, named parameters and the database of a request are applied to
 //     that request only.
-//   - Durability is ClickHouse's own. An insert that returned survives kill -9;
-//     with fsync_after_insert it survives a power cut as far as the disk does.
+//   - Durability is ClickHouse's own, with fsync_after_insert and
+//     fsync_part_directory on for every table that does not say otherwise: an
+//     insert that returned survives kill -9, and a power cut as far as the
+//     disk's own promises go.
 //   - An insert goes by column name. A column that the block lacks, or that the
 //     table lacks, is an error and never a column of zeros. One native block
 //     of the driver is one block of the engine.
@@ -202,15 +204,18 @@ func start(cfg Config) (_ *Engine, err error) {
 // connect opens the control connection first: the first connection starts the
 // engine, and the last one closed stops it.
 func (e *Engine) connect(cfg Config) error {
-	first := newConn(e.lib, cfg, 0)
+	args, err := arguments(cfg)
+	if err != nil {
+		return err
+	}
+	first := newConn(e.lib, cfg, args, 0)
 	if err := first.ensure(); err != nil {
 		return err
 	}
 	e.control = &control{conn: first}
 	for i := range e.size {
-		e.pool <- newConn(e.lib, cfg, i+1)
+		e.pool <- newConn(e.lib, cfg, args, i+1)
 	}
-	var err error
 	e.hello, err = first.identity()
 	return err
 }

@@ -119,6 +119,17 @@ func wantCode(t testing.TB, err error, code int32) *clickhouse.Exception {
 	return e
 }
 
+// A config.xml in the working directory would change the engine or break it.
+func TestForeignConfigurationIsNotRead(t *testing.T) {
+	db := connect(t)
+	got := one[string](t, db, "SELECT toString(groupArray((name, value))) FROM (SELECT name, value FROM system.server_settings WHERE changed ORDER BY name)")
+	for _, want := range []string{"('max_server_memory_usage','2147483648')", "('background_pool_size','4')", "engine.xml"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in %s", want, got)
+		}
+	}
+}
+
 func TestPing(t *testing.T) {
 	db := connect(t)
 	if err := db.Ping(context.Background()); err != nil {
@@ -301,7 +312,8 @@ func TestInsertWithWrongColumnsFails(t *testing.T) {
 	block := func(names ...string) context.Context {
 		var columns []clickhouse.ColumnNameAndType
 		for _, n := range names {
-			columns = append(columns, clickhouse.ColumnNameAndType{Name: n, Type: "UInt64"})
+			name, nullable := strings.CutSuffix(n, " Nullable")
+			columns = append(columns, clickhouse.ColumnNameAndType{Name: name, Type: map[bool]string{false: "UInt64", true: "Nullable(UInt64)"}[nullable]})
 		}
 		return clickhouse.Context(context.Background(), clickhouse.WithColumnNamesAndTypes(columns))
 	}
@@ -312,6 +324,7 @@ func TestInsertWithWrongColumnsFails(t *testing.T) {
 		columns         []any
 		code            int32
 	}{
+		{"null in the block", "INSERT INTO t (a, b)", []string{"a", "b Nullable"}, []any{one1, []*uint64{nil}}, 349},
 		{"renamed in the block", "INSERT INTO t (a, b)", []string{"a", "x"}, []any{one1, one1}, 47},
 		{"missing in the block", "INSERT INTO t (a, b)", []string{"a"}, []any{one1}, 47},
 		{"surplus in the block", "INSERT INTO t (a, b)", []string{"a", "b", "x"}, []any{one1, one1, one1}, 117},
@@ -605,6 +618,40 @@ func TestConcurrentStatements(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A kill that comes late must not reach the next statement of the connection.
+func TestCancelHitsOnlyItsStatement(t *testing.T) {
+	db := connect(t)
+	run(t, db, "CREATE TABLE t (a UInt64) ENGINE = Memory")
+	stop := time.Now().Add(2 * time.Second)
+	var wg sync.WaitGroup
+	for g := range 6 {
+		wg.Go(func() {
+			for i := 0; time.Now().Before(stop); i++ {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i*g%20)*300*time.Microsecond)
+				err := db.Exec(ctx, "SELECT sum(sipHash64(number)) FROM numbers(100000000)")
+				cancel()
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 3 {
+		wg.Go(func() {
+			for time.Now().Before(stop) {
+				if err := db.Exec(context.Background(), "SELECT count() FROM numbers(100000)"); err != nil {
+					t.Error(err)
+				}
+				if err := tryInsert(context.Background(), db, "INSERT INTO t (a)", []uint64{1}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	untilIdle(t, db, time.Second)
 }
 
 func TestMemoryIsBounded(t *testing.T) {

@@ -25,22 +25,15 @@ type insert struct {
 	rows     *spool
 }
 
-// strictInsert are the settings that make an insert go by name. The inference
-// cache goes by path and modification time, which a reused descriptor repeats.
+// strictInsert are the settings that make an insert go by name and take nothing
+// for granted. The inference cache goes by path and modification time, which a
+// reused descriptor repeats.
 var strictInsert = map[string]string{
-	"input_format_skip_unknown_fields":                      "0",
-	"use_structure_from_insertion_table_in_table_functions": "0",
-	"schema_inference_use_cache_for_file":                   "0",
+	"input_format_skip_unknown_fields":                      "0", // a surplus column is an error
+	"insert_null_as_default":                                "0", // so is a null where none may be
 	"schema_inference_make_columns_nullable":                "0",
-	"input_format_native_allow_types_conversion":            "1",
-	"input_format_native_decode_types_in_binary_format":     "0",
-	"engine_file_empty_if_not_exists":                       "0",
-	"input_format_defaults_for_omitted_fields":              "0",
-	"input_format_force_null_for_omitted_fields":            "0",
-	"insert_null_as_default":                                "0",
-	"schema_inference_hints":                                "",
-	"schema_inference_mode":                                 "default",
-	"enable_url_encoding":                                   "1",
+	"schema_inference_use_cache_for_file":                   "0",
+	"use_structure_from_insertion_table_in_table_functions": "0",
 }
 
 // parseInsert reads the head of an insert whose rows come apart. It refuses what

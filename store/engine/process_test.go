@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -91,7 +93,7 @@ func printStored(db driver.Conn) error {
 }
 
 func reopen(e *engine.Engine) error {
-	if err := e.Close(); err != nil {
+	if err := closeUnderWay(e); err != nil {
 		return err
 	}
 	if err := e.Close(); !errors.Is(err, engine.ErrClosed) {
@@ -103,6 +105,38 @@ func reopen(e *engine.Engine) error {
 	}
 	fmt.Println(e.Version())
 	return e.Close()
+}
+
+// closeUnderWay closes the engine while one statement runs and the result of
+// another lies half read.
+func closeUnderWay(e *engine.Engine) error {
+	db, err := clickhouse.Open(e.Options())
+	if err != nil {
+		return err
+	}
+	rows, err := db.Query(context.Background(), endlessResult)
+	if err != nil {
+		return err
+	}
+	running := make(chan error)
+	go func() { running <- db.Exec(context.Background(), endless) }()
+	time.Sleep(100 * time.Millisecond)
+	start := time.Now()
+	if err := e.Close(); err != nil || time.Since(start) > 2*time.Second {
+		return fmt.Errorf("close after %v: %w", time.Since(start), err)
+	}
+	if err := <-running; err == nil {
+		return errors.New("the statement survived")
+	}
+	for rows.Next() {
+	}
+	if err := rows.Err(); err == nil {
+		return errors.New("the cut result looks complete")
+	}
+	if err := db.Exec(context.Background(), "SELECT 1"); !errors.Is(err, engine.ErrClosed) {
+		return fmt.Errorf("after close: %w", err)
+	}
+	return nil
 }
 
 func childCommand(t *testing.T, mode, path string) *exec.Cmd {
@@ -165,8 +199,19 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	}
 }
 
+// Also: a config.xml in the working directory is not the engine's.
 func TestCloseAndOpenElsewhere(t *testing.T) {
-	out, err := childCommand(t, childOpen, t.TempDir()).Output()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.xml"), []byte("<clickhouse><broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	library, err := engine.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := childCommand(t, childOpen, filepath.Join(dir, "a"))
+	cmd.Dir, cmd.Env = dir, append(cmd.Env, "CUSTODY_LIBCHDB="+library)
+	out, err := cmd.Output()
 	if err != nil || strings.TrimSpace(string(out)) != shared.Version() {
 		t.Errorf("%q, %v", out, err)
 	}

@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	// configName is the engine's configuration in its folder, written at every
+	// start. Without one the engine would take a config.xml that happens to lie
+	// in the working directory, and fail on one that is not its own.
+	configName = "engine.xml"
+
+	// mergeThreads merge parts in the background. The engine's own sixteen
+	// would crowd out inserts and reads on a small machine; each merges two
+	// parts at a time.
+	mergeThreads = 4
+	// freeMergeSlots must be free for mutations and large merges to start; it
+	// must be less than twice mergeThreads.
+	freeMergeSlots = 2
+	// cacheShare is the divisor that bounds each of the caches of marks and
+	// primary keys, which otherwise may outgrow the memory bound.
+	cacheShare = 8
+)
+
+// serverConfig is the configuration that is not per statement. Tables are
+// durable by default: a part is on disk before its insert returns.
+func serverConfig(cfg Config) string {
+	b := new(strings.Builder)
+	b.WriteString("<clickhouse>\n")
+	for _, s := range []struct {
+		name  string
+		value int64
+	}{
+		{"max_server_memory_usage", cfg.MaxMemory},
+		{"mark_cache_size", cfg.MaxMemory / cacheShare},
+		{"index_mark_cache_size", cfg.MaxMemory / cacheShare},
+		{"primary_index_cache_size", cfg.MaxMemory / cacheShare},
+		{"background_pool_size", mergeThreads},
+	} {
+		fmt.Fprintf(b, "  <%s>%d</%s>\n", s.name, s.value, s.name)
+	}
+	fmt.Fprintf(b, `  <merge_tree>
+    <fsync_after_insert>1</fsync_after_insert>
+    <fsync_part_directory>1</fsync_part_directory>
+    <number_of_free_entries_in_pool_to_execute_mutation>%[1]d</number_of_free_entries_in_pool_to_execute_mutation>
+    <number_of_free_entries_in_pool_to_lower_max_size_of_merge>%[1]d</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
+    <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>%[1]d</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
+  </merge_tree>
+</clickhouse>
+`, freeMergeSlots)
+	return b.String()
+}
+
+// arguments writes the configuration and returns the engine's command line.
+func arguments(cfg Config) ([]string, error) {
+	path := filepath.Join(cfg.Path, configName)
+	if err := os.WriteFile(path, []byte(serverConfig(cfg)), 0o600); err != nil {
+		return nil, fmt.Errorf("write configuration: %w", err)
+	}
+	return []string{"clickhouse", "--path=" + cfg.Path, "--config-file=" + path}, nil
+}
