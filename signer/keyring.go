@@ -85,7 +85,8 @@ type Enrolment struct {
 
 // Keyring holds the keys of one tenant's log. It is pure data: what it says
 // depends only on the enrolments and revocations it was told, in order. It is
-// not safe for concurrent writes; give readers a Clone.
+// not safe for concurrent writes; give readers a Clone. The zero value is an
+// empty keyring.
 type Keyring struct{ keys map[KeyID]Enrolment }
 
 // NewKeyring returns an empty keyring.
@@ -103,6 +104,9 @@ func (r *Keyring) Add(e Enrolment) error {
 	}
 	if _, err := ParsePublicKey(e.Key[:]); err != nil {
 		return fmt.Errorf("enrol key %s: %w", id, err)
+	}
+	if r.keys == nil {
+		r.keys = map[KeyID]Enrolment{}
 	}
 	r.keys[id] = e
 	return nil
