@@ -1,0 +1,178 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/agentcustody/custody/event"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	"github.com/agentcustody/custody/signer"
+	"github.com/agentcustody/custody/stream"
+)
+
+// The handshake of Emit.
+const (
+	// ProtocolVersion is the only version of the protocol.
+	ProtocolVersion = 1
+	// BindingLabel is the label of the TLS keying material (RFC 5705) that a proof is bound to.
+	BindingLabel = "EXPORTER-custody-hello"
+
+	helloDomain = "custody/hello/v1\x00"
+	nonceSize   = 32
+	bindingSize = 32
+	maxSoftware = 256 // bytes of Hello.software
+)
+
+// notEnrolled is the one answer to a tenant, instance or key that does not exist, is another's or was not
+// proven.
+var notEnrolled = status.Error(codes.PermissionDenied, "hello: no such key is enrolled for this tenant and instance")
+
+// ProofMessage is what an emitter signs to prove its key on one connection.
+func ProofMessage(nonce, binding []byte) []byte {
+	return append(append([]byte(helloDomain), nonce...), binding...)
+}
+
+type emitStream = grpc.BidiStreamingServer[apiv1.EmitRequest, apiv1.EmitResponse]
+
+// handshake learns who the emitter is. The error is a status.
+func (s *Service) handshake(link emitStream) (*session, error) {
+	hello, err := receive(link)
+	if err != nil {
+		return nil, err
+	}
+	who, err := readHello(hello.GetHello())
+	if err != nil {
+		return nil, err
+	}
+	nonce, err := challenge(link)
+	if err != nil {
+		return nil, err
+	}
+	proof, err := receive(link)
+	if err != nil {
+		return nil, err
+	}
+	binding, err := channelBinding(link.Context())
+	if err != nil {
+		return nil, err
+	}
+	return s.admit(link.Context(), who, ProofMessage(nonce, binding), proof.GetProof().GetSignature())
+}
+
+// receive waits for one message of the handshake, not for ever. The goroutine ends with the stream.
+func receive(link emitStream) (*apiv1.EmitRequest, error) {
+	type received struct {
+		request *apiv1.EmitRequest
+		err     error
+	}
+	got := make(chan received, 1)
+	go func() {
+		request, err := link.Recv()
+		got <- received{request, err}
+	}()
+	timer := time.NewTimer(handshakeTimeout)
+	defer timer.Stop()
+	select {
+	case r := <-got:
+		return r.request, r.err
+	case <-timer.C:
+		return nil, status.Errorf(codes.DeadlineExceeded, "handshake: nothing came within %s", handshakeTimeout)
+	}
+}
+
+func readHello(h *apiv1.Hello) (*emitter, error) {
+	switch {
+	case h == nil:
+		return nil, status.Error(codes.InvalidArgument, "message: the first must be hello")
+	case h.GetVersion() != ProtocolVersion:
+		return nil, status.Errorf(codes.InvalidArgument, "hello.version: must be %d", ProtocolVersion)
+	case !event.ValidName(h.GetTenant()):
+		return nil, status.Error(codes.InvalidArgument, "hello.tenant: must be 1 to 63 of a-z, 0-9 and -")
+	case !event.ValidName(h.GetInstance()):
+		return nil, status.Error(codes.InvalidArgument, "hello.instance: must be 1 to 63 of a-z, 0-9 and -")
+	case len(h.GetKeyId()) != len(signer.KeyID{}):
+		return nil, status.Errorf(codes.InvalidArgument, "hello.key_id: must be %d bytes", len(signer.KeyID{}))
+	case len(h.GetSoftware()) > maxSoftware:
+		return nil, status.Errorf(codes.InvalidArgument, "hello.software: longer than %d bytes", maxSoftware)
+	}
+	return &emitter{
+		tenant: event.TenantID(h.GetTenant()), instance: event.InstanceID(h.GetInstance()), keyID: signer.KeyID(h.GetKeyId()),
+	}, nil
+}
+
+func challenge(link emitStream) ([]byte, error) {
+	nonce := make([]byte, nonceSize)
+	if _, err := io.ReadFull(rand.Reader, nonce); err != nil {
+		return nil, status.Errorf(codes.Internal, "challenge: %v", err)
+	}
+	return nonce, link.Send(&apiv1.EmitResponse{Message: &apiv1.EmitResponse_Challenge{Challenge: &apiv1.Challenge{Nonce: nonce}}})
+}
+
+// channelBinding is keying material that only the two ends of this TLS connection have.
+func channelBinding(ctx context.Context) ([]byte, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil, status.Error(codes.Internal, "handshake: the connection has no peer")
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return nil, status.Error(codes.FailedPrecondition, "handshake: the connection must use TLS")
+	}
+	binding, err := info.State.ExportKeyingMaterial(BindingLabel, nil, bindingSize)
+	if err != nil {
+		return nil, status.Errorf(codes.FailedPrecondition, "handshake: %v", err)
+	}
+	return binding, nil
+}
+
+// admit checks the proof with the enrolled key, and reads where the emitter stands. Every stranger gets the
+// same answer.
+func (s *Service) admit(ctx context.Context, who *emitter, message, proof []byte) (*session, error) {
+	member, known, err := s.cfg.Admission.Find(ctx, who.tenant, who.keyID)
+	if err != nil {
+		return nil, s.unavailable(ctx, "handshake", err)
+	}
+	if !known || member.Instance != who.instance || !member.Key.Verify(message, proof) {
+		s.tallies.add(tallyKey{tenant: event.TenantOperator, reason: "hello"}, "hello: not enrolled, or not proven")
+		return nil, notEnrolled
+	}
+	if member.Ended {
+		s.tallies.add(who.tallyKey(reasonName(badKey)), "hello: the key was revoked or rotated out")
+		return nil, status.Error(codes.PermissionDenied, "hello.key_id: the key was revoked or rotated out")
+	}
+	who.key = member.Key
+	session := &session{service: s, emitter: *who, member: member}
+	if err := session.open(ctx); err != nil {
+		return nil, s.unavailable(ctx, "handshake", err)
+	}
+	return session, nil
+}
+
+// unavailable is the answer when the fault is ours. The cause stays in the log.
+func (s *Service) unavailable(ctx context.Context, what string, err error) error {
+	s.cfg.Log.ErrorContext(ctx, "cannot answer", slog.String("step", what), slog.Any("error", err))
+	return status.Errorf(codes.Unavailable, "%s: %v", what, publicCause(err))
+}
+
+// errFault stands for a cause that is nobody's business outside.
+var errFault = errors.New("the server cannot do this now; its log says why")
+
+// publicCause is what an error tells the caller to do, without our names and paths.
+func publicCause(err error) error {
+	for _, cause := range []error{stream.ErrPushback, stream.ErrUnavailable, context.DeadlineExceeded, context.Canceled} {
+		if errors.Is(err, cause) {
+			return cause
+		}
+	}
+	return errFault
+}

@@ -1,0 +1,168 @@
+package ingest
+
+import (
+	"fmt"
+
+	"github.com/agentcustody/custody/access/content"
+	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer/vault"
+)
+
+// fingerprintKeyID numbers the tenant's fingerprint key; a vault has one for each tenant.
+const fingerprintKeyID = 1
+
+// Sealer keeps data keys. vault.Vault is one.
+type Sealer interface {
+	// Ensure returns the current key of each name; they are durable.
+	Ensure(tenant string, names []string) ([]*vault.Key, error)
+	// FingerprintKey returns the tenant's HMAC key. It never changes.
+	FingerprintKey(tenant string) ([32]byte, error)
+}
+
+// wrapper makes the stream message of a checked batch: openings and held events encrypted. It keeps its
+// buffers for the next batch of its stream.
+type wrapper struct {
+	tenant event.TenantID
+	vault  Sealer
+	erased func(subject string) uint32 // the last generation of a subject that is gone
+
+	names     []string
+	position  map[string]int // of a name among names
+	keys      []*vault.Key
+	data      []byte // additional data
+	plaintext []byte
+	secrets   []secret // found in the openings of the last batch
+}
+
+// secret is one that was found in an opening, which is encrypted anyway.
+type secret struct {
+	event          []byte // id
+	path, detector string
+}
+
+// wrap returns the bytes of the stream message and the number of held events.
+func (w *wrapper) wrap(b *batch, hashes []chain.Hash) (message []byte, held int, err error) {
+	out := &eventv1.StreamBatch{
+		Version: event.Version, Statement: b.signed.GetStatement(), Signature: b.signed.GetSignature(), Events: b.signed.GetEvents(),
+	}
+	suspects := w.scan(b)
+	if err := w.ensureKeys(b, len(suspects) > 0); err != nil {
+		return nil, 0, err
+	}
+	if err := w.hold(out, b, suspects, hashes); err != nil {
+		return nil, 0, err
+	}
+	if err := w.encryptOpenings(out, b); err != nil {
+		return nil, 0, err
+	}
+	if message, err = event.MarshalStreamBatch(out); err != nil {
+		return nil, 0, fmt.Errorf("encode stream batch: %w", err)
+	}
+	return message, len(suspects), nil
+}
+
+// suspect is an event that fails the secret scan.
+type suspect struct {
+	position int
+	detector string
+}
+
+// scan looks for secrets in events and, for the record, in openings.
+func (w *wrapper) scan(b *batch) (suspects []suspect) {
+	for i, encoded := range b.signed.GetEvents() {
+		if detector, found := event.ScanSecrets(encoded); found {
+			suspects = append(suspects, suspect{i, detector})
+		}
+	}
+	w.secrets = w.secrets[:0]
+	for _, o := range b.signed.GetOpenings() {
+		if detector, found := event.ScanSecrets(o.GetValue()); found {
+			w.secrets = append(w.secrets, secret{b.events[o.GetPosition()].GetId(), o.GetPath(), detector})
+		}
+	}
+	return suspects
+}
+
+// ensureKeys gets the data keys of all subjects of a batch at once.
+func (w *wrapper) ensureKeys(b *batch, held bool) (err error) {
+	w.names, w.position = w.names[:0], map[string]int{}
+	for _, o := range b.signed.GetOpenings() {
+		w.need(content.SubjectKey(subjectOf(b, o)))
+	}
+	if held {
+		w.need(content.HeldKey)
+	}
+	if len(w.names) == 0 {
+		return nil
+	}
+	if w.keys, err = w.vault.Ensure(string(w.tenant), w.names); err != nil {
+		return fmt.Errorf("get data keys: %w", err)
+	}
+	return nil
+}
+
+func (w *wrapper) need(name string) {
+	if _, known := w.position[name]; !known {
+		w.position[name] = len(w.names)
+		w.names = append(w.names, name)
+	}
+}
+
+func (w *wrapper) key(name string) *vault.Key { return w.keys[w.position[name]] }
+
+// subjectOf is the subject of a sealed field that an opening opens.
+func subjectOf(b *batch, o *eventv1.Opening) string {
+	for _, sealed := range b.events[o.GetPosition()].GetSealed() {
+		if sealed.GetPath() == o.GetPath() {
+			return sealed.GetSubject()
+		}
+	}
+	return ""
+}
+
+// hold takes the suspects' bytes out of the message and puts them back encrypted.
+func (w *wrapper) hold(out *eventv1.StreamBatch, b *batch, suspects []suspect, hashes []chain.Hash) error {
+	if len(suspects) == 0 {
+		return nil
+	}
+	out.Events = append([][]byte(nil), out.Events...)
+	key := w.key(content.HeldKey)
+	for _, s := range suspects {
+		w.data = content.AppendHeldData(w.data[:0], w.tenant, hashes[s.position])
+		ciphertext, err := vault.Seal(key, w.data, out.Events[s.position])
+		if err != nil {
+			return fmt.Errorf("encrypt held event: %w", err)
+		}
+		out.Held = append(out.Held, &eventv1.HeldEvent{
+			Position: uint32(s.position), EventHash: hashes[s.position][:], Kind: uint32(event.Kind(b.events[s.position])),
+			Generation: key.Generation(), Ciphertext: ciphertext, Detector: s.detector,
+		})
+		out.Events[s.position] = nil
+	}
+	return nil
+}
+
+// encryptOpenings puts each opening under its subject's key. One for a generation that is gone is dropped:
+// the tombstone is in the log before the key is.
+func (w *wrapper) encryptOpenings(out *eventv1.StreamBatch, b *batch) error {
+	for _, o := range b.signed.GetOpenings() {
+		subject := subjectOf(b, o)
+		key := w.key(content.SubjectKey(subject))
+		if key.Generation() <= w.erased(subject) {
+			continue
+		}
+		w.data = content.AppendOpeningData(w.data[:0], w.tenant, event.ID(b.events[o.GetPosition()].GetId()), o.GetPath())
+		w.plaintext = content.AppendOpening(w.plaintext[:0], o.GetSalt(), o.GetValue())
+		ciphertext, err := vault.Seal(key, w.data, w.plaintext)
+		if err != nil {
+			return fmt.Errorf("encrypt opening: %w", err)
+		}
+		out.Openings = append(out.Openings, &eventv1.EncryptedOpening{
+			Position: o.GetPosition(), Path: o.GetPath(), Subject: subject, Generation: key.Generation(), Ciphertext: ciphertext,
+		})
+	}
+	clear(w.plaintext)
+	return nil
+}
