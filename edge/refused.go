@@ -1,0 +1,88 @@
+package edge
+
+import (
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/agentcustody/custody/edge/spool"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+)
+
+// refusedNote stands beside a batch that was set aside.
+type refusedNote struct {
+	At       time.Time `json:"at"`
+	Reason   string    `json:"reason"`
+	Field    string    `json:"field,omitempty"`
+	Message  string    `json:"message"`
+	FirstSeq uint64    `json:"first_seq"` // of the batch
+	SetAside []uint64  `json:"set_aside"` // sequence numbers that will not be sent again
+}
+
+// reasonName is the reason as people read it: "too_large".
+func reasonName(r apiv1.RefusalReason) string {
+	return strings.ToLower(strings.TrimPrefix(r.String(), "REFUSAL_REASON_"))
+}
+
+// setAside keeps a refused batch in the folder refused: the batch as it was sent, openings in the clear, and the reason.
+// It may be repeated. It returns which numbers are given up: the one event that is at fault, if the server named it.
+func (e *Emitter) setAside(out *outgoing, r *apiv1.Refused) (*RefusedError, []spool.Seq, error) {
+	dir := filepath.Join(e.config.Dir, refusedDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("set batch aside: %w", err)
+	}
+	seqs := out.atFault(r.GetField())
+	name := filepath.Join(dir, hex.EncodeToString(out.statement.Digest[:]))
+	batch, err := proto.Marshal(out.message())
+	if err != nil {
+		return nil, nil, fmt.Errorf("set batch aside: %w", err)
+	}
+	if err := writeFile(name+".batch", batch); err != nil {
+		return nil, nil, fmt.Errorf("set batch aside: %w", err)
+	}
+	note := refusedNote{
+		At: time.Now().UTC(), Reason: reasonName(r.GetReason()), Field: r.GetField(), Message: r.GetMessage(),
+		FirstSeq: uint64(out.statement.First),
+	}
+	for _, seq := range seqs {
+		note.SetAside = append(note.SetAside, uint64(seq))
+	}
+	if err := writeJSON(name+".json", note); err != nil {
+		return nil, nil, fmt.Errorf("set batch aside: %w", err)
+	}
+	return &RefusedError{r.GetReason(), r.GetField(), r.GetMessage(), name + ".json", len(seqs)}, seqs, nil
+}
+
+// atFault returns the numbers of the event that the field names, or of the whole batch.
+func (o *outgoing) atFault(field string) []spool.Seq {
+	if i, ok := o.eventIndex(field); ok {
+		return []spool.Seq{o.statement.First + spool.Seq(i)}
+	}
+	seqs := make([]spool.Seq, o.statement.Count)
+	for i := range seqs {
+		seqs[i] = o.statement.First + spool.Seq(i)
+	}
+	return seqs
+}
+
+// eventIndex reads "events[3]…" and "openings[7]…".
+func (o *outgoing) eventIndex(field string) (int, bool) {
+	list, rest, _ := strings.Cut(field, "[")
+	number, _, closed := strings.Cut(rest, "]")
+	i, err := strconv.Atoi(number)
+	switch {
+	case err != nil || !closed || i < 0:
+		return 0, false
+	case list == "events" && i < o.statement.Count:
+		return i, true
+	case list == "openings" && i < len(o.openings):
+		return int(o.openings[i].Position), true
+	}
+	return 0, false
+}

@@ -1,0 +1,165 @@
+package spool
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/agentcustody/custody/event"
+)
+
+// Batch is events read back in order. It is reused from one Load to the next.
+type Batch struct {
+	First   Seq
+	Entries []Entry
+	Frames  int64 // bytes of the events' frames
+
+	size     int
+	openings int
+	buf      []byte
+}
+
+// batchOverhead is what a batch holds beside its entries: statement and signature.
+const batchOverhead = event.MaxStatement + 128
+
+// fits says whether e may still join the batch.
+func (b *Batch) fits(e *Entry) bool {
+	return len(b.Entries) < event.MaxBatchEvents &&
+		b.size+e.Size() <= event.MaxBatch-batchOverhead &&
+		b.openings+len(e.Openings) <= event.MaxOpenings
+}
+
+// Fits says whether an event can be sent at all.
+func Fits(e *Entry) bool { return new(Batch).fits(e) }
+
+func (b *Batch) add(e Entry, frame int) {
+	b.Entries = append(b.Entries, e)
+	b.size += e.Size()
+	b.openings += len(e.Openings)
+	b.Frames += int64(frame)
+}
+
+// Bytes is an upper bound of the batch's size when it is sent.
+func (b *Batch) Bytes() int { return b.size + batchOverhead }
+
+// cursor is where the event after the last one read stands.
+type cursor struct {
+	segment uint64
+	offset  int64
+	place   Place // of the next event frame
+}
+
+// Load reads events from number first on into b: at most most, no more than fit in one batch, and none from two
+// segments. It returns with no entries if there is nothing yet, and ErrMissing if the events are gone.
+func (q *Queue) Load(first Seq, most int, b *Batch) error {
+	*b = Batch{First: first, Entries: b.Entries[:0], buf: b.buf[:0]}
+	state, segments := q.snapshot()
+	next := first
+	if first == 1 {
+		b.add(Entry{Event: state.opened}, 0)
+		next++
+	}
+	if next > state.LastSeq() || len(b.Entries) >= most {
+		return nil
+	}
+	err := q.loadFrom(&state, segments, state.PlaceOf(next), most, b)
+	if err != nil && len(b.Entries) > 0 {
+		return nil // the epoch's first event can go alone
+	}
+	return err
+}
+
+// snapshot returns what is committed. The files up to there do not change.
+func (q *Queue) snapshot() (State, []segment) {
+	q.write.Lock()
+	defer q.write.Unlock()
+	return q.state, append([]segment(nil), q.segments...)
+}
+
+// loadFrom reads from the segment that holds place p.
+func (q *Queue) loadFrom(state *State, segments []segment, p Place, most int, b *Batch) error {
+	i := len(segments) - 1
+	for i > 0 && segments[i].before >= p {
+		i--
+	}
+	if segments[i].before >= p {
+		return fmt.Errorf("load place %d: %w", p, ErrMissing)
+	}
+	file, err := os.Open(q.path(segments[i].no))
+	if err != nil {
+		return fmt.Errorf("load events: %w", err)
+	}
+	defer file.Close()
+	at := q.cursor
+	if at.segment != segments[i].no || at.place > p {
+		at = cursor{segment: segments[i].no, place: segments[i].before + 1}
+	}
+	return q.scan(file, segments[i].size, at, state, p, most, b)
+}
+
+// scan reads the segment's frames from at on, skips to place p and loads from there.
+func (q *Queue) scan(file io.ReaderAt, size int64, at cursor, state *State, p Place, most int, b *Batch) error {
+	for loaded := false; at.offset < size && !loaded; {
+		chunk := min(size-at.offset, MaxFrame+frameHead)
+		b.buf = grow(b.buf, int(chunk))
+		if _, err := file.ReadAt(b.buf, at.offset); err != nil {
+			return fmt.Errorf("load events: %w", err)
+		}
+		if err := q.scanChunk(&at, state, p, most, b); err != nil {
+			return err
+		}
+		loaded = at.place > p
+	}
+	q.cursor = at
+	if len(b.Entries) == 0 {
+		return fmt.Errorf("load place %d: %w", p, ErrMissing)
+	}
+	return nil
+}
+
+// scanChunk moves at over the whole frames of b.buf, and stops early when the batch is full.
+func (q *Queue) scanChunk(at *cursor, state *State, p Place, most int, b *Batch) error {
+	for rest := b.buf; len(rest) > 0; {
+		kind, body, n, err := nextFrame(rest)
+		if err != nil && len(rest) < len(b.buf) {
+			return nil // the frame continues in the next chunk
+		}
+		if err != nil {
+			return fmt.Errorf("load events at %d of segment %d: %w", at.offset, at.segment, err)
+		}
+		if kind == eventFrame {
+			full, err := b.take(body, n, at.place >= p && !state.isRemoved(at.place), most)
+			if err != nil || full {
+				return err
+			}
+			at.place++
+		}
+		at.offset += int64(n)
+		rest = rest[n:]
+	}
+	return nil
+}
+
+// take adds the event if it is wanted; full says that it did not fit.
+func (b *Batch) take(body []byte, frame int, wanted bool, most int) (full bool, err error) {
+	if !wanted {
+		return false, nil
+	}
+	e, err := parseEvent(body)
+	if err != nil {
+		return false, err
+	}
+	if len(b.Entries) >= most || !b.fits(&e) {
+		return true, nil
+	}
+	b.add(e, frame)
+	return false, nil
+}
+
+// grow returns a slice of length n, reusing b's memory.
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, n, min(2*n, MaxFrame+frameHead))
+	}
+	return b[:n]
+}
