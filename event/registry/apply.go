@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
@@ -139,12 +140,9 @@ func (s *State) mayReplace(index uint64, x *eventv1.KeyChange) error {
 	return nil
 }
 
-// EnrolmentMessage is what a key signs to be enrolled: "custody/enrol/v1\0" ‖ tenant ‖ 0 ‖ instance ‖ 0 ‖ producer class
-// (one byte) ‖ public key (32 bytes). The signature is Ed25519 (RFC 8032) and stands as proof in the KeyChange.
+// EnrolmentMessage is what a key signs to be enrolled: see [event.EnrolmentMessage].
 func EnrolmentMessage(tenant, instance string, producer eventv1.ProducerClass, publicKey []byte) []byte {
-	m := append([]byte("custody/enrol/v1\x00"), tenant...)
-	m = append(append(m, 0), instance...)
-	return append(append(m, 0, byte(producer)), publicKey...)
+	return event.EnrolmentMessage(tenant, instance, producer, publicKey)
 }
 
 func (s *State) setKey(k Key) {
