@@ -189,7 +189,9 @@ type control struct {
 
 // kill stops the statement of the connection with this tag, if one is running.
 // The interface has no way to set a query id, but a statement's settings show in
-// system.processes, hence the tag in log_comment.
+// system.processes, hence the tag in log_comment. A statement that sets
+// log_comment in its own text cannot be killed; as a setting of the request it
+// is put behind the tag.
 func (k *control) kill(tag string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

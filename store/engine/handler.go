@@ -75,9 +75,9 @@ func (f front) send(w http.ResponseWriter, body io.Reader, tag string) {
 	buffer := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buffer)
 	_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{body}, *buffer)
-	var failed *clickhouse.Exception
+	failed, ok := errors.AsType[*clickhouse.Exception](err)
 	switch {
-	case errors.As(err, &failed):
+	case ok:
 		_, _ = io.WriteString(w, frame(exceptionText(failed), tag))
 	case err != nil:
 		panic(http.ErrAbortHandler)

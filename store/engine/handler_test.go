@@ -52,10 +52,7 @@ func TestSocketGivesTheSameAnswers(t *testing.T) {
 	if n := one[uint64](t, db, "SELECT count() FROM (SELECT number FROM numbers(5000000))"); n != 5_000_000 {
 		t.Error(n)
 	}
-	e := wantCode(t, db.Exec(context.Background(), "SELECT nope"), 47)
-	if e.CodeName != "UNKNOWN_IDENTIFIER" {
-		t.Errorf("%+v", e)
-	}
+	wantException(t, db.Exec(context.Background(), "SELECT nope"), 47, "UNKNOWN_IDENTIFIER", "nope")
 }
 
 func TestSocketExceptionInTheMiddleOfAResult(t *testing.T) { midStream(t, overSocket(t)) }

@@ -5,15 +5,11 @@ import (
 	"runtime"
 	"sync"
 	"unsafe"
-
-	"github.com/ebitengine/purego"
 )
 
 // library is the C interface of libchdb (chdb.h). Pointers are opaque handles
 // of the library's own memory; the Go collector ignores them.
 type library struct {
-	path string
-
 	setSignalHandlers func(enabled int32)
 	connect           func(argc int32, argv **byte) *unsafe.Pointer
 	closeConn         func(conn *unsafe.Pointer)
@@ -62,17 +58,9 @@ func load(path string) (*library, error) {
 func open(path string) (*library, error) {
 	keeper := keepSignals()
 	defer keeper.restore()
-	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
-	if err != nil {
+	lib := new(library)
+	if err := bind(path, lib.symbols()); err != nil {
 		return nil, err
-	}
-	lib := &library{path: path}
-	for name, fn := range lib.symbols() {
-		symbol, err := purego.Dlsym(handle, name)
-		if err != nil {
-			return nil, err
-		}
-		purego.RegisterFunc(fn, symbol)
 	}
 	lib.setSignalHandlers(0)
 	return lib, nil
@@ -127,9 +115,9 @@ func (l *library) call(stream bool, conn unsafe.Pointer, text, format string, pa
 		names[i], nameLens[i] = bytesOf(p.name)
 		values[i], valueLens[i] = bytesOf(p.value)
 	}
-	t, tn := bytesOf(text)
-	f, fn2 := bytesOf(format)
-	result := fn(conn, t, tn, f, fn2, unsafe.SliceData(names), unsafe.SliceData(nameLens),
+	query, queryLen := bytesOf(text)
+	form, formLen := bytesOf(format)
+	result := fn(conn, query, queryLen, form, formLen, unsafe.SliceData(names), unsafe.SliceData(nameLens),
 		unsafe.SliceData(values), unsafe.SliceData(valueLens), uintptr(len(params)))
 	runtime.KeepAlive(params)
 	runtime.KeepAlive(names)

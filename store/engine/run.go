@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -17,8 +18,9 @@ const killRetry = 20 * time.Millisecond
 type run struct {
 	engine *Engine
 	conn   *conn
-	ctx    context.Context
-	cancel context.CancelFunc
+	caller context.Context // of the request
+	ctx    context.Context // ends when the statement must
+	cancel context.CancelCauseFunc
 
 	unwatch func() bool   // false: the killer has begun
 	ended   chan struct{} // closed to end the killer
@@ -69,7 +71,7 @@ func (e *Engine) take(ctx context.Context) (*conn, error) {
 }
 
 func (e *Engine) newRun(ctx context.Context, c *conn) (*run, error) {
-	r := &run{engine: e, conn: c, ended: make(chan struct{}), killed: make(chan struct{})}
+	r := &run{engine: e, conn: c, caller: ctx, ended: make(chan struct{}), killed: make(chan struct{})}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.runs == nil {
@@ -77,7 +79,7 @@ func (e *Engine) newRun(ctx context.Context, c *conn) (*run, error) {
 		return nil, ErrClosed
 	}
 	e.runs[r] = struct{}{}
-	r.ctx, r.cancel = context.WithCancel(ctx)
+	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	r.unwatch = context.AfterFunc(r.ctx, r.kill)
 	return r, nil
 }
@@ -218,7 +220,7 @@ func (r *run) Close() error {
 // abort ends the run for the reason err. The kill comes first, for a call into
 // the engine may hold the lock.
 func (r *run) abort(err error) {
-	r.cancel()
+	r.cancel(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.finish(err)
@@ -230,26 +232,34 @@ func (r *run) finish(err error) {
 	if r.err != nil {
 		return
 	}
-	r.err = err
-	if cause := r.ctx.Err(); cause != nil && err != io.EOF {
-		r.err = cause
-	}
+	r.err = r.reason(err)
 	r.closeStream(err)
 	r.drop()
 	if !r.unwatch() {
 		close(r.ended)
 		<-r.killed
 	}
-	r.cancel()
+	r.cancel(io.EOF)
 	r.conn.renew()
 	r.release()
+}
+
+// reason is what the reader is told: of a killed statement, why it was killed.
+func (r *run) reason(err error) error {
+	switch {
+	case errors.Is(err, io.EOF) || r.ctx.Err() == nil:
+		return err
+	case r.caller.Err() != nil:
+		return r.caller.Err()
+	}
+	return context.Cause(r.ctx)
 }
 
 func (r *run) closeStream(err error) {
 	if r.stream == nil {
 		return
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		r.conn.lib.streamCancel(*r.conn.handle, r.stream)
 	}
 	r.conn.lib.free(r.stream)

@@ -39,8 +39,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		defer func() { _ = req.Body.Close() }()
 	}
 	res, err := t.engine.answer(req)
-	var failed *clickhouse.Exception
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*clickhouse.Exception](err); ok {
 		return refusal(req, failed), nil
 	}
 	return res, err
