@@ -1,0 +1,69 @@
+package query
+
+import (
+	"context"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/agentcustody/custody/access"
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	"github.com/agentcustody/custody/store"
+)
+
+// ListInstances implements apiv1.QueryServiceServer. Tenants and instances come in ascending order.
+func (s *Service) ListInstances(ctx context.Context, _ *apiv1.ListInstancesRequest) (*apiv1.ListInstancesResponse, error) {
+	call, ok := access.From(ctx)
+	if !ok {
+		return nil, status.Error(codes.PermissionDenied, "the call was not authorised")
+	}
+	out := &apiv1.ListInstancesResponse{}
+	for _, tenant := range call.Tenants {
+		instances, err := s.instancesOf(ctx, tenant)
+		if err != nil {
+			return nil, err
+		}
+		out.Instances = append(out.Instances, instances...)
+	}
+	return out, nil
+}
+
+func (s *Service) instancesOf(ctx context.Context, tenant event.TenantID) (out []*apiv1.InstanceInfo, err error) {
+	state, ok := s.logs.Registry(tenant)
+	if !ok {
+		return nil, nil
+	}
+	stats, err := s.store.InstanceStats(ctx, string(tenant))
+	if err != nil {
+		return nil, readError(err)
+	}
+	byName := make(map[string]store.InstanceStat, len(stats))
+	for _, i := range stats {
+		byName[i.Instance] = i
+	}
+	tails, emitters := s.logs.OpenTails(tenant), emittersOf(state)
+	for _, i := range state.Instances() {
+		if i.ID == string(event.InstanceCustody) {
+			continue // Custody itself
+		}
+		seen := byName[i.ID]
+		out = append(out, &apiv1.InstanceInfo{
+			Tenant: string(tenant), Instance: i.ID, Labels: i.Labels, ManifestVersion: i.Version(), LastSeenAt: seen.LastSeen,
+			Events: seen.Events, Gaps: seen.Gaps, Emitters: emitters[i.ID], OpenTails: tails[i.ID],
+		})
+	}
+	return out, nil
+}
+
+// emittersOf counts the keys that may still sign, by instance.
+func emittersOf(state *registry.State) map[string]uint32 {
+	out := map[string]uint32{}
+	for _, k := range state.Keys() {
+		if k.To == registry.Forever {
+			out[k.Instance]++
+		}
+	}
+	return out
+}

@@ -1,0 +1,106 @@
+// Package query is the read API: search, trace, why and the list of instances, over committed events.
+//
+// # What a reader may trust
+//
+//   - Only what is committed is seen: rows at or before the ledger's head. An answer is of one head.
+//   - Who may call what, and that the read is recorded before it is answered, is the business of package access; the
+//     methods here refuse to answer a call that it has not decided about.
+//   - Sealed content is opened only when the request asks for it, field by field, and each field says what it is:
+//     disclosed, withheld or erased. What cannot be opened is withheld, never empty.
+//   - A cause is what an event claims. Edges carry their basis, and a cause that no committed event has is named as missing.
+package query
+
+import (
+	"context"
+
+	"github.com/agentcustody/custody/access"
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	"github.com/agentcustody/custody/signer/vault"
+	"github.com/agentcustody/custody/store"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Limits of one answer.
+const (
+	// DefaultRows is what a search returns unless it says otherwise: a few screens.
+	DefaultRows = 100
+	// MaxRows bounds one search and one graph: more is a job for an export.
+	MaxRows = 10_000
+	// DefaultNodes is what a trace returns unless it says otherwise.
+	DefaultNodes = 2_000
+	// pageRows is how many rows go into one message: with 64 KiB an event it stays below the limit of a message.
+	pageRows = 32
+	// maxDepth bounds how far a graph is walked: a chain of causes longer than this is no work of an agent.
+	maxDepth = 10_000
+)
+
+// Logs is what the ledger knows of committed logs. Implementations are safe for concurrent use.
+type Logs interface {
+	// Registry is a tenant's admission state at the committed head. It must not be changed.
+	Registry(tenant event.TenantID) (*registry.State, bool)
+	// OpenTails counts, by instance, the epochs that are neither closed nor followed.
+	OpenTails(tenant event.TenantID) map[string]uint32
+	// Size is the number of committed leaves of a tenant.
+	Size(tenant event.TenantID) uint64
+	// Wait returns when the committed head is past after, with the head, or with the context's error.
+	Wait(ctx context.Context, after uint64) (head uint64, err error)
+	// Head is the stream sequence up to which leaves are committed.
+	Head() uint64
+}
+
+// Opener opens sealed content. vault.Vault is one.
+type Opener interface {
+	// Get returns the data key of a name and generation.
+	Get(tenant, name string, generation uint32) (*vault.Key, error)
+	// Erased reports whether that key has been destroyed.
+	Erased(tenant, name string, generation uint32) (bool, error)
+}
+
+// Service implements apiv1.QueryServiceServer.
+type Service struct {
+	apiv1.UnimplementedQueryServiceServer
+
+	store  *store.Store
+	logs   Logs
+	opener Opener
+}
+
+// New returns the service.
+func New(s *store.Store, logs Logs, opener Opener) *Service {
+	return &Service{store: s, logs: logs, opener: opener}
+}
+
+// tenantOf is the tenant that access has let the call read. A call without a decision is refused: it came in by a way that
+// nobody guards.
+func tenantOf(ctx context.Context, requested string) (event.TenantID, error) {
+	call, ok := access.From(ctx)
+	if !ok {
+		return "", status.Error(codes.PermissionDenied, "the call was not authorised")
+	}
+	for _, t := range call.Tenants {
+		if string(t) == requested {
+			return t, nil
+		}
+	}
+	return "", status.Error(codes.PermissionDenied, "the call was not authorised")
+}
+
+// invalid is a wrong field of a request.
+func invalid(field, format string, args ...any) error {
+	return status.Errorf(codes.InvalidArgument, field+": "+format, args...)
+}
+
+// bounded checks a limit: 0 is the default.
+func bounded(field string, given uint32, otherwise int) (int, error) {
+	switch {
+	case given == 0:
+		return otherwise, nil
+	case given > MaxRows:
+		return 0, invalid(field, "at most %d", MaxRows)
+	}
+	return int(given), nil
+}
