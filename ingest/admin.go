@@ -23,17 +23,18 @@ import (
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
+	"github.com/agentcustody/custody/signer/ca"
 )
 
 // ledgerPatience is how long a list that needs leaf indexes waits for the ledger.
 const ledgerPatience = 5 * time.Second
 
-// Authority issues client certificates. ca.Authority is one.
+// Authority issues client certificates. ca.CA is one.
 type Authority interface {
-	// IssueClient returns a certificate and its key in PEM, and SHA-256 of the certificate in DER.
-	IssueClient(name string) (certificate, key []byte, fingerprint [32]byte, err error)
-	// PEM is the authority's own certificate.
-	PEM() []byte
+	// IssueClient returns a new certificate and its key.
+	IssueClient(name string) (ca.Client, error)
+	// CertPEM is the authority's own certificate.
+	CertPEM() []byte
 }
 
 // AdminConfig is what administration needs. Every field must be set.

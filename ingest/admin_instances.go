@@ -118,7 +118,7 @@ func (a *Admin) CreateJoinToken(ctx context.Context, r *apiv1.CreateJoinTokenReq
 		return nil, a.failed(ctx, "create join token", err)
 	}
 	a.cfg.Log.InfoContext(ctx, "join token created", slog.Any("for", e), slog.String("by", e.CreatedBy))
-	return &apiv1.CreateJoinTokenResponse{Token: token, ExpiresAt: e.ExpiresAt, CaPem: a.cfg.Authority.PEM(), Address: a.cfg.Address()}, nil
+	return &apiv1.CreateJoinTokenResponse{Token: token, ExpiresAt: e.ExpiresAt, CaPem: a.cfg.Authority.CertPEM(), Address: a.cfg.Address()}, nil
 }
 
 func (a *Admin) checkTokenRequest(r *apiv1.CreateJoinTokenRequest) error {

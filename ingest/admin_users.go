@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"regexp"
 	"slices"
@@ -16,6 +18,7 @@ import (
 	"github.com/agentcustody/custody/event/registry"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer/ca"
 )
 
 // personName is what people are called: pseudonymous, and safe in file names.
@@ -32,11 +35,11 @@ func (a *Admin) AddUser(ctx context.Context, r *apiv1.AddUserRequest) (*apiv1.Ad
 	if err := a.checkPerson(r); err != nil {
 		return nil, err
 	}
-	certificate, key, fingerprint, err := a.cfg.Authority.IssueClient(r.GetName())
+	client, fingerprint, err := a.issue(r.GetName())
 	if err != nil {
 		return nil, a.failed(ctx, "issue certificate", err)
 	}
-	grant := &eventv1.GrantChange{Principal: r.GetName(), Role: r.GetRole(), Certificate: fingerprint[:], AllTenants: r.GetTenant() == ""}
+	grant := &eventv1.GrantChange{Principal: r.GetName(), Role: r.GetRole(), Certificate: fingerprint, AllTenants: r.GetTenant() == ""}
 	for _, tenant := range a.logsOf(r.GetTenant()) {
 		if err := a.change(ctx, tenant, &eventv1.System{Actor: caller(ctx), Detail: &eventv1.System_Grant{Grant: grant}}); err != nil {
 			return nil, err
@@ -44,7 +47,17 @@ func (a *Admin) AddUser(ctx context.Context, r *apiv1.AddUserRequest) (*apiv1.Ad
 	}
 	a.cfg.Log.InfoContext(ctx, "role granted", slog.String("name", r.GetName()), slog.String("role", event.Roles.Name(r.GetRole())),
 		slog.String("tenant", r.GetTenant()), slog.String("by", caller(ctx)))
-	return &apiv1.AddUserResponse{CertificatePem: certificate, KeyPem: key, CaPem: a.cfg.Authority.PEM()}, nil
+	return &apiv1.AddUserResponse{CertificatePem: client.CertPEM, KeyPem: client.KeyPEM, CaPem: a.cfg.Authority.CertPEM()}, nil
+}
+
+// issue makes a client certificate and the fingerprint that a grant holds.
+func (a *Admin) issue(name string) (ca.Client, []byte, error) {
+	client, err := a.cfg.Authority.IssueClient(name)
+	if err != nil {
+		return ca.Client{}, nil, err
+	}
+	fingerprint, err := hex.DecodeString(client.Fingerprint)
+	return client, fingerprint, err
 }
 
 // logsOf are the logs that a grant stands in: the tenant's, or the operator's and then everybody's.
@@ -200,26 +213,30 @@ func grantChanges(g registry.Grant) []*eventv1.GrantChange {
 }
 
 // Bootstrap opens the operator's log, if there is none, with one person who has the given roles over all
-// tenants. It returns that person's certificate, or nothing if the log exists.
-func (a *Admin) Bootstrap(ctx context.Context, name string, roles ...eventv1.Role) (certificate, key []byte, err error) {
+// tenants. keep makes the person's certificate durable before the log is opened: a crash in between costs
+// nothing, as the next start issues another.
+func (a *Admin) Bootstrap(ctx context.Context, name string, keep func(ca.Client) error, roles ...eventv1.Role) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := a.catchUp(ctx, event.TenantOperator); err != nil {
-		return nil, nil, err
+		return err
 	}
 	if a.cfg.Admission.View(event.TenantOperator, func(*registry.State) {}) {
-		return nil, nil, nil
+		return nil
 	}
-	certificate, key, fingerprint, err := a.cfg.Authority.IssueClient(name)
+	client, fingerprint, err := a.issue(name)
 	if err != nil {
-		return nil, nil, err
+		return fmt.Errorf("issue certificate: %w", err)
+	}
+	if err := keep(client); err != nil {
+		return fmt.Errorf("keep certificate: %w", err)
 	}
 	var grants []*eventv1.GrantChange
 	for _, role := range roles {
-		grants = append(grants, &eventv1.GrantChange{Principal: name, Role: role, Certificate: fingerprint[:], AllTenants: true})
+		grants = append(grants, &eventv1.GrantChange{Principal: name, Role: role, Certificate: fingerprint, AllTenants: true})
 	}
 	_, err = a.open(ctx, event.TenantOperator, "operator", "", grants)
-	return certificate, key, err
+	return err
 }
 
 // Reconcile brings every tenant's grants over all tenants in line with the operator's log, after a crash in

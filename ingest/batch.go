@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -111,7 +112,7 @@ func (b *batch) readEvents(fingerprintKey []byte, fingerprintKeyID uint32) *refu
 	_, events, err := event.CheckBatch(b.signed)
 	if err != nil {
 		r := fieldRefusal(malformed, "", err)
-		r.reason = reasonOf(r.field)
+		r.reason = b.reasonOf(r.field)
 		return r
 	}
 	for i, e := range events {
@@ -124,9 +125,9 @@ func (b *batch) readEvents(fingerprintKey []byte, fingerprintKeyID uint32) *refu
 }
 
 // reasonOf tells the reason by the part of the batch that is wrong.
-func reasonOf(field string) apiv1.RefusalReason {
+func (b *batch) reasonOf(field string) apiv1.RefusalReason {
 	switch inEvents := strings.HasPrefix(field, "events["); {
-	case inEvents && (strings.HasSuffix(field, "].tenant") || strings.HasSuffix(field, "].instance")):
+	case inEvents && (strings.HasSuffix(field, "].tenant") || strings.HasSuffix(field, "].instance")) && b.eventsAreValid():
 		return scope
 	case inEvents:
 		return invalid
@@ -134,6 +135,14 @@ func reasonOf(field string) apiv1.RefusalReason {
 		return commitment
 	}
 	return malformed
+}
+
+// eventsAreValid reports whether every event is right by itself.
+func (b *batch) eventsAreValid() bool {
+	return !slices.ContainsFunc(b.signed.GetEvents(), func(encoded []byte) bool {
+		_, err := event.Parse(encoded)
+		return err != nil
+	})
 }
 
 func (b *batch) checkOpenings(fingerprintKey []byte, fingerprintKeyID uint32) *refusal {

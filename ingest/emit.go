@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/chain"
-	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
@@ -54,14 +53,13 @@ func (s *Service) Emit(link emitStream) error {
 	return stopping
 }
 
-// receiveError gives a message that is too large for the connection a reason.
+// receiveError counts a message that is too large for the connection. gRPC has answered it: with
+// ResourceExhausted, both sizes, and the end of the stream.
 func (s *session) receiveError(err error) error {
-	if status.Code(err) != codes.ResourceExhausted {
-		return err
+	if status.Code(err) == codes.ResourceExhausted {
+		s.service.refused(&s.emitter, refuse(tooLarge, "", "a message of more than %d bytes", MaxMessage))
 	}
-	r := refuse(tooLarge, "batch", "larger than %d bytes with its openings", event.MaxBatch)
-	s.service.refused(&s.emitter, r)
-	return status.Error(codes.ResourceExhausted, r.Error())
+	return err
 }
 
 // session is one emitter's stream. It belongs to one goroutine.

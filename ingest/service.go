@@ -101,7 +101,7 @@ type counters struct{ batches, events, duplicates, late, held, streams atomic.Ui
 func NewService(cfg Config) *Service {
 	cfg = cfg.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Service{cfg: cfg, workers: make(chan struct{}, cfg.Workers), tallies: newTallies(cfg.Now), sealed: newFindings(cfg.Now), stop: stop}
+	s := &Service{cfg: cfg, workers: make(chan struct{}, cfg.Workers), tallies: newTallies(cfg.Now, cfg.Log), sealed: newFindings(cfg.Now), stop: stop}
 	s.done.Go(func() { s.tallies.run(ctx, cfg.System) })
 	return s
 }

@@ -127,7 +127,17 @@ func (s *System) Create(ctx context.Context, tenant event.TenantID, genesis *eve
 	if err != nil {
 		return 0, fmt.Errorf("create tenant %s: %w", tenant, err)
 	}
+	s.adopt(l)
 	return streamSeq, nil
+}
+
+// adopt lets later records go on in the epoch that opened the log, unless one was made in between.
+func (s *System) adopt(l *lane) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lanes[l.tenant] == nil {
+		s.lanes[l.tenant] = l
+	}
 }
 
 // encode completes, checks and encodes events.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,14 +50,15 @@ type tally struct {
 // refusalInterval. It is safe for concurrent use.
 type tallies struct {
 	now func() time.Time
+	log *slog.Logger
 
 	mu   sync.Mutex
 	open map[tallyKey]*tally // counted, or recorded less than refusalInterval ago
 	sum  map[string]uint64   // by reason, since the process started
 }
 
-func newTallies(now func() time.Time) *tallies {
-	return &tallies{now: now, open: make(map[tallyKey]*tally), sum: make(map[string]uint64)}
+func newTallies(now func() time.Time, log *slog.Logger) *tallies {
+	return &tallies{now: now, log: log, open: make(map[tallyKey]*tally), sum: make(map[string]uint64)}
 }
 
 // add counts one refusal.
@@ -87,7 +89,7 @@ func (t *tallies) entry(key tallyKey, now time.Time) *tally {
 func exampleText(detail string) string {
 	clean, _ := event.Scrub([]byte(detail))
 	text := event.Escape(string(clean))
-	return text[:min(len(text), maxDetail)]
+	return strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")
 }
 
 // counts returns what was refused since the process started, by reason.
@@ -142,7 +144,7 @@ func (t *tallies) flush(ctx context.Context, to recorder, all bool) {
 	for key, entry := range t.take(all) {
 		if _, err := to.Record(ctx, key.tenant, entry.event(key)); err != nil {
 			t.giveBack(key, entry)
-			slog.WarnContext(ctx, "refusals not recorded yet", slog.String("reason", key.reason), slog.Any("error", err))
+			t.log.WarnContext(ctx, "refusals not recorded yet", slog.String("reason", key.reason), slog.Any("error", err))
 		}
 	}
 }
