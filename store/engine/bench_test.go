@@ -95,3 +95,16 @@ func BenchmarkSelectOne(b *testing.B) {
 		one[uint8](b, db, "SELECT 1")
 	}
 }
+
+// BenchmarkInsertOne is the least an insert costs, durable and not.
+func BenchmarkInsertOne(b *testing.B) {
+	for name, fsync := range map[string]string{"Durable": "1", "Lazy": "0"} {
+		b.Run(name, func(b *testing.B) {
+			db := connect(b)
+			run(b, db, "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a SETTINGS fsync_after_insert = "+fsync+", fsync_part_directory = "+fsync)
+			for b.Loop() {
+				insertColumns(b, db, "INSERT INTO t (a)", []uint64{1})
+			}
+		})
+	}
+}

@@ -14,10 +14,10 @@
 //     the server's code, before the first row or in the middle of a result.
 //     Settings, named parameters and the database of a request are applied to
 //     that request only.
-//   - Durability is ClickHouse's own, with fsync_after_insert and
-//     fsync_part_directory on for every table that does not say otherwise: an
-//     insert that returned survives kill -9, and a power cut as far as the
-//     disk's own promises go.
+//   - Durability is ClickHouse's own. fsync_after_insert and
+//     fsync_part_directory (settings of a table, unknown to a query) are on for
+//     every table that does not say otherwise: an insert that returned survives
+//     kill -9, and a power cut as far as the disk's own promises go.
 //   - An insert goes by column name. A column that the block lacks, or that the
 //     table lacks, is an error and never a column of zeros. One native block
 //     of the driver is one block of the engine.
@@ -93,6 +93,7 @@ type Config struct {
 	MaxMemory      int64  // bytes for the whole engine, at least MinMemory; default DefaultMaxMemory
 	MaxQueryMemory int64  // bytes for one statement; default three quarters of MaxMemory
 	MaxThreads     int    // threads of one statement; default the cores, at most DefaultMaxThreads
+	NoSync         bool   // inserts do not wait for the disk: for tests; a power cut may lose some
 }
 
 // Engine is the engine of this process. It is safe for concurrent use.

@@ -39,7 +39,7 @@ func runTests(m *testing.M) int {
 		return complain(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	shared, err = engine.Open(engine.Config{Path: dir, MaxMemory: 2 << 30})
+	shared, err = engine.Open(engine.Config{Path: dir, MaxMemory: 2 << 30, NoSync: true})
 	if err != nil {
 		return complain(err)
 	}

@@ -25,10 +25,14 @@ const (
 	cacheShare = 8
 )
 
-// serverConfig is the configuration that is not per statement. Tables are
-// durable by default: a part is on disk before its insert returns.
+// serverConfig is the configuration that is not per statement. Unless NoSync is
+// set, tables are durable by default: a part is on disk before its insert
+// returns.
 func serverConfig(cfg Config) string {
-	b := new(strings.Builder)
+	b, fsync := new(strings.Builder), 1
+	if cfg.NoSync {
+		fsync = 0
+	}
 	b.WriteString("<clickhouse>\n")
 	for _, s := range []struct {
 		name  string
@@ -43,14 +47,14 @@ func serverConfig(cfg Config) string {
 		fmt.Fprintf(b, "  <%s>%d</%s>\n", s.name, s.value, s.name)
 	}
 	fmt.Fprintf(b, `  <merge_tree>
-    <fsync_after_insert>1</fsync_after_insert>
-    <fsync_part_directory>1</fsync_part_directory>
+    <fsync_after_insert>%[2]d</fsync_after_insert>
+    <fsync_part_directory>%[2]d</fsync_part_directory>
     <number_of_free_entries_in_pool_to_execute_mutation>%[1]d</number_of_free_entries_in_pool_to_execute_mutation>
     <number_of_free_entries_in_pool_to_lower_max_size_of_merge>%[1]d</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>%[1]d</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
   </merge_tree>
 </clickhouse>
-`, freeMergeSlots)
+`, freeMergeSlots, fsync)
 	return b.String()
 }
 
