@@ -49,8 +49,10 @@ func Validate(e *eventv1.Event) error { return validate(e).err() }
 
 func checkSize(field string, n, least, most int) *FieldError {
 	switch {
-	case n < least:
+	case n == 0 && least > 0:
 		return &FieldError{field, "empty"}
+	case n < least:
+		return &FieldError{field, fmt.Sprintf("shorter than %d bytes", least)}
 	case n > most:
 		return &FieldError{field, fmt.Sprintf("longer than %d bytes", most)}
 	}

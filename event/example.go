@@ -103,6 +103,23 @@ func exampleSeal(e *eventv1.Event, path, mediaType string, value []byte) {
 	e.Fingerprints = Fingerprints(exampleKey, 1, path, value, e.Fingerprints)
 }
 
+// ExampleOpening opens the sealed field of the example of an action, at a position in a batch; nil if it seals nothing.
+func ExampleOpening(action string, position uint32) *eventv1.Opening {
+	open := func(path string, value []byte) *eventv1.Opening {
+		return &eventv1.Opening{Position: position, Path: path, Salt: exampleDigest("salt of " + path), Value: bytes.Clone(value)}
+	}
+	switch action {
+	case "data.document_retrieved":
+		return open("content", exampleTicket)
+	case "execution.proposed":
+		return open("arguments", exampleArguments)
+	}
+	return nil
+}
+
+// ExampleFingerprintKey is the key, number 1, of the examples' fingerprints.
+func ExampleFingerprintKey() []byte { return bytes.Clone(exampleKey) }
+
 func exampleIdentity(name string, e *eventv1.Event) *eventv1.Identity {
 	action, _ := IdentityActions.Parse(name)
 	x := &eventv1.Identity{Action: action}

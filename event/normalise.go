@@ -103,9 +103,19 @@ func (n *normaliser) content(b []byte, depth int) {
 	n.scan(b, inText)
 }
 
-// betweenStrings are the bytes of JSON outside strings, without brackets.
+// literalLength is the length of the literal that b begins with, 0 if it is none.
+func literalLength(b []byte) int {
+	for _, l := range [...]string{"true", "false", "null"} {
+		if len(b) >= len(l) && string(b[:len(l)]) == l {
+			return len(l)
+		}
+	}
+	return 0
+}
+
+// betweenStrings are the bytes of JSON outside strings, without brackets and literals.
 var betweenStrings = func() (t [256]bool) {
-	for _, c := range []byte(",: \n\r\t0123456789.-+eEtrufalsn") {
+	for _, c := range []byte(",: \n\r\t0123456789.-+eE") {
 		t[c] = true
 	}
 	return t
@@ -138,6 +148,12 @@ func isJSON(b []byte) bool {
 			open++
 		case c == '}' || c == ']':
 			open--
+		case isLetter(c) && !(c|0x20 == 'e' && isDigit(b[max(i-1, 0)])):
+			size := literalLength(b[i:])
+			if size == 0 {
+				return false
+			}
+			i += size - 1
 		case !betweenStrings[c]:
 			return false
 		}

@@ -11,21 +11,93 @@ type digitGroup struct {
 // number looks at the groups of digits that begin at b[from], joined as people write long numbers: "4111 1111 1111 1111",
 // "+49 (30) 123-456", "12.34.56". It returns where to go on.
 func (n *normaliser) number(b []byte, from int) int {
-	var room [maxDigitGroups + 6]digitGroup // a date and a number
-	groups, i := room[:0], from
-	for separator := byte(0); len(groups) < cap(groups); {
+	p := phrase{n: n, international: from > 0 && b[from-1] == '+'}
+	i := from
+	for {
+		var room [chunkGroups]digitGroup
+		chunk, next := digitChunk(b, i, room[:0])
+		p.chunk(chunk)
+		skip := joint(b[next:])
+		if skip == 0 {
+			p.flush()
+			return next
+		}
+		i = next + skip
+	}
+}
+
+// chunkGroups is the length of a chunk: two dates.
+const chunkGroups = 6
+
+// digitChunk is the groups from b[i] on that no space separates, at most chunkGroups, and their end.
+func digitChunk(b []byte, i int, chunk []digitGroup) ([]digitGroup, int) {
+	for separator := byte(0); ; {
 		size := digitRun(b[i:])
-		groups = append(groups, digitGroup{b[i : i+size], separator})
+		chunk = append(chunk, digitGroup{b[i : i+size], separator})
 		i += size
 		skip := joint(b[i:])
-		if skip == 0 {
-			break
+		if skip == 0 || bytes.IndexByte(b[i:i+skip], ' ') >= 0 || len(chunk) == chunkGroups {
+			return chunk, i
 		}
 		separator = b[i]
 		i += skip
 	}
-	n.numbers(groups, from > 0 && b[from-1] == '+')
-	return i
+}
+
+// phrase is a row of chunks: short groups that follow each other are one number.
+type phrase struct {
+	n             *normaliser
+	international bool // it begins with +
+	groups        [maxDigitGroups][]byte
+	count         int // of groups, also of those that found no room
+	size          int // their digits
+}
+
+// chunk adds what stands between two spaces.
+func (p *phrase) chunk(c []digitGroup) {
+	for len(c) >= 3 && isDate(c) {
+		p.flush()
+		c = c[3:]
+	}
+	switch {
+	case isIPv4(c):
+		p.flush()
+		p.n.ipv4(c)
+	case len(c) == 2 && c[1].separator == '.' && !p.international:
+		p.group(c[0].digits)
+		p.flush() // the fraction is none of it
+	default:
+		for _, g := range c {
+			p.group(g.digits)
+		}
+	}
+}
+
+// group adds one group: a long one is a number of its own, but not in an international number, which has 15 digits at most
+// (ITU-T E.164).
+func (p *phrase) group(digits []byte) {
+	if p.international && p.size+len(digits) > 15 {
+		p.flush()
+	}
+	long := len(digits) >= minDigits && !p.international
+	if long {
+		p.flush()
+	}
+	if p.count < len(p.groups) {
+		p.groups[p.count] = digits
+	}
+	p.count, p.size = p.count+1, p.size+len(digits)
+	if long {
+		p.flush()
+	}
+}
+
+// flush ends a number. More groups than identifiers have are the row of a table.
+func (p *phrase) flush() {
+	if p.count <= maxDigitGroups && p.size <= maxDigits {
+		p.n.digits(p.groups[:p.count])
+	}
+	p.international, p.count, p.size = false, 0, 0
 }
 
 func digitRun(b []byte) int {
@@ -37,13 +109,13 @@ func digitRun(b []byte) int {
 	return len(b)
 }
 
-// joint is the length of a separator, one or two of " -./()" on one line, that more digits and no letters follow.
+// joint is the length of a separator that more digits and no letters follow: one of " -./", or two with a parenthesis.
 func joint(b []byte) int {
 	i := 0
 	for i < len(b) && i < 3 && bytes.IndexByte([]byte(" -./()"), b[i]) >= 0 {
 		i++
 	}
-	if i == 0 || i > 2 || i == 2 && b[0] == b[1] {
+	if i == 0 || i > 2 || i == 2 && bytes.IndexAny(b[:2], "()") < 0 {
 		return 0
 	}
 	size := digitRun(b[i:])
@@ -53,58 +125,14 @@ func joint(b []byte) int {
 	return i
 }
 
-// numbers adds the values in a row of groups.
-func (n *normaliser) numbers(groups []digitGroup, international bool) {
-	for len(groups) >= 3 && isDate(groups) {
-		groups = groups[3:]
-	}
-	switch {
-	case len(groups) == 4 && isIPv4(groups):
-		n.ipv4(groups)
-	case international:
-		n.digits(groups)
-	default:
-		n.wholes(groups)
-	}
-}
-
-// wholes leaves fractions out: what follows a dot that is alone between two groups.
-func (n *normaliser) wholes(groups []digitGroup) {
-	dot := func(i int) bool { return i < len(groups) && groups[i].separator == '.' }
-	from := 0
-	for i := 1; i < len(groups); i++ {
-		if dot(i) && !dot(i-1) && !dot(i+1) {
-			n.segments(groups[from:i])
-			from = i + 1
-		}
-	}
-	n.segments(groups[from:])
-}
-
-// segments adds long groups alone and short neighbours together.
-func (n *normaliser) segments(groups []digitGroup) {
-	from := 0
-	for i, g := range groups {
-		if len(g.digits) >= minDigits {
-			n.digits(groups[from:i])
-			n.digits(groups[i : i+1])
-			from = i + 1
-		}
-	}
-	n.digits(groups[from:])
-}
-
-// digits adds the digits of groups as one number.
-func (n *normaliser) digits(groups []digitGroup) {
-	if len(groups) > maxDigitGroups || allYears(groups) {
+// digits adds groups as one number.
+func (n *normaliser) digits(groups [][]byte) {
+	if allYears(groups) {
 		return
 	}
 	n.value = n.value[:0]
 	for _, g := range groups {
-		if len(n.value)+len(g.digits) > maxDigits {
-			return
-		}
-		n.value = append(n.value, g.digits...)
+		n.value = append(n.value, g...)
 	}
 	if len(groups) == 1 && isDay(n.value) {
 		return
@@ -127,22 +155,22 @@ func isDate(g []digitGroup) bool {
 	return dayMonth && (isYear(c) || len(c) == 2)
 }
 
-func allYears(groups []digitGroup) bool {
+func allYears(groups [][]byte) bool {
 	for _, g := range groups {
-		if !isYear(g.digits) {
+		if !isYear(g) {
 			return false
 		}
 	}
 	return true
 }
 
-// isIPv4: four numbers under 256, joined by dots (RFC 3986 section 3.2.2).
-func isIPv4(groups []digitGroup) bool {
-	for i, g := range groups {
-		if len(g.digits) > 3 || i > 0 && g.separator != '.' {
-			return false
-		}
-		if v := decimal(g.digits); v > 255 {
+// isIPv4: four numbers under 256, joined by dots (RFC 3986 section 3.2.2), and perhaps the length of a prefix.
+func isIPv4(c []digitGroup) bool {
+	if len(c) < 4 || len(c) > 4 && c[4].separator == '.' {
+		return false
+	}
+	for i, g := range c[:4] {
+		if len(g.digits) > 3 || i > 0 && g.separator != '.' || decimal(g.digits) > 255 {
 			return false
 		}
 	}
@@ -158,9 +186,9 @@ func decimal(digits []byte) int {
 }
 
 // ipv4 adds an address that is of one host.
-func (n *normaliser) ipv4(g []digitGroup) {
+func (n *normaliser) ipv4(c []digitGroup) {
 	dot := []byte(".")
-	if a := decimal(g[0].digits); a != 0 && a != 127 && a != 255 {
-		n.emit(g[0].digits, dot, g[1].digits, dot, g[2].digits, dot, g[3].digits)
+	if a := decimal(c[0].digits); a != 0 && a != 127 && a != 255 {
+		n.emit(c[0].digits, dot, c[1].digits, dot, c[2].digits, dot, c[3].digits)
 	}
 }
