@@ -342,7 +342,7 @@ func (q *Queue) NewEpoch(epoch Epoch, opened []byte, setAside ...Seq) error {
 }
 
 // prior is what the state says of itself once its epoch is over.
-func (s *State) prior() Prior {
+func (s State) prior() Prior {
 	p := Prior{Number: s.Number, End: s.Acked}
 	p.after(s.Prior)
 	return p

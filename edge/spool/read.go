@@ -16,7 +16,9 @@ type Batch struct {
 
 	size     int
 	openings int
-	buf      []byte
+	memory   [][]byte // chunks of the file
+	chunks   int      // of memory that are in use
+	held     int      // of those, that entries point into
 }
 
 // batchOverhead is what a batch holds beside its entries: statement and signature.
@@ -52,7 +54,7 @@ type cursor struct {
 // Load reads events from number first on into b: at most most, no more than fit in one batch, and none from two
 // segments. It returns with no entries if there is nothing yet, and ErrMissing if the events are gone.
 func (q *Queue) Load(first Seq, most int, b *Batch) error {
-	*b = Batch{First: first, Entries: b.Entries[:0], buf: b.buf[:0]}
+	*b = Batch{First: first, Entries: b.Entries[:0], memory: b.memory}
 	state, segments := q.snapshot()
 	next := first
 	if first == 1 {
@@ -99,16 +101,15 @@ func (q *Queue) loadFrom(state *State, segments []segment, p Place, most int, b 
 
 // scan reads the segment's frames from at on, skips to place p and loads from there.
 func (q *Queue) scan(file io.ReaderAt, size int64, at cursor, state *State, p Place, most int, b *Batch) error {
-	for loaded := false; at.offset < size && !loaded; {
-		chunk := min(size-at.offset, MaxFrame+frameHead)
-		b.buf = grow(b.buf, int(chunk))
-		if _, err := file.ReadAt(b.buf, at.offset); err != nil {
+	for done := false; at.offset < size && !done; {
+		buf := b.chunk(int(min(size-at.offset, MaxFrame+frameHead)))
+		if _, err := file.ReadAt(buf, at.offset); err != nil {
 			return fmt.Errorf("load events: %w", err)
 		}
-		if err := q.scanChunk(&at, state, p, most, b); err != nil {
+		var err error
+		if done, err = b.loadChunk(buf, &at, state, p, most); err != nil {
 			return err
 		}
-		loaded = at.place > p
 	}
 	q.cursor = at
 	if len(b.Entries) == 0 {
@@ -117,49 +118,57 @@ func (q *Queue) scan(file io.ReaderAt, size int64, at cursor, state *State, p Pl
 	return nil
 }
 
-// scanChunk moves at over the whole frames of b.buf, and stops early when the batch is full.
-func (q *Queue) scanChunk(at *cursor, state *State, p Place, most int, b *Batch) error {
-	for rest := b.buf; len(rest) > 0; {
+// loadChunk moves at over the whole frames of buf. It is done when the batch is.
+func (b *Batch) loadChunk(buf []byte, at *cursor, state *State, p Place, most int) (done bool, err error) {
+	for rest := buf; len(rest) > 0; {
 		kind, body, n, err := nextFrame(rest)
-		if err != nil && len(rest) < len(b.buf) {
-			return nil // the frame continues in the next chunk
+		if err != nil && len(rest) < len(buf) {
+			return false, nil // the frame continues in the next chunk
 		}
 		if err != nil {
-			return fmt.Errorf("load events at %d of segment %d: %w", at.offset, at.segment, err)
+			return false, fmt.Errorf("load events at %d of segment %d: %w", at.offset, at.segment, err)
 		}
 		if kind == eventFrame {
-			full, err := b.take(body, n, at.place >= p && !state.isRemoved(at.place), most)
-			if err != nil || full {
-				return err
+			if at.place >= p && !state.isRemoved(at.place) {
+				full, err := b.take(body, n, most)
+				if err != nil || full {
+					return true, err
+				}
 			}
 			at.place++
 		}
 		at.offset += int64(n)
 		rest = rest[n:]
 	}
-	return nil
+	return false, nil
 }
 
-// take adds the event if it is wanted; full says that it did not fit.
-func (b *Batch) take(body []byte, frame int, wanted bool, most int) (full bool, err error) {
-	if !wanted {
-		return false, nil
+// take adds an event; full says that it did not fit.
+func (b *Batch) take(body []byte, frame, most int) (full bool, err error) {
+	if len(b.Entries) >= most {
+		return true, nil
 	}
 	e, err := parseEvent(body)
 	if err != nil {
 		return false, err
 	}
-	if len(b.Entries) >= most || !b.fits(&e) {
+	if !b.fits(&e) {
 		return true, nil
 	}
 	b.add(e, frame)
+	b.held = b.chunks // the entry's bytes are in the newest chunk
 	return false, nil
 }
 
-// grow returns a slice of length n, reusing b's memory.
-func grow(b []byte, n int) []byte {
-	if cap(b) < n {
-		return make([]byte, n, min(2*n, MaxFrame+frameHead))
+// chunk returns memory of length n that no entry uses.
+func (b *Batch) chunk(n int) []byte {
+	b.chunks = b.held + 1
+	if len(b.memory) < b.chunks {
+		b.memory = append(b.memory, nil)
 	}
-	return b[:n]
+	buf := &b.memory[b.chunks-1]
+	if cap(*buf) < n {
+		*buf = make([]byte, min(2*n, MaxFrame+frameHead))
+	}
+	return (*buf)[:n]
 }

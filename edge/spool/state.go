@@ -47,7 +47,7 @@ type Statement struct {
 }
 
 // End is the statement's last number and digest.
-func (s *Statement) End() End { return End{s.First + Seq(s.Count) - 1, s.Digest} }
+func (s Statement) End() End { return End{s.First + Seq(s.Count) - 1, s.Digest} }
 
 // maxSpans bounds the places set aside that a queue remembers; each stands for one refused batch in flight.
 const maxSpans = 4096
@@ -68,13 +68,13 @@ type State struct {
 }
 
 // LastSeq is the number of the newest event.
-func (s *State) LastSeq() Seq { return Seq(uint64(s.Last-s.Base)-s.removedUpTo(s.Last)) + 1 }
+func (s State) LastSeq() Seq { return Seq(uint64(s.Last-s.Base)-s.removedUpTo(s.Last)) + 1 }
 
 // Drained says that everything is acknowledged.
-func (s *State) Drained() bool { return s.Acked.Seq >= s.LastSeq() }
+func (s State) Drained() bool { return s.Acked.Seq >= s.LastSeq() }
 
 // removedUpTo counts removed places from Base up to p.
-func (s *State) removedUpTo(p Place) (n uint64) {
+func (s State) removedUpTo(p Place) (n uint64) {
 	for _, r := range s.Removed {
 		if r.First > p {
 			break
@@ -85,7 +85,7 @@ func (s *State) removedUpTo(p Place) (n uint64) {
 }
 
 // PlaceOf returns where the event numbered seq stands; Base for the epoch's first event, which has no place.
-func (s *State) PlaceOf(seq Seq) Place {
+func (s State) PlaceOf(seq Seq) Place {
 	if seq == 0 {
 		return s.Base
 	}
@@ -100,9 +100,9 @@ func (s *State) PlaceOf(seq Seq) Place {
 }
 
 // ackedPlace is the last place that need not be kept.
-func (s *State) ackedPlace() Place { return s.PlaceOf(s.Acked.Seq) }
+func (s State) ackedPlace() Place { return s.PlaceOf(s.Acked.Seq) }
 
-func (s *State) isRemoved(p Place) bool {
+func (s State) isRemoved(p Place) bool {
 	return slices.ContainsFunc(s.Removed, func(r Span) bool { return r.First <= p && p <= r.Last })
 }
 
@@ -133,7 +133,7 @@ func (s *State) sign(st Statement) error {
 
 // ack applies an ack frame. It may pass the newest statement, and the newest event: the server's head counts.
 func (s *State) ack(to End) error {
-	if to.Seq < s.Acked.Seq {
+	if to.Seq < s.Acked.Seq || to.Seq > event.MaxCounter {
 		return fmt.Errorf("acknowledgement of %d after %d: %w", to.Seq, s.Acked.Seq, errBody)
 	}
 	s.Acked = to
