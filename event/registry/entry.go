@@ -36,8 +36,8 @@ func (id grantID) key() string { return grantPrefix + id.principal + "/" + event
 
 // Owns reports whether an entry key is of this package; others may stand beside them in one table.
 func Owns(key string) bool {
-	kind, _, _ := strings.Cut(key, "/")
-	return key == genesisKey || kind != genesisKey && loaders[kind] != nil
+	kind, rest, _ := strings.Cut(key, "/")
+	return key == genesisKey || kind != genesisKey && rest != "" && loaders[kind] != nil
 }
 
 // TakeDirty returns the entries that changed since the last call, by key.
@@ -99,12 +99,11 @@ func (s *State) Hash() [32]byte {
 // (ErrEntry) the state is not to be used. Loaded entries are not dirty.
 func (s *State) Load(entries []Entry) error {
 	for _, e := range entries {
-		kind, rest, _ := strings.Cut(e.Key, "/")
-		load := loaders[kind]
-		if load == nil {
+		if !Owns(e.Key) {
 			return fmt.Errorf("load %q: %w", e.Key, ErrEntry)
 		}
-		if err := load(s, rest, e.Value); err != nil {
+		kind, rest, _ := strings.Cut(e.Key, "/")
+		if err := loaders[kind](s, rest, e.Value); err != nil {
 			return fmt.Errorf("load %q: %w", e.Key, err)
 		}
 		if v := s.value(e.Key); !bytes.Equal(v, e.Value) {
