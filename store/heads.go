@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// CommittedHead is a tenant's newest committed head.
+type CommittedHead struct {
+	Head
+	StreamSeq uint64 // last message of the block that wrote it
+}
+
+const selectHeads = `
+SELECT tenant, size, root, leaf_hash, toUnixTimestamp64Nano(time), stream_seq
+FROM ${db}.heads
+WHERE stream_seq <= {head:UInt64}
+ORDER BY tenant, stream_seq DESC
+LIMIT 1 BY tenant`
+
+// Heads returns the newest committed head of each tenant, sorted by tenant.
+func (s *Store) Heads(ctx context.Context) (all []CommittedHead, err error) {
+	var h CommittedHead
+	var root, leaf string
+	err = s.each(ctx, selectHeads, s.headArgs(), func() {
+		copy(h.Root[:], root)
+		copy(h.LeafHash[:], leaf)
+		all = append(all, h)
+	}, &h.Tenant, &h.Size, &root, &leaf, &h.Time, &h.StreamSeq)
+	return all, wrap(err, "read heads")
+}
+
+const selectBoundaries = `
+SELECT DISTINCT stream_seq
+FROM ${db}.heads
+WHERE stream_seq > {after:UInt64} AND stream_seq <= {head:UInt64}
+ORDER BY stream_seq`
+
+// Boundaries returns the last stream sequence of each committed block after the
+// given one, ascending. A check closes its blocks there, so that heads and state
+// can be compared row by row. A changed boundary shows as a difference, since
+// each block also names its first message.
+func (s *Store) Boundaries(ctx context.Context, after uint64) (last []uint64, err error) {
+	var seq uint64
+	err = s.each(ctx, selectBoundaries, append(s.headArgs(), named("after", after)), func() { last = append(last, seq) }, &seq)
+	return last, wrap(err, "read block boundaries")
+}
+
+// Checkpoint is a signed tree head as it was published.
+type Checkpoint struct {
+	Tenant string
+	Size   uint64
+	Note   []byte // C2SP signed note with its cosignatures
+	MadeAt time.Time
+}
+
+const insertCheckpoint = `
+INSERT INTO ${db}.checkpoints (tenant, size, made_at, note)
+SELECT {tenant:String}, {size:UInt64}, fromUnixTimestamp64Nano({made:Int64}, 'UTC'), unhex({note:String})`
+
+// SaveCheckpoint keeps a signed checkpoint beside the fold.
+func (s *Store) SaveCheckpoint(ctx context.Context, c Checkpoint) error {
+	err := s.db.Exec(ctx, s.sql(insertCheckpoint),
+		named("tenant", c.Tenant), named("size", c.Size), named("made", c.MadeAt.UnixNano()), named("note", fmt.Sprintf("%x", c.Note)))
+	return wrap(err, "save checkpoint of %s at %d", c.Tenant, c.Size)
+}
+
+const selectCheckpoints = `
+SELECT tenant, size, toUnixTimestamp64Nano(made_at), note
+FROM ${db}.checkpoints
+WHERE tenant = {tenant:String} AND size >= {from:UInt64}
+ORDER BY size %[1]s, made_at %[1]s
+LIMIT {limit:UInt64}`
+
+// Checkpoints returns a tenant's checkpoints of at least the given size, oldest
+// first, at most limit.
+func (s *Store) Checkpoints(ctx context.Context, tenant string, fromSize uint64, limit int) ([]Checkpoint, error) {
+	return s.checkpoints(ctx, tenant, fromSize, limit, "ASC")
+}
+
+// LastCheckpoint returns a tenant's newest checkpoint; ok is false if there is
+// none.
+func (s *Store) LastCheckpoint(ctx context.Context, tenant string) (c Checkpoint, ok bool, err error) {
+	all, err := s.checkpoints(ctx, tenant, 0, 1, "DESC")
+	if err != nil || len(all) == 0 {
+		return Checkpoint{}, false, err
+	}
+	return all[0], true, nil
+}
+
+func (s *Store) checkpoints(ctx context.Context, tenant string, from uint64, limit int, order string) (all []Checkpoint, err error) {
+	var c Checkpoint
+	var made int64
+	var note string
+	args := []any{named("tenant", tenant), named("from", from), named("limit", uint64(limit))}
+	err = s.each(ctx, fmt.Sprintf(selectCheckpoints, order), args, func() {
+		c.Note, c.MadeAt = []byte(note), time.Unix(0, made).UTC()
+		all = append(all, c)
+	}, &c.Tenant, &c.Size, &made, &note)
+	return all, wrap(err, "read checkpoints of %s", tenant)
+}
+
+// TableSize is what one table takes.
+type TableSize struct {
+	Table        string
+	Rows         uint64
+	Parts        uint64
+	Compressed   uint64 // bytes of column data on disk
+	Uncompressed uint64 // bytes
+	OnDisk       uint64 // bytes with marks and indexes
+}
+
+const selectSizes = `
+SELECT table, sum(rows), count(), sum(data_compressed_bytes), sum(data_uncompressed_bytes), sum(bytes_on_disk)
+FROM system.parts
+WHERE active AND database = {database:String}
+GROUP BY table
+ORDER BY table`
+
+// Sizes returns what each table takes on disk, sorted by table.
+func (s *Store) Sizes(ctx context.Context) (all []TableSize, err error) {
+	var t TableSize
+	err = s.each(ctx, selectSizes, []any{named("database", s.name)}, func() { all = append(all, t) },
+		&t.Table, &t.Rows, &t.Parts, &t.Compressed, &t.Uncompressed, &t.OnDisk)
+	return all, wrap(err, "read sizes")
+}

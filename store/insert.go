@@ -1,0 +1,171 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/agentcustody/custody/chain"
+)
+
+// insertsAtOnce is how many tables of a block are written at once: waiting for
+// the disk overlaps, and one connection of the embedded engine stays free.
+const insertsAtOnce = 3
+
+// Insert writes each table of the block as one block of the engine, under a
+// deduplication token made of the table and the range, and then reads back what
+// stands there. It may be repeated with the same block after any error: rows
+// that were written are not written again. The errors are ErrUnavailable
+// (repeat later), ErrSchema and ErrMismatch (stop).
+//
+// A crash between two tables leaves rows that no reader sees: the committed
+// head is still before them, and the writer repeats the block.
+func (s *Store) Insert(ctx context.Context, b *Block) error {
+	if err := s.insertTables(ctx, b); err != nil {
+		return fmt.Errorf("insert block %d–%d: %w", b.First, b.Last, err)
+	}
+	if err := s.verify(ctx, b); err != nil {
+		return fmt.Errorf("insert block %d–%d: %w", b.First, b.Last, err)
+	}
+	return nil
+}
+
+// insertTables encodes the tables one after the other, since they share a
+// loader, and sends them at the same time.
+func (s *Store) insertTables(ctx context.Context, b *Block) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(insertsAtOnce)
+	var encoding error
+	for _, t := range b.tables() {
+		if t.rows == 0 || ctx.Err() != nil {
+			continue
+		}
+		batch, err := s.encode(ctx, b, t)
+		if err != nil {
+			encoding = err
+			break
+		}
+		group.Go(func() error { return wrap(batch.Send(), "insert into %s", t.name) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return encoding
+}
+
+// encode fills a batch with a table's columns.
+func (s *Store) encode(ctx context.Context, b *Block, t *table) (driver.Batch, error) {
+	ctx = clickhouse.Context(ctx,
+		clickhouse.WithColumnNamesAndTypes(t.namesAndTypes()),
+		clickhouse.WithSettings(insertSettings(b.token(t.name))))
+	batch, err := s.db.PrepareBatch(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s)", s.name, t.name, t.names()))
+	if err != nil {
+		return nil, wrap(err, "insert into %s", t.name)
+	}
+	if err := t.load(&b.loader, batch); err != nil {
+		return nil, errors.Join(err, batch.Close())
+	}
+	return batch, nil
+}
+
+func (t *table) load(l *loader, batch driver.Batch) error {
+	columns := batch.Columns()
+	if len(columns) != len(t.columns) {
+		return fmt.Errorf("insert into %s: %d columns, want %d: %w", t.name, len(columns), len(t.columns), ErrSchema)
+	}
+	for i, c := range t.columns {
+		if columns[i].Name() != c.Name() || string(columns[i].Type()) != c.Type() {
+			return fmt.Errorf("insert into %s: column %s %s, want %s %s: %w",
+				t.name, columns[i].Name(), columns[i].Type(), c.Name(), c.Type(), ErrSchema)
+		}
+		if err := c.load(l, columns[i]); err != nil {
+			return fmt.Errorf("insert into %s: column %s: %w", t.name, c.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (t *table) namesAndTypes() []clickhouse.ColumnNameAndType {
+	all := make([]clickhouse.ColumnNameAndType, len(t.columns))
+	for i, c := range t.columns {
+		all[i] = clickhouse.ColumnNameAndType{Name: c.Name(), Type: c.Type()}
+	}
+	return all
+}
+
+// insertSettings keep an INSERT in one block, and let it count once.
+func insertSettings(token string) clickhouse.Settings {
+	return clickhouse.Settings{
+		"insert_deduplicate":          1,
+		"insert_deduplication_token":  token,
+		"async_insert":                0,
+		"max_insert_threads":          1,
+		"max_insert_block_size":       1 << 24,
+		"min_insert_block_size_rows":  1 << 24,
+		"min_insert_block_size_bytes": 1 << 30,
+	}
+}
+
+// verify reads back how many rows stand in the block's range, and the last
+// leaf of each tenant.
+func (s *Store) verify(ctx context.Context, b *Block) error {
+	counts, err := s.counts(ctx, b)
+	if err != nil {
+		return err
+	}
+	for _, t := range b.tables() {
+		if counts[t.name] != uint64(t.rows) {
+			return fmt.Errorf("table %s has %d rows, want %d: %w", t.name, counts[t.name], t.rows, ErrMismatch)
+		}
+	}
+	return s.verifyLeaves(ctx, b)
+}
+
+// counts is the number of rows in the block's range, by table.
+func (s *Store) counts(ctx context.Context, b *Block) (map[string]uint64, error) {
+	counts := map[string]uint64{}
+	var parts []string
+	for _, t := range b.tables() {
+		if t.rows > 0 {
+			parts = append(parts, fmt.Sprintf("SELECT '%s', count() FROM ${db}.%s WHERE stream_seq BETWEEN {first:UInt64} AND {last:UInt64}", t.name, t.name))
+		}
+	}
+	if parts == nil {
+		return counts, nil
+	}
+	var table string
+	var count uint64
+	err := s.each(ctx, strings.Join(parts, " UNION ALL "), b.rangeArgs(), func() { counts[table] = count }, &table, &count)
+	return counts, wrap(err, "count rows")
+}
+
+func (b *Block) rangeArgs() []any {
+	return []any{named("first", b.First), named("last", b.Last)}
+}
+
+const lastLeaves = `
+SELECT tenant, leaf
+FROM ${db}.leaves
+WHERE stream_seq BETWEEN {first:UInt64} AND {last:UInt64}
+ORDER BY tenant, idx DESC
+LIMIT 1 BY tenant`
+
+func (s *Store) verifyLeaves(ctx context.Context, b *Block) error {
+	last := map[string][32]byte{}
+	var tenant, leaf string
+	err := s.each(ctx, lastLeaves, b.rangeArgs(), func() { last[tenant] = chain.LeafHash([]byte(leaf)) }, &tenant, &leaf)
+	if err != nil {
+		return wrap(err, "read last leaves")
+	}
+	for _, h := range b.ends {
+		if got, ok := last[h.Tenant]; !ok || got != h.LeafHash {
+			return fmt.Errorf("tenant %s: last leaf of %d: %w", h.Tenant, h.Size, ErrMismatch)
+		}
+	}
+	return nil
+}
