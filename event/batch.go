@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
@@ -206,7 +207,7 @@ func CheckBatch(sb *eventv1.SignedBatch) (*eventv1.BatchStatement, []*eventv1.Ev
 }
 
 func checkBatch(sb *eventv1.SignedBatch) (*eventv1.BatchStatement, []*eventv1.Event, *FieldError) {
-	if err := signedBatch(sb); err != nil {
+	if err := first(signedBatch(sb), checkSize("", proto.Size(sb), 1, MaxBatch)); err != nil {
 		return nil, nil, err
 	}
 	stmt, err := parseStatement(sb.Statement)
@@ -226,6 +227,9 @@ func batchEvents(stmt *eventv1.BatchStatement, encoded [][]byte) ([]*eventv1.Eve
 	}
 	events := make([]*eventv1.Event, len(encoded))
 	for i, b := range encoded {
+		if len(b) == 0 {
+			continue // held, in a stream batch; a signed batch has none
+		}
 		e, err := parseMember(stmt, b)
 		if err != nil {
 			return nil, err.under(at("events", i))

@@ -227,6 +227,54 @@ func TestStreamBatch(t *testing.T) {
 	}
 }
 
+func TestCheckStreamBatch(t *testing.T) {
+	type ba = *eventv1.StreamBatch
+	for _, c := range []struct {
+		want   string
+		change func(b ba)
+	}{
+		{"", func(ba) {}},
+		{"statement.count: not the number of events", func(b ba) { b.Events = append(b.Events, b.Events[1]) }},
+		{"events[1].execution.call: missing", func(b ba) {
+			e := event.Example("execution.proposed")
+			e.GetExecution().Call = ""
+			b.Events[1], _ = proto.MarshalOptions{Deterministic: true}.Marshal(e)
+		}},
+		{"openings[0].path: not a sealed field of the event", func(b ba) { b.Openings[0].Path = "x" }},
+		{"openings[0].subject: not that of the sealed field", func(b ba) { b.Openings[0].Subject = "other" }},
+		{"", func(b ba) { b.Openings[0].Position = 0 }},
+	} {
+		sb := exampleStreamBatch(t)
+		c.change(sb)
+		stmt, events, err := event.CheckStreamBatch(sb)
+		if message(err) != c.want {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+		if err == nil && (stmt.Count != 2 || events[0] != nil || events[1] == nil) {
+			t.Errorf("statement %v, events %v", stmt, events)
+		}
+	}
+}
+
+func TestCheckBatchHoldsTheWholeToItsSize(t *testing.T) {
+	e := event.Example("execution.started")
+	salt := [32]byte{1}
+	value := bytes.Repeat([]byte("x"), event.MaxSealedInline)
+	var openings []*eventv1.Opening
+	for i := range 17 {
+		path := string(rune('a' + i))
+		d := event.SealedDigest(event.ID(e.Id), path, "text/plain", &salt, value)
+		e.Sealed = append(e.Sealed, &eventv1.Sealed{Path: path, MediaType: "text/plain", Size: uint64(len(value)), Digest: d[:]})
+		openings = append(openings, &eventv1.Opening{Path: path, Salt: salt[:], Value: value})
+	}
+	if _, _, err := event.CheckBatch(signed(t, exampleStatement(1), []*eventv1.Event{e}, openings...)); message(err) != "longer than 1048576 bytes" {
+		t.Error(err)
+	}
+	if _, _, err := event.CheckBatch(signed(t, exampleStatement(1), []*eventv1.Event{e}, openings[:15]...)); err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzBatch(f *testing.F) {
 	s, err := event.MarshalStatement(exampleStatement(2))
 	if err != nil {
@@ -249,6 +297,9 @@ func FuzzBatch(f *testing.F) {
 		identity(t, b, event.ParseSignedBatch, event.MarshalSignedBatch)
 		if sb, err := event.ParseSignedBatch(b); err == nil {
 			_, _, _ = event.CheckBatch(sb)
+		}
+		if sb, err := event.ParseStreamBatch(b); err == nil {
+			_, _, _ = event.CheckStreamBatch(sb)
 		}
 	})
 }

@@ -124,6 +124,14 @@ func instantGiven(field string, ns int64) *FieldError {
 	return instant(field, ns)
 }
 
+// span is a number of nanoseconds.
+func span(field string, ns int64) *FieldError {
+	if ns < 0 {
+		return &FieldError{field, "negative"}
+	}
+	return nil
+}
+
 func atMost(field string, n, most int) *FieldError {
 	if n > most {
 		return &FieldError{field, fmt.Sprintf("more than %d", most)}

@@ -55,7 +55,10 @@ func (w *walker) field(b []byte) (int, *FieldError) {
 		return 0, err
 	}
 	m, err := value(fd, b[n:])
-	return n + m, err.under(w.name(fd))
+	if err != nil {
+		return 0, err.under(w.name(fd))
+	}
+	return n + m, nil
 }
 
 // place checks that the field may stand here.

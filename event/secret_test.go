@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // Bodies of tokens, put together at run time so that scanners of repositories stay quiet.
@@ -92,6 +93,45 @@ func TestScanSecretsIsQuietOnOrdinaryText(t *testing.T) {
 	} {
 		if s := event.NewScanner([]byte(text)); s.Next() {
 			t.Errorf("%s: %q in %q", s.Detector, text[s.Start:s.End], text)
+		}
+	}
+}
+
+func TestScanEventNamesTheField(t *testing.T) {
+	secret := "ghp_" + base62
+	for want, change := range map[string]func(*eventv1.Event){
+		"":                      func(*eventv1.Event) {},
+		"principal":             func(e *eventv1.Event) { e.Principal = secret },
+		"on_behalf_of":          func(e *eventv1.Event) { e.OnBehalfOf = []string{"a", secret} },
+		"execution.reason":      func(e *eventv1.Event) { e.GetExecution().Reason = "failed with " + secret },
+		"sealed.subject":        func(e *eventv1.Event) { e.Sealed[0].Subject = secret },
+		"execution.destination": func(e *eventv1.Event) { e.GetExecution().Destination = "https://u:p4ss@h.example" },
+	} {
+		e := event.Example("execution.decided")
+		e.Sealed = event.Example("execution.proposed").Sealed
+		change(e)
+		b, err := event.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if field, detector, found := event.ScanEvent(b); field != want || found != (want != "") {
+			t.Errorf("%q (%s), want %q", field, detector, want)
+		}
+		n := event.ScrubEvent(e)
+		if b, err = event.Marshal(e); err != nil {
+			t.Fatal(err)
+		}
+		if field, _, found := event.ScanEvent(b); found || (n > 0) != (want != "") {
+			t.Errorf("scrubbed %d times, still in %q", n, field)
+		}
+	}
+}
+
+func TestExamplesHoldNoSecret(t *testing.T) {
+	for _, action := range event.Actions() {
+		e := event.Example(action)
+		if n := event.ScrubEvent(e); n != 0 {
+			t.Errorf("%s: %d secrets", action, n)
 		}
 	}
 }

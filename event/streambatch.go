@@ -120,3 +120,45 @@ func encryptedOpening(o, before *eventv1.EncryptedOpening, events int) *FieldErr
 		checkSize("ciphertext", len(o.GetCiphertext()), least, least+MaxSealedInline),
 	)
 }
+
+// CheckStreamBatch parses the statement and every event of a stream batch and holds them together, as CheckBatch does. The
+// place of a held event is nil. An opening is of a field that its event seals, under the subject that the event names; of a
+// held event that is not to be seen. The error is a *FieldError.
+func CheckStreamBatch(sb *eventv1.StreamBatch) (*eventv1.BatchStatement, []*eventv1.Event, error) {
+	stmt, events, err := checkStreamBatch(sb)
+	if err != nil {
+		return nil, nil, err
+	}
+	return stmt, events, nil
+}
+
+func checkStreamBatch(sb *eventv1.StreamBatch) (*eventv1.BatchStatement, []*eventv1.Event, *FieldError) {
+	if err := streamBatch(sb); err != nil {
+		return nil, nil, err
+	}
+	stmt, err := parseStatement(sb.Statement)
+	if err != nil {
+		return nil, nil, err.under("statement")
+	}
+	events, err := batchEvents(stmt, sb.Events)
+	if err != nil {
+		return nil, nil, err
+	}
+	return stmt, events, ofSubjects(sb, events)
+}
+
+func ofSubjects(sb *eventv1.StreamBatch, events []*eventv1.Event) *FieldError {
+	for i, o := range sb.Openings {
+		e := events[o.Position]
+		if e == nil {
+			continue
+		}
+		switch s := sealedAt(e, o.Path); {
+		case s == nil:
+			return &FieldError{at("openings", i) + ".path", "not a sealed field of the event"}
+		case s.Subject != o.Subject:
+			return &FieldError{at("openings", i) + ".subject", "not that of the sealed field"}
+		}
+	}
+	return nil
+}

@@ -158,7 +158,7 @@ func identity(e *eventv1.Event, x *eventv1.Identity) *FieldError {
 	return first(
 		exactlyIf("epoch", x.Epoch, EpochSize),
 		counter("last_seq", x.LastSeq),
-		instant("interval", x.Interval),
+		span("interval", x.Interval),
 		text("workflow", x.Workflow, MaxID),
 		text("model", x.Model, MaxID),
 		text("agent_version", x.AgentVersion, MaxID),
@@ -246,7 +246,7 @@ func execution(x *eventv1.Execution) *FieldError {
 		text("reason", x.Reason, MaxText),
 		enum("outcome", x.Outcome, eventv1.Outcome_OUTCOME_TIMEOUT),
 		cost(x),
-		instant("duration", x.Duration),
+		span("duration", x.Duration),
 	)
 }
 
@@ -436,10 +436,18 @@ func containment(x *eventv1.Containment) *FieldError {
 	return first(
 		enumGiven("state", x.GetState(), eventv1.ContainmentState_CONTAINMENT_STATE_RELEASED),
 		given("target", x.GetTarget(), MaxText),
-		oneOf("level", x.GetLevel(), "", "restrict", "pause", "quarantine"),
+		level("level", x.GetLevel()),
 		text("plan", x.GetPlan(), MaxID),
 		text("evidence", x.GetEvidence(), MaxText),
 	)
+}
+
+// level is absent where a step has none, as in the revocation of a credential.
+func level(field, s string) *FieldError {
+	if s == "" {
+		return nil
+	}
+	return oneOf(field, s, "restrict", "pause", "quarantine")
 }
 
 func hold(x *eventv1.Hold) *FieldError {
