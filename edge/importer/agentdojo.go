@@ -230,11 +230,24 @@ func fieldError(parent string, err error) error {
 	var field *event.FieldError
 	switch {
 	case errors.As(err, &mismatch):
-		return wrong(join(parent, mismatch.Field), "a %s, not of type %s", mismatch.Value, mismatch.Type)
+		return wrong(join(parent, mismatch.Field), "%s where %s belongs", mismatch.Value, jsonName(mismatch.Type))
 	case errors.As(err, &field):
 		return wrong(join(parent, field.Field), "%s", field.Reason)
 	}
 	return wrong(parent, "%s", strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// jsonName is what JSON calls a type of Go.
+func jsonName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Struct:
+		return "object"
+	case reflect.Slice:
+		return "array"
+	case reflect.Float64:
+		return "number"
+	}
+	return t.Kind().String()
 }
 
 func join(parent, field string) string {

@@ -10,8 +10,8 @@
 // Of an AgentDojo run id, suite_name, pipeline_name, messages, duration and whether error is null are read; the text of
 // error is not, because it names the benchmark's task. Of a tau-bench run traj alone is read. The benchmarks' labels
 // (injections, attack_type, injection_task_id, user_task_id, security, utility, reward, info) and the path of an
-// AgentDojo file change no byte of what is recorded, so that whatever judges the events is scored fairly. The name of a
-// tau-bench file gives the model's name, which the trace lacks.
+// AgentDojo file change no byte of what is recorded, so that whatever judges the events is scored fairly; paths decide
+// only which file is read first. The name of a tau-bench file gives the model's name, which the trace lacks.
 //
 // # What is recorded
 //
@@ -46,7 +46,11 @@
 //
 // A run's id is the record's own, or else the hash of what is read of it. An event's id is a UUIDv7 of its made time and
 // SHA-256("custody/import/event/v1\0" ‖ tenant ‖ 0 ‖ instance ‖ 0 ‖ run ‖ 0 ‖ ordinal (4 bytes)). So the same trace
-// gives the same events whenever and in whatever company it is imported. A journal in the state folder holds one line for
-// each run that the sink has taken; another import with the same journal leaves those out, and goes on in the middle of a
-// run that was cut off.
+// gives the same events whenever and in whatever company it is imported; only what the emitter adds (salts, run_seq)
+// differs.
+//
+// A journal in the state folder holds one line for each run that the sink has taken, and a cursor for each instance says
+// how far its present run has come. Another import with the same folder leaves out what was taken and goes on in the
+// middle of a run. A killed import leaves the emitter at most one event ahead of the cursor, and the emitter's spool tells
+// ([Holder]). Journal and cursors survive what the spool survives: the death of the process, not of the power.
 package importer

@@ -146,7 +146,7 @@ func body(e *eventv1.Event, numbers map[string]int) string {
 }
 
 // mustBeValid gives the event what an emitter gives it, and holds it to the format.
-func mustBeValid(t *testing.T, r *edge.Event, seq int) {
+func mustBeValid(t *testing.T, r *edge.Event, seq int) []byte {
 	t.Helper()
 	e := proto.CloneOf(r.Plain)
 	e.RunSeq = uint64(seq)
@@ -159,10 +159,15 @@ func mustBeValid(t *testing.T, r *edge.Event, seq int) {
 			Path: c.Path, MediaType: c.MediaType, Size: uint64(len(c.Value)), Subject: c.Subject, Digest: digest[:],
 		})
 	}
-	if _, err := event.Marshal(e); err != nil {
+	b, err := event.Marshal(e)
+	if err != nil {
 		t.Errorf("event %d of run %s: %v", seq, e.Run, err)
 	}
+	return b
 }
+
+// sealedText is what an event seals.
+func sealedText(ev *edge.Event) string { return fmt.Sprintf("%q", ev.Sealed) }
 
 // agentdojo imports and returns the world afterwards.
 func agentdojo(t *testing.T, w *world, state string, paths ...string) (importer.Stats, []string, error) {

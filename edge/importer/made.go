@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/agentcustody/custody/event"
@@ -57,7 +58,7 @@ func newIDs(tenant event.TenantID, instance event.InstanceID, run string) *ids {
 
 // next is the id of the next event, which happened at ns nanoseconds since the Unix epoch.
 func (x *ids) next(ns int64) event.ID {
-	sum := sha256.Sum256(binary.BigEndian.AppendUint32(x.input[:len(x.input):len(x.input)], x.ordinal))
+	sum := sha256.Sum256(binary.BigEndian.AppendUint32(slices.Clip(x.input), x.ordinal))
 	x.ordinal++
 	return event.NewID(time.Unix(0, ns), bytes.NewReader(sum[:]))
 }
