@@ -147,7 +147,7 @@ func call(ctx context.Context, g *Guard, method string, m proto.Message) (Call, 
 // missing tenant.
 func TestEveryMethodForEveryRole(t *testing.T) {
 	for method, rule := range Methods {
-		for _, role := range everyRole.List() {
+		for _, role := range EveryRole.List() {
 			w, g := newWorld()
 			w.grant("ann", "acme", role)
 			w.grant("zoe", "zeta", role)

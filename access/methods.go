@@ -25,7 +25,7 @@ type Rule struct {
 }
 
 // people is whoever has a role.
-const people = everyRole
+const people = EveryRole
 
 // Methods is the table of all methods, by full gRPC name.
 var Methods = map[string]Rule{

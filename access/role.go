@@ -17,14 +17,14 @@ const (
 // Roles is a set of roles.
 type Roles uint32
 
-// everyRole is the set of all roles.
-const everyRole = Roles(1)<<admin | 1<<auditor | 1<<analyst | 1<<responder | 1<<approver | 1<<operator
+// EveryRole is the set of all roles that a person can have.
+const EveryRole = Roles(1)<<admin | 1<<auditor | 1<<analyst | 1<<responder | 1<<approver | 1<<operator
 
 // RolesOf makes a set. Roles that are not known are left out.
 func RolesOf(roles ...eventv1.Role) Roles {
 	var set Roles
 	for _, r := range roles {
-		set |= 1 << r & everyRole
+		set |= 1 << r & EveryRole
 	}
 	return set
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"log/slog"
-	"math"
 	"net"
 	"path/filepath"
 	"sync"
@@ -151,7 +150,7 @@ func (s *site) start() {
 		System: s.system, Admission: s.admission, Ledger: s.ledger, Authority: s.authority, Tokens: s.tokens,
 		LogKey: log.Public(), Domain: "test.example", Address: func() string { return "test:1" }, Now: s.clock.now, Log: quiet,
 	})
-	if err := s.admin.Bootstrap(ctx, "root", func(c ca.Client) error { s.root = c; return nil }, access.Roles(math.MaxUint32).List()...); err != nil {
+	if err := s.admin.Bootstrap(ctx, "root", func(c ca.Client) error { s.root = c; return nil }, access.EveryRole.List()...); err != nil {
 		t.Fatal(err)
 	}
 	s.door = NewService(Config{

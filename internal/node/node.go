@@ -1,0 +1,271 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/agentcustody/custody/ingest"
+	"github.com/agentcustody/custody/ledger"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer"
+	"github.com/agentcustody/custody/signer/ca"
+	"github.com/agentcustody/custody/signer/vault"
+	"github.com/agentcustody/custody/store"
+	"github.com/agentcustody/custody/stream"
+)
+
+// Node is one running process of Custody.
+type Node struct {
+	cfg    Config
+	folder folder
+	keys   keys
+
+	authority *ca.CA
+	vault     *vault.Vault
+	stream    *stream.Stream
+	store     *store.Store
+	ledger    *ledger.Ledger
+	admission *ingest.Admission
+	system    *ingest.System
+	door      *ingest.Service
+	admin     *ingest.Admin
+	server    *grpc.Server
+	address   string // where emitters connect
+
+	failed chan error // why serving ended by itself
+	work   sync.WaitGroup
+
+	closing sync.Once
+	aborted bool           // stop without waiting and flushing
+	undo    []func() error // what Close does, in reverse
+}
+
+// keys are the signing keys.
+type keys struct {
+	system *signer.Key // Custody's own events and receipts
+	log    *signer.Key // checkpoints
+	time   *signer.Key // the time of checkpoints
+}
+
+// Open starts everything and returns when the node serves. The error is ErrInUse if another process serves
+// the folder. ctx bounds the start alone.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	n := &Node{cfg: cfg, folder: folder(cfg.DataDir), failed: make(chan error, 3)}
+	for _, step := range []func(context.Context) error{
+		n.openFolder, n.openKeys, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openServer,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("open node: %w", err), n.Close())
+		}
+	}
+	n.announce(ctx)
+	return n, nil
+}
+
+// later adds what Close does. What was opened last is closed first.
+func (n *Node) later(undo func() error) { n.undo = append(n.undo, undo) }
+
+// Close stops everything in order. What was acknowledged stays.
+func (n *Node) Close() (err error) {
+	n.closing.Do(func() {
+		for i := len(n.undo) - 1; i >= 0; i-- {
+			err = errors.Join(err, n.undo[i]())
+		}
+	})
+	return err
+}
+
+// Abort ends the node as a kill would, for tests: calls are cut, and what only memory knows is lost.
+func (n *Node) Abort() error {
+	n.aborted = true
+	return n.Close()
+}
+
+// Wait returns when ctx ends, or with the reason why serving has ended by itself.
+func (n *Node) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-n.failed:
+		return err
+	}
+}
+
+// Address is where emitters and people connect, host:port.
+func (n *Node) Address() string { return n.address }
+
+// Ledger is the node's ledger.
+func (n *Node) Ledger() *ledger.Ledger { return n.ledger }
+
+// Store is the node's store.
+func (n *Node) Store() *store.Store { return n.store }
+
+// Stream is the node's stream.
+func (n *Node) Stream() *stream.Stream { return n.stream }
+
+// System is the node's own emitter.
+func (n *Node) System() *ingest.System { return n.system }
+
+func (n *Node) openFolder(context.Context) error {
+	lock, err := n.folder.lock()
+	if err != nil {
+		return err
+	}
+	n.later(lock.Close)
+	return nil
+}
+
+func (n *Node) openKeys(context.Context) (err error) {
+	for name, key := range map[string]**signer.Key{"system.pem": &n.keys.system, "log.pem": &n.keys.log, "time.pem": &n.keys.time} {
+		if *key, err = signer.LoadOrCreate(n.folder.key(name)); err != nil {
+			return err
+		}
+	}
+	if n.authority, err = ca.Open(n.folder.authority(), ca.Options{Hosts: serverHosts(n.cfg.Listen), Now: n.cfg.Now}); err != nil {
+		return err
+	}
+	if err := os.Chmod(filepath.Join(n.folder.authority(), "ca.crt"), 0o600); err != nil {
+		return fmt.Errorf("close authority's folder: %w", err)
+	}
+	if n.vault, err = vault.OpenDir(n.folder.key("vault")); err != nil {
+		return err
+	}
+	n.later(n.vault.Close)
+	return nil
+}
+
+func (n *Node) openStream(ctx context.Context) (err error) {
+	cfg := stream.Config{
+		URL: n.cfg.StreamURL, NKeyFile: n.cfg.NKeyFile, CredsFile: n.cfg.CredsFile, MaxBytes: n.cfg.StreamMaxBytes,
+		SystemQuota: n.cfg.SystemQuota, DiskReserve: n.cfg.DiskReserve, NoSync: n.cfg.NoSync, Log: n.cfg.Log,
+	}
+	if cfg.URL == "" {
+		cfg.Dir = n.folder.path("stream")
+	}
+	if n.stream, err = stream.Open(ctx, cfg); err != nil {
+		return err
+	}
+	n.later(n.stream.Close)
+	return nil
+}
+
+// openStore opens the store with the ledger's head, which is 0 until the ledger has read it.
+func (n *Node) openStore(ctx context.Context) (err error) {
+	head := func() uint64 {
+		if n.ledger == nil {
+			return 0
+		}
+		return n.ledger.Committed()
+	}
+	if n.store, err = store.Open(ctx, n.cfg.StoreDSN, store.Options{Head: head, Now: n.cfg.Now}); err != nil {
+		return err
+	}
+	n.later(n.store.Close)
+	return nil
+}
+
+// openLedger starts the writer. When it halts, the node goes on: the stream takes events until the backlog
+// is full, and the status says why.
+func (n *Node) openLedger(context.Context) error {
+	n.ledger = ledger.New(ledger.Config{
+		Stream: n.stream, Store: ledger.NewStore(n.store), System: n.keys.system.Public(), LogKey: n.keys.log, TimeKey: n.keys.time,
+		Now: n.cfg.Now, Log: n.cfg.Log,
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	n.later(func() error { stop(); n.work.Wait(); return nil })
+	n.work.Go(func() {
+		if err := n.ledger.Run(ctx); err != nil {
+			n.cfg.Log.ErrorContext(ctx, "ledger halted", slog.Any("error", err))
+		}
+	})
+	n.work.Go(func() { n.stream.RunTicks(ctx, tickInterval) })
+	return nil
+}
+
+// openIngest opens the door and what stands behind it, with the operator's log at the first start.
+func (n *Node) openIngest(ctx context.Context) error {
+	registries, upTo, err := n.ledger.Registries(ctx)
+	if err != nil {
+		return err
+	}
+	tokens, err := ingest.OpenTokens(n.folder.key("tokens"), n.cfg.Now)
+	if err != nil {
+		return err
+	}
+	n.system = ingest.NewSystem(n.keys.system, n.stream, n.cfg.Now)
+	n.later(func() error { n.system.Close(); return nil })
+	n.admission = ingest.NewAdmission(n.stream, n.keys.system.Public(), registries, upTo, n.cfg.Log)
+	n.later(func() error { n.admission.Close(); return nil })
+	n.admin = ingest.NewAdmin(ingest.AdminConfig{
+		System: n.system, Admission: n.admission, Ledger: n.ledger, Authority: n.authority, Tokens: tokens,
+		LogKey: n.keys.log.Public(), Domain: n.cfg.Domain, Address: n.advertised, Now: n.cfg.Now, Log: n.cfg.Log,
+	})
+	if err := n.bootstrap(ctx); err != nil {
+		return err
+	}
+	n.door = ingest.NewService(ingest.Config{
+		Stream: n.stream, Ledger: n.ledger, Vault: n.vault, System: n.system, Admission: n.admission, Receipts: n.keys.system,
+		MaxBacklog: n.cfg.MaxBacklog, Now: n.cfg.Now, Log: n.cfg.Log,
+	})
+	n.later(n.closeDoor)
+	return nil
+}
+
+// firstRoles are what the person of the first start may do: everything but approve, which wants somebody
+// else. Each is a leaf that can be taken back.
+var firstRoles = []eventv1.Role{
+	eventv1.Role_ROLE_ADMIN, eventv1.Role_ROLE_AUDITOR, eventv1.Role_ROLE_ANALYST, eventv1.Role_ROLE_RESPONDER, eventv1.Role_ROLE_OPERATOR,
+}
+
+func (n *Node) bootstrap(ctx context.Context) error {
+	keep := func(c ca.Client) error { return n.folder.keepPerson(adminName, c, n.authority.CertPEM()) }
+	if err := n.admin.Bootstrap(ctx, adminName, keep, firstRoles...); err != nil {
+		return fmt.Errorf("open the operator's log: %w", err)
+	}
+	if err := n.admin.Reconcile(ctx); err != nil {
+		return fmt.Errorf("reconcile grants: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) closeDoor() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	if n.aborted {
+		cancel()
+	}
+	n.door.Close(ctx)
+	return nil
+}
+
+// advertised is the address that emitters are told.
+func (n *Node) advertised() string {
+	if n.cfg.Advertise != "" {
+		return n.cfg.Advertise
+	}
+	return n.address
+}
+
+// announce says what was chosen.
+func (n *Node) announce(ctx context.Context) {
+	state, err := n.stream.State(ctx)
+	if err != nil {
+		n.cfg.Log.WarnContext(ctx, "stream does not answer", slog.Any("error", err))
+	}
+	n.cfg.Log.InfoContext(ctx, "custody serves",
+		slog.String("data", n.cfg.DataDir), slog.String("address", n.address), slog.Bool("socket_only", n.cfg.SocketOnly),
+		slog.String("stream", state.Description), slog.String("store", n.store.Describe()), slog.String("domain", n.cfg.Domain),
+		slog.String("system_key", n.keys.system.ID().String()), slog.String("log_key", n.keys.log.ID().String()),
+		slog.String("authority", n.authority.Fingerprint()))
+}
