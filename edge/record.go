@@ -59,6 +59,7 @@ func (e *Emitter) record(ctx context.Context, ev *Event) (event.ID, spool.Place,
 		return event.ID{}, 0, err
 	}
 	ticket, err := w.number(ctx, ev.Plain)
+	unseal(ev.Plain)
 	if err != nil {
 		return event.ID{}, 0, err
 	}
@@ -79,6 +80,10 @@ type workspace struct {
 	finger   *event.Fingerprinter
 	random   random
 	openings []spool.Opening
+	sealed   []eventv1.Sealed
+	digests  [][event.DigestSize]byte
+	list     []*eventv1.Sealed // of sealed
+	prints   []*eventv1.Fingerprint
 	encoded  []byte
 	frame    []byte
 	run      *runCounter
@@ -99,6 +104,7 @@ func (e *Emitter) workspace() *workspace {
 // release forgets content before the workspace is reused.
 func (e *Emitter) release(w *workspace) {
 	clear(w.openings)
+	clear(w.prints)
 	e.workspaces.Put(w)
 	e.recording.Add(-1)
 }
@@ -116,7 +122,11 @@ func (w *workspace) prepare(ctx context.Context, ev *Event) error {
 	if err := w.seal(ev); err != nil {
 		return err
 	}
-	return w.validate(p)
+	if err := w.validate(p); err != nil {
+		unseal(p)
+		return err
+	}
+	return nil
 }
 
 // checkOwn refuses what only the emitter may set, and other emitters' names.
@@ -158,32 +168,47 @@ func (w *workspace) fill(ctx context.Context, p *eventv1.Event) {
 	}
 }
 
-// seal commits to content: scrub, salt, digest, fingerprints.
+// seal commits to content: scrub, salt, digest, fingerprints. The messages are the workspace's: see unseal.
 func (w *workspace) seal(ev *Event) error {
-	p := ev.Plain
-	if len(ev.Sealed) == 0 {
-		w.openings = w.openings[:0]
+	n := len(ev.Sealed)
+	w.openings = slices.Grow(w.openings[:0], n)[:n]
+	if n == 0 {
 		return nil
 	}
-	if len(ev.Sealed) > event.MaxSealed {
+	if n > event.MaxSealed {
 		return fieldError("sealed", "more than %d", event.MaxSealed)
 	}
-	if !isID(p.Id) {
+	if !isID(ev.Plain.Id) {
 		return fieldError("id", "not a UUIDv7")
 	}
-	w.openings = slices.Grow(w.openings[:0], len(ev.Sealed))[:len(ev.Sealed)]
-	fields := make([]eventv1.Sealed, len(ev.Sealed))
-	p.Sealed = make([]*eventv1.Sealed, len(ev.Sealed))
+	w.makeRoom(n)
 	for i := range ev.Sealed {
-		p.Sealed[i] = &fields[i]
-		if err := w.sealOne(p, i, &ev.Sealed[i]); err != nil {
+		if err := w.sealOne(ev.Plain, i, &ev.Sealed[i]); err != nil {
 			return err
 		}
 	}
-	w.argumentsDigest(p)
+	ev.Plain.Sealed, ev.Plain.Fingerprints = w.list, w.prints
+	w.argumentsDigest(ev.Plain)
 	slices.SortFunc(w.openings, func(a, b spool.Opening) int { return strings.Compare(a.Path, b.Path) })
 	return nil
 }
+
+// makeRoom gives the workspace n fields to seal. More than usual are not kept.
+func (w *workspace) makeRoom(n int) {
+	w.prints = w.prints[:0]
+	if n <= len(w.sealed) {
+		w.list = w.list[:n]
+		return
+	}
+	w.sealed, w.digests = make([]eventv1.Sealed, n), make([][event.DigestSize]byte, n)
+	w.list = make([]*eventv1.Sealed, n)
+	for i := range w.list {
+		w.list[i] = &w.sealed[i]
+	}
+}
+
+// unseal takes from the event what belongs to the workspace.
+func unseal(p *eventv1.Event) { p.Sealed, p.Fingerprints = nil, nil }
 
 func isID(b []byte) bool {
 	_, err := event.IDFromBytes(b)
@@ -198,11 +223,11 @@ func (w *workspace) sealOne(p *eventv1.Event, i int, c *Content) error {
 	o := &w.openings[i]
 	o.Path, o.Value = c.Path, value
 	w.random.Read(o.Salt[:]) //nolint:errcheck // never fails
-	s := p.Sealed[i]
+	s := w.list[i]
 	s.Path, s.MediaType, s.Subject, s.Size = c.Path, c.mediaType(), c.Subject, uint64(len(value))
-	digest := event.SealedDigest(event.ID(p.Id), s.Path, s.MediaType, &o.Salt, value)
-	s.Digest = append(make([]byte, 0, len(digest)), digest[:]...)
-	p.Fingerprints = w.finger.Append(p.Fingerprints, c.Path, value)
+	w.digests[i] = event.SealedDigest(event.ID(p.Id), s.Path, s.MediaType, &o.Salt, value)
+	s.Digest = w.digests[i][:]
+	w.prints = w.finger.Append(w.prints, c.Path, value)
 	return nil
 }
 
@@ -212,9 +237,9 @@ func (w *workspace) argumentsDigest(p *eventv1.Event) {
 	if x == nil || len(x.ArgumentsDigest) > 0 {
 		return
 	}
-	for _, s := range p.Sealed {
+	for _, s := range w.list {
 		if s.Path == argumentsPath {
-			x.ArgumentsDigest = s.Digest
+			x.ArgumentsDigest = slices.Clone(s.Digest)
 		}
 	}
 }
@@ -226,22 +251,29 @@ func (w *workspace) validate(p *eventv1.Event) error {
 		w.run = w.emitter.runs.of(p.Run)
 		w.setRunSeq(p, w.run.last.Load()+1)
 	}
-	b, err := event.Marshal(p)
-	if err != nil {
+	if err := w.encode(p); err != nil {
 		return err
 	}
-	if _, found := event.ScanSecrets(b); found {
+	if _, found := event.ScanSecrets(w.encoded); found {
 		scrubText(p.ProtoReflect())
-		if b, err = event.Marshal(p); err != nil {
+		if err := w.encode(p); err != nil {
 			return err
 		}
 	}
-	w.encoded = b
-	entry := spool.Entry{Event: b, Openings: w.openings}
-	if !spool.Fits(&entry) || len(b) > event.MaxEvent-runSeqRoom {
+	entry := spool.Entry{Event: w.encoded, Openings: w.openings}
+	if !spool.Fits(&entry) || len(w.encoded) > event.MaxEvent-runSeqRoom {
 		return fieldError("", "does not fit in a batch of %d bytes with its sealed content", event.MaxBatch)
 	}
 	return nil
+}
+
+// encode is event.Marshal into the workspace.
+func (w *workspace) encode(p *eventv1.Event) (err error) {
+	if err := event.Validate(p); err != nil {
+		return err
+	}
+	w.encoded, err = encoder.MarshalAppend(w.encoded[:0], p)
+	return err
 }
 
 // runSeqRoom is what a run_seq and a last_run_seq can add to an event over those that validate has tried.
