@@ -148,8 +148,7 @@ func (g *Guard) record(ctx context.Context, method string, m any, call Call) (Ca
 	if err == nil {
 		call.Recorded, err = g.recordAll(ctx, reads)
 	}
-	var field *event.FieldError
-	if errors.As(err, &field) {
+	if field, ok := errors.AsType[*event.FieldError](err); ok {
 		return Call{}, status.Error(codes.InvalidArgument, "purpose: "+field.Reason)
 	}
 	if err != nil {

@@ -137,8 +137,7 @@ var registryCodes = map[error]codes.Code{
 
 // failed turns an error into a status. What is the caller's to mend is named; the rest goes to the log.
 func (a *Admin) failed(ctx context.Context, what string, err error) error {
-	var field *event.FieldError
-	if errors.As(err, &field) {
+	if field, ok := errors.AsType[*event.FieldError](err); ok {
 		return badField(requestField(field.Field), field.Reason)
 	}
 	for sentinel, code := range registryCodes {

@@ -100,7 +100,7 @@ func (a *Admission) fail(ctx context.Context, err error) {
 	defer a.mu.Unlock()
 	a.failed = fmt.Errorf("follow system messages: %w", err)
 	if ctx.Err() == nil {
-		a.log.Error("admission stopped", slog.Any("error", a.failed))
+		a.log.ErrorContext(ctx, "admission stopped", slog.Any("error", a.failed))
 	}
 	a.wake()
 }

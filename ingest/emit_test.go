@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -410,10 +411,8 @@ func TestOpeningsAreEncryptedForTheirSubject(t *testing.T) {
 func (s *site) waitFor(tenant string, is func(*eventv1.Event) bool) {
 	s.t.Helper()
 	for range 100 {
-		for _, e := range s.systemEvents(tenant) {
-			if is(e) {
-				return
-			}
+		if slices.ContainsFunc(s.systemEvents(tenant), is) {
+			return
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

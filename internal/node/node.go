@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -79,8 +80,8 @@ func (n *Node) later(undo func() error) { n.undo = append(n.undo, undo) }
 // Close stops everything in order. What was acknowledged stays.
 func (n *Node) Close() (err error) {
 	n.closing.Do(func() {
-		for i := len(n.undo) - 1; i >= 0; i-- {
-			err = errors.Join(err, n.undo[i]())
+		for _, undo := range slices.Backward(n.undo) {
+			err = errors.Join(err, undo())
 		}
 	})
 	return err

@@ -158,7 +158,16 @@ func TestWithoutACertificate(t *testing.T) {
 // TestOldTLSIsRefused: nothing below TLS 1.3 is spoken.
 func TestOldTLSIsRefused(t *testing.T) {
 	env := testenv.New(t)
-	conn, err := tls.Dial("tcp", env.Address(), &tls.Config{MaxVersion: tls.VersionTLS12, InsecureSkipVerify: true})
+	authority, err := os.ReadFile(filepath.Join(env.DataDir(), "keys", "ca", "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := ca.ClientTLS(authority, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MinVersion, config.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+	conn, err := tls.Dial("tcp", env.Address(), config)
 	if err == nil {
 		conn.Close()
 		t.Error("TLS 1.2 was spoken")
