@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -43,19 +44,24 @@ func (a *app) dial(ctx context.Context, address string) (*grpc.ClientConn, func(
 	return conn, func() { _ = conn.Close() }, nil
 }
 
-// startHere runs the server inside this process for the length of one command.
+// startHere runs the server inside this process for the length of one command: where emitters look for it if that port is
+// free, otherwise on any.
 func (a *app) startHere(ctx context.Context) (*grpc.ClientConn, func(), error) {
-	n, err := node.Open(ctx, node.Config{DataDir: a.data, SocketOnly: true, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	n, err := node.Open(ctx, node.Config{DataDir: a.data, Listen: node.DefaultListen, Version: version(), Log: discardLog()})
+	if errors.Is(err, syscall.EADDRINUSE) {
+		n, err = node.Open(ctx, node.Config{DataDir: a.data, Listen: "127.0.0.1:0", Version: version(), Log: discardLog()})
+	}
 	if err != nil {
 		return nil, nil, fail(exitUnavailable, fmt.Errorf("start on %s: %w", a.data, err), "nothing was changed", "custody doctor --data "+a.data)
 	}
 	conn, stop, err := a.dial(ctx, "")
 	if err != nil {
-		_ = n.Close()
-		return nil, nil, err
+		return nil, nil, errors.Join(err, n.Close())
 	}
 	return conn, func() { stop(); _ = n.Close() }, nil
 }
+
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // call makes a command body that runs with a connection.
 func (a *app) call(fn func(context.Context, *grpc.ClientConn, []string) error) func(*cobra.Command, []string) error {

@@ -71,7 +71,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.serveCommand(), a.statusCommand(), a.doctorCommand(),
 		a.tenantCommand(), a.instanceCommand(), a.enrollCommand(), a.keyCommand(), a.userCommand(),
-		a.edgeCommand(), a.importCommand(),
+		a.edgeCommand(), a.importCommand(), a.demoCommand(),
 		a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand(),
 		a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand(),
 	}

@@ -33,7 +33,7 @@ func (a *app) serveCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.DataDir = a.data
-			cfg.Log = a.logger(verbose)
+			cfg.Log, cfg.Version = a.logger(verbose), version()
 			return a.serve(cmd.Context(), cfg)
 		},
 	}

@@ -1,0 +1,235 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/agentcustody/custody/access/content"
+	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
+	"github.com/agentcustody/custody/evidence"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer"
+	"github.com/agentcustody/custody/signer/vault"
+	"github.com/agentcustody/custody/store"
+)
+
+// admissionActions decide how later events are judged.
+var admissionActions = []string{
+	"system.genesis", "system.instance", "system.manifest", "system.key", "system.grant", "system.rule", "system.hold", "system.erasure",
+}
+
+// logReader is a tenant's committed log as an export reads it.
+type logReader struct {
+	chain.LeafNodes
+
+	node       *Node
+	tenant     string
+	registry   *registry.State
+	checkpoint []byte
+	tombstones map[string]chain.Index // by subject
+}
+
+func (n *Node) logReader(tenant event.TenantID, state *registry.State, checkpoint []byte) *logReader {
+	r := &logReader{node: n, tenant: string(tenant), registry: state, checkpoint: checkpoint, tombstones: map[string]chain.Index{}}
+	r.LeafNodes = chain.LeafNodes{Leaves: leafHashes{n.store, string(tenant)}}
+	return r
+}
+
+// leafHashes implements chain.LeafReader.
+type leafHashes struct {
+	store  *store.Store
+	tenant string
+}
+
+func (l leafHashes) ReadLeafHashes(ctx context.Context, begin, end chain.Index) ([]chain.Hash, error) {
+	return l.store.LeafHashes(ctx, l.tenant, uint64(begin), uint64(end))
+}
+
+// Checkpoint implements evidence.Reader.
+func (r *logReader) Checkpoint(context.Context) ([]byte, error) { return r.checkpoint, nil }
+
+// Bounds implements evidence.Reader.
+func (r *logReader) Bounds(ctx context.Context, from, to evidence.Instant, size chain.Index) (begin, end chain.Index, err error) {
+	b, err := r.node.store.FirstAt(ctx, r.tenant, int64(from), uint64(size))
+	if err != nil {
+		return 0, 0, err
+	}
+	e, err := r.node.store.FirstAt(ctx, r.tenant, int64(to), uint64(size))
+	return min(chain.Index(b), size), min(chain.Index(e), size), err
+}
+
+// Leaf implements evidence.Reader.
+func (r *logReader) Leaf(ctx context.Context, index chain.Index) (leaf []byte, err error) {
+	err = r.node.store.Leaves(ctx, r.tenant, uint64(index), uint64(index)+1, func(b []byte) { leaf = b })
+	if err == nil && leaf == nil {
+		err = fmt.Errorf("no leaf %d of %s", index, r.tenant)
+	}
+	return leaf, err
+}
+
+// Messages implements evidence.Reader.
+func (r *logReader) Messages(ctx context.Context, begin, end chain.Index) iter.Seq2[*evidence.Message, error] {
+	return func(yield func(*evidence.Message, error) bool) {
+		if begin >= end {
+			return
+		}
+		for stored, err := range r.node.store.Messages(ctx, r.tenant, uint64(begin)) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if stored.FirstIndex >= uint64(end) {
+				return
+			}
+			m, err := r.message(ctx, stored)
+			if !yield(m, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Admission implements evidence.Reader.
+func (r *logReader) Admission(ctx context.Context, begin, end chain.Index) iter.Seq2[*evidence.Message, error] {
+	return func(yield func(*evidence.Message, error) bool) {
+		firsts, err := r.node.store.SystemMessages(ctx, r.tenant, uint64(begin), uint64(end), admissionActions)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, first := range firsts {
+			m, err := r.messageAt(ctx, first)
+			if !yield(m, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Before implements evidence.Reader.
+func (r *logReader) Before(ctx context.Context, key signer.KeyID, index chain.Index) (*evidence.Message, error) {
+	return r.batchOf(ctx, key, 0, index, true)
+}
+
+// After implements evidence.Reader.
+func (r *logReader) After(ctx context.Context, key signer.KeyID, begin, end chain.Index) (*evidence.Message, error) {
+	return r.batchOf(ctx, key, begin, end, false)
+}
+
+func (r *logReader) batchOf(ctx context.Context, key signer.KeyID, begin, end chain.Index, last bool) (*evidence.Message, error) {
+	first, ok, err := r.node.store.EmitterBatch(ctx, r.tenant, key, uint64(begin), uint64(end), last)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return r.messageAt(ctx, first)
+}
+
+// messageAt is the message that holds a leaf.
+func (r *logReader) messageAt(ctx context.Context, index uint64) (*evidence.Message, error) {
+	for stored, err := range r.node.store.Messages(ctx, r.tenant, index) {
+		if err != nil {
+			return nil, err
+		}
+		return r.message(ctx, stored)
+	}
+	return nil, fmt.Errorf("no message with leaf %d of %s", index, r.tenant)
+}
+
+// message turns what the store holds into what a bundle shows.
+func (r *logReader) message(ctx context.Context, m *store.Stored) (*evidence.Message, error) {
+	out := &evidence.Message{First: chain.Index(m.FirstIndex), Leaves: m.Leaves}
+	if m.Batch == nil {
+		out.Events = []evidence.Event{{Bytes: m.Data, Missing: expired(m)}}
+		if whole, err := event.ParseStreamBatch(m.Data); err == nil && len(m.Leaves) == 1 && isEquivocation(m.Leaves[0]) {
+			out.Statement, out.Signature = whole.GetStatement(), whole.GetSignature()
+		}
+		return out, nil
+	}
+	out.Statement, out.Signature = m.Batch.GetStatement(), m.Batch.GetSignature()
+	out.Events = make([]evidence.Event, len(m.Leaves))
+	for i := range out.Events {
+		out.Events[i].Missing = expired(m)
+		if i < len(m.Batch.GetEvents()) && !m.Expired {
+			out.Events[i].Bytes = m.Batch.GetEvents()[i]
+		}
+	}
+	for _, h := range m.Batch.GetHeld() {
+		out.Events[h.GetPosition()] = evidence.Event{Missing: evidence.Held}
+	}
+	return out, r.open(ctx, out, m.Batch.GetOpenings())
+}
+
+func expired(m *store.Stored) evidence.Missing {
+	if m.Expired {
+		return evidence.Expired
+	}
+	return evidence.NotMissing
+}
+
+func isEquivocation(leaf []byte) bool {
+	l, err := chain.ParseLeaf(leaf)
+	return err == nil && l.Verdict == chain.Equivocation
+}
+
+// open decrypts the openings of a message. One that cannot be opened is left out, and so withheld.
+func (r *logReader) open(ctx context.Context, m *evidence.Message, openings []*eventv1.EncryptedOpening) error {
+	for _, o := range openings {
+		if int(o.GetPosition()) >= len(m.Events) {
+			continue
+		}
+		e := &m.Events[o.GetPosition()]
+		opening, ok, err := r.opening(ctx, e.Bytes, o)
+		if err != nil {
+			return err
+		}
+		if ok {
+			e.Openings = append(e.Openings, opening)
+		}
+	}
+	return nil
+}
+
+func (r *logReader) opening(ctx context.Context, encoded []byte, o *eventv1.EncryptedOpening) (out evidence.Opening, ok bool, err error) {
+	out.Path = o.GetPath()
+	name := content.SubjectKey(o.GetSubject())
+	key, err := r.node.vault.Get(r.tenant, name, o.GetGeneration())
+	if errors.Is(err, vault.ErrErased) {
+		out.Erased, out.Generation = true, o.GetGeneration()
+		out.Tombstone, ok, err = r.tombstone(ctx, o.GetSubject())
+		return out, ok, err
+	}
+	if err != nil {
+		return out, false, nil //nolint:nilerr // a key that cannot be had leaves the field withheld, which the bundle says
+	}
+	e, err := event.Parse(encoded)
+	if err != nil {
+		return out, false, nil //nolint:nilerr // held or expired: there is nothing that the opening belongs to
+	}
+	plaintext, err := vault.Open(key, content.AppendOpeningData(nil, event.TenantID(r.tenant), event.ID(e.GetId()), out.Path), o.GetCiphertext())
+	if err != nil {
+		return out, false, nil //nolint:nilerr // an altered ciphertext is withheld here and reported by a check
+	}
+	salt, value, err := content.SplitOpening(plaintext)
+	out.Salt, out.Value = salt, bytes.Clone(value)
+	return out, err == nil, nil
+}
+
+// tombstone is the leaf that says that a subject's key is destroyed.
+func (r *logReader) tombstone(ctx context.Context, subject string) (chain.Index, bool, error) {
+	if index, ok := r.tombstones[subject]; ok {
+		return index, true, nil
+	}
+	for row, err := range r.node.store.Search(ctx, store.Filter{Tenant: r.tenant, Action: "system.erasure", Object: subject, Newest: true, Limit: 1}) {
+		if err != nil {
+			return 0, false, err
+		}
+		r.tombstones[subject] = chain.Index(row.Index)
+		return chain.Index(row.Index), true, nil
+	}
+	return 0, false, nil
+}
