@@ -144,8 +144,16 @@ func (e *Emitter) checkOwn(p *eventv1.Event) error {
 		return fieldError("instance", "is not %s, the emitter's", e.identity.Instance)
 	case p.GetSystem() != nil:
 		return fieldError("system", "only Custody makes system events")
+	case aboutEmitter(p.GetIdentity().GetAction()):
+		return fieldError("identity.action", "is recorded by the emitter itself")
 	}
 	return nil
+}
+
+// aboutEmitter says that an action is about the emitter's own numbering.
+func aboutEmitter(a eventv1.IdentityAction) bool {
+	return a == eventv1.IdentityAction_IDENTITY_ACTION_EPOCH_OPENED ||
+		a == eventv1.IdentityAction_IDENTITY_ACTION_EPOCH_CLOSED || a == eventv1.IdentityAction_IDENTITY_ACTION_HEARTBEAT
 }
 
 // fill sets what the caller has left out.

@@ -1,0 +1,41 @@
+// Package sidecar lets a program in any language record events: it writes JSON lines to the standard input of `custody
+// edge`, or to its Unix socket, and reads one answer for each.
+//
+// # A line
+//
+// One JSON object, at most [MaxLine] bytes, in valid UTF-8, without unknown or repeated keys and without null. Keys are the
+// names of custody.event.v1.Event:
+//
+//	{"run": "run-7", "principal": "user-7f3a", "trust": "untrusted",
+//	 "causes": [{"id": "0190a8e2-5c1f-7a3b-9d2e-3f4a5b6c7d8e", "relation": "input"}],
+//	 "execution": {"action": "proposed", "call": "c1", "tool": "send_email", "consequence": "high"},
+//	 "sealed": {"arguments": "{\"to\":\"alice@example.com\"}"}}
+//
+//	key                   value
+//	identity, data,       the body, exactly one of them, with its "action"
+//	execution, approval
+//	sealed                {path: content}: content is a string, or an object with "value" or "base64", and optional
+//	                      "media_type" and "subject". In the clear here; sealed before it leaves the machine
+//	write_ahead           true: the answer comes when Custody has the event on its disk
+//	id                    optional: a UUIDv7. It is made if it is left out, and is in the answer
+//	run                   the task that the event belongs to; the sidecar numbers its events
+//	principal, on_behalf_of, occurred_at, time_basis, trust, causes
+//
+// Enumerated values are lower-case words: "untrusted", "needs_approval". Event ids are UUIDs, other bytes are lower-case
+// hexadecimal, times and durations are integers of nanoseconds, as in the schema. A cause's basis is "recorded" if it is
+// left out. Everything else is set by the sidecar, from its own key.
+//
+// [Example] has a line for every action.
+//
+// # An answer
+//
+//	{"ok":true,"id":"0190a8e2-6d2a-7b4c-8e3f-4a5b6c7d8e9f"}
+//	{"ok":false,"line":3,"field":"execution.tool","error":"longer than 4096 bytes"}
+//
+// Answers come in the order of the lines. A line that is refused changes nothing, and the next one is read. An answer that
+// is ok means what Record means: the event survives the death of the sidecar.
+//
+// # The socket
+//
+// Only its owner can connect (mode 0600). Several programs may be connected; each has its own lines and answers.
+package sidecar

@@ -1,0 +1,183 @@
+package sidecar
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/agentcustody/custody/edge"
+	"github.com/agentcustody/custody/event"
+)
+
+// Recorder is what takes the events: an *edge.Emitter.
+type Recorder interface {
+	// Record returns the event's id when the event survives the death of the process.
+	Record(ctx context.Context, ev *edge.Event) (event.ID, error)
+	// WriteAhead is Record, and returns when Custody has given the receipt.
+	WriteAhead(ctx context.Context, ev *edge.Event) (event.ID, error)
+}
+
+// answer is the answer to one line.
+type answer struct {
+	OK    bool   `json:"ok"`
+	ID    string `json:"id,omitempty"`
+	Line  int    `json:"line,omitempty"` // of the input, from 1
+	Field string `json:"field,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// Serve records each line of in and answers it on out, until in ends or ctx is done. Empty lines are passed over.
+func Serve(ctx context.Context, to Recorder, in io.Reader, out io.Writer) error {
+	lines := bufio.NewReaderSize(in, 64<<10)
+	answers := bufio.NewWriter(out)
+	for number := 1; ; number++ {
+		line, tooLong, readErr := readLine(lines)
+		if len(bytes.TrimSpace(line)) > 0 || tooLong {
+			if err := write(answers, handle(ctx, to, line, tooLong, number)); err != nil {
+				return err
+			}
+		}
+		if lines.Buffered() == 0 || readErr != nil {
+			if err := answers.Flush(); err != nil {
+				return fmt.Errorf("write answer: %w", err)
+			}
+		}
+		switch {
+		case errors.Is(readErr, io.EOF):
+			return nil
+		case readErr != nil:
+			return fmt.Errorf("read line %d: %w", number, readErr)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// readLine reads up to the next newline. Of a line that is too long, the rest is read and thrown away.
+func readLine(r *bufio.Reader) (line []byte, tooLong bool, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		if line = append(line, part...); len(line) > MaxLine+1 {
+			line, tooLong = line[:0], true
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return bytes.TrimSuffix(line, []byte{'\n'}), tooLong, err
+		}
+	}
+}
+
+func write(w *bufio.Writer, a answer) error {
+	b, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	if _, err := w.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("write answer: %w", err)
+	}
+	return nil
+}
+
+func handle(ctx context.Context, to Recorder, line []byte, tooLong bool, number int) answer {
+	if tooLong {
+		return answer{Line: number, Error: fmt.Sprintf("longer than %d bytes", MaxLine)}
+	}
+	parsed, err := ParseLine(line)
+	if err != nil {
+		return failure(err, number, nil)
+	}
+	record := to.Record
+	if parsed.WriteAhead {
+		record = to.WriteAhead
+	}
+	id, err := record(ctx, parsed.Event)
+	if err != nil {
+		return failure(err, number, parsed.Event.Sealed)
+	}
+	return answer{OK: true, ID: id.String()}
+}
+
+func failure(err error, number int, sealed []edge.Content) answer {
+	var field *event.FieldError
+	if !errors.As(err, &field) {
+		return answer{Line: number, Error: err.Error()}
+	}
+	name := named(field.Field, sealed)
+	return answer{Line: number, Field: name[:min(len(name), maxField)], Error: field.Reason}
+}
+
+// maxField is how much of a field's name an answer repeats: names may come from the line.
+const maxField = 256
+
+// named turns "sealed[2].value" into "sealed.arguments": in a line, sealed content has names and no order.
+func named(field string, sealed []edge.Content) string {
+	index, ok := strings.CutPrefix(field, "sealed[")
+	if !ok {
+		return field
+	}
+	index, _, _ = strings.Cut(index, "]")
+	if i, err := strconv.Atoi(index); err == nil && i < len(sealed) {
+		return join("sealed", sealed[i].Path)
+	}
+	return field
+}
+
+// Listen serves every program that connects to the Unix socket at path, until ctx is done. Only the owner can connect.
+func Listen(ctx context.Context, to Recorder, path string) error {
+	listener, err := listen(path)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", path, err)
+	}
+	defer os.Remove(path) //nolint:errcheck // a left-over socket is replaced at the next start
+	stop := context.AfterFunc(ctx, func() { listener.Close() })
+	defer stop()
+	var connections sync.WaitGroup
+	defer connections.Wait()
+	for {
+		conn, err := listener.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("accept on %s: %w", path, err)
+		}
+		connections.Go(func() { serveOne(ctx, to, conn) })
+	}
+}
+
+// serveOne serves one connection. What goes wrong with it is its program's to see.
+func serveOne(ctx context.Context, to Recorder, conn net.Conn) {
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	_ = Serve(ctx, to, conn, conn)
+}
+
+// listen makes the socket with its mode before anybody can find it, and replaces one that nobody listens on.
+func listen(path string) (net.Listener, error) {
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close() //nolint:errcheck // it was only a question
+		return nil, errors.New("another sidecar listens there")
+	}
+	temp := path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	listener.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(temp, 0o600), os.Rename(temp, path)); err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return listener, nil
+}
