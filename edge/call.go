@@ -300,7 +300,7 @@ func (c *call) end(ctx context.Context, result any, failure error, took time.Dur
 	ctx = context.WithoutCancel(ctx)
 	started := recorded(c.startedID, eventv1.Relation_RELATION_DECISION)
 	ev, x := c.event(eventv1.ExecutionAction_EXECUTION_ACTION_FINISHED, []*eventv1.Cause{started})
-	x.Outcome, x.Duration = outcomeOf(failure), int64(took)
+	x.Outcome, x.Duration = OutcomeOf(failure), int64(took)
 	if failure != nil {
 		x.Action = eventv1.ExecutionAction_EXECUTION_ACTION_FAILED
 		ev.Sealed = []Content{Cut(Content{Path: errorPath, MediaType: textType, Subject: c.options.Subject, Value: []byte(failure.Error())})}
@@ -315,7 +315,8 @@ func (c *call) end(ctx context.Context, result any, failure error, took time.Dur
 	return c.recordResult(ctx, result, id)
 }
 
-func outcomeOf(err error) Outcome {
+// OutcomeOf is the outcome that an error means.
+func OutcomeOf(err error) Outcome {
 	switch {
 	case err == nil:
 		return OK
@@ -323,6 +324,8 @@ func outcomeOf(err error) Outcome {
 		return TimedOut
 	case errors.Is(err, context.Canceled):
 		return Cancelled
+	case errors.Is(err, ErrBlocked), errors.Is(err, ErrRejected):
+		return Denied
 	}
 	return Failed
 }
