@@ -52,7 +52,7 @@ func (a *app) runSidecar(ctx context.Context, cfg edge.Config, socket string) (e
 	if err != nil {
 		return fmt.Errorf("open emitter %s: %w", cfg.Dir, err)
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
+	defer func() { err = errors.Join(err, e.Close(context.WithoutCancel(ctx))) }()
 	if socket != "" {
 		return sidecar.Listen(ctx, e, socket)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/edge/importer"
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/evidence"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
@@ -164,12 +165,13 @@ func (a *app) writePolicy(policy []byte, out string) error {
 }
 
 func printFingerprints(w io.Writer, policy []byte) error {
-	p, err := parsePolicy(policy)
+	p, err := evidence.ParsePolicy(policy)
 	if err != nil {
-		return err
+		return fmt.Errorf("read policy: %w", err)
 	}
-	for _, f := range p.Fingerprints() {
-		fmt.Fprintf(w, "  %s\n", f)
+	all, err := p.Fingerprints()
+	for _, f := range all {
+		fmt.Fprintf(w, "  %-12s%s\n", f.Of, f.Text)
 	}
-	return nil
+	return err
 }

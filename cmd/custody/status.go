@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -35,14 +36,20 @@ func (a *app) statusCommand() *cobra.Command {
 func renderStatus(w io.Writer, s *apiv1.StatusResponse) {
 	fmt.Fprintf(w, "version    %s\naddress    %s\nstore      %s\nstream     %s\n", s.GetVersion(), s.GetAddress(), plain(s.GetStore(), 0), plain(s.GetStream(), 0))
 	fmt.Fprintf(w, "stream     %d messages, %d committed, backlog %d events\n", s.GetStreamLast(), s.GetCommitted(), s.GetBacklog())
+	if s.GetLedgerError() != "" {
+		fmt.Fprintf(w, "ledger     %s\n", plain(s.GetLedgerError(), 0))
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.GetCounters())) {
 		fmt.Fprintf(w, "%-40s %d\n", name, s.GetCounters()[name])
 	}
 }
 
+// waits begins the error of a ledger that tries again by itself.
+const waits = "waits: "
+
 // haltedError makes a halted ledger a failure: it needs a person.
 func haltedError(s *apiv1.StatusResponse) error {
-	if s.GetLedgerError() == "" {
+	if s.GetLedgerError() == "" || strings.HasPrefix(s.GetLedgerError(), waits) {
 		return nil
 	}
 	return fail(exitProblems, fmt.Errorf("the ledger has halted: %s", s.GetLedgerError()), "acknowledged events are safe in the stream; ingest goes on until its bound", "custody doctor")

@@ -1,7 +1,36 @@
 package node
 
 import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/agentcustody/custody/access"
+	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/evidence"
+	"github.com/agentcustody/custody/ledger"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	"github.com/agentcustody/custody/signer"
+)
+
+const (
+	// exportChunk is the size of the pieces in which a bundle is sent.
+	exportChunk = 256 << 10
+	// checkpointPatience is how long an export waits for a checkpoint that covers its own record: many intervals.
+	checkpointPatience = 30 * time.Second
+	// checkpointPoll is how often it looks.
+	checkpointPoll = 50 * time.Millisecond
+	// withheldAll is the reason for which nothing is disclosed unless each field has one of its own.
+	withheldAll = "not disclosed by the requester's choice"
 )
 
 // evidenceService implements EvidenceService over package evidence, which may not link gRPC.
@@ -9,3 +38,157 @@ type evidenceService struct {
 	apiv1.UnimplementedEvidenceServiceServer
 	node *Node
 }
+
+// ExportPolicy implements apiv1.EvidenceServiceServer.
+func (s *evidenceService) ExportPolicy(ctx context.Context, req *apiv1.ExportPolicyRequest) (*apiv1.ExportPolicyResponse, error) {
+	policy, err := s.node.policy(ctx, event.TenantID(req.GetTenant()))
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := policy.Marshal()
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "encode policy: %v", err)
+	}
+	return &apiv1.ExportPolicyResponse{Policy: encoded}, nil
+}
+
+// policy is what a verifier of the tenant's bundles must be told to trust.
+func (n *Node) policy(ctx context.Context, tenant event.TenantID) (*evidence.Policy, error) {
+	state, err := n.ledger.Registry(ctx, tenant)
+	if err != nil || state.Genesis() == nil {
+		return nil, status.Errorf(codes.Unavailable, "the log of %s is not committed yet", tenant)
+	}
+	origin := state.Genesis().GetOrigin()
+	return &evidence.Policy{
+		Version: evidence.PolicyVersion, Tenant: string(tenant), Origin: origin,
+		LogKey: signer.VKey(origin, n.keys.log.Public()), SystemKey: n.keys.system.Public(), ExportKey: n.keys.log.Public(),
+		TimeKey: signer.CosignatureVKey(origin+ledger.TimeKeySuffix, n.keys.time.Public()),
+	}, nil
+}
+
+// Export implements apiv1.EvidenceServiceServer. The export's own record is in the log before anything is read, so that
+// the range has a leaf after it.
+func (s *evidenceService) Export(req *apiv1.ExportRequest, stream grpc.ServerStreamingServer[apiv1.ExportResponse]) error {
+	ctx := stream.Context()
+	call, ok := access.From(ctx)
+	if !ok || call.Recorded == 0 {
+		return status.Error(codes.PermissionDenied, "the export was not recorded")
+	}
+	disclose, err := disclosure(req)
+	if err != nil {
+		return err
+	}
+	scope, reader, err := s.node.exportScope(ctx, req, call)
+	if err != nil {
+		return err
+	}
+	return s.node.export(ctx, stream, scope, reader, disclose)
+}
+
+// disclosure reads which fields are to be withheld, PATH=REASON each.
+func disclosure(req *apiv1.ExportRequest) (evidence.Disclose, error) {
+	d := evidence.Disclose{Withhold: map[string]string{}}
+	if req.GetDiscloseNothing() {
+		d.Nothing = withheldAll
+	}
+	for i, w := range req.GetWithhold() {
+		path, reason, ok := strings.Cut(w, "=")
+		if !ok || path == "" || reason == "" {
+			return d, status.Errorf(codes.InvalidArgument, "withhold[%d]: want PATH=REASON", i)
+		}
+		d.Withhold[path] = reason
+	}
+	return d, nil
+}
+
+// exportScope waits until the export's record is committed and covered by a checkpoint, and bounds the range by it: what
+// comes later is not in this bundle.
+func (n *Node) exportScope(ctx context.Context, req *apiv1.ExportRequest, call access.Call) (evidence.Scope, *logReader, error) {
+	tenant := event.TenantID(req.GetTenant())
+	record, err := n.stream.Get(ctx, call.Recorded)
+	if err != nil {
+		return evidence.Scope{}, nil, status.Errorf(codes.Unavailable, "read the export's record: %v", err)
+	}
+	checkpoint, err := n.coveringCheckpoint(ctx, tenant, call.Recorded)
+	if err != nil {
+		return evidence.Scope{}, nil, err
+	}
+	state, err := n.ledger.Registry(ctx, tenant)
+	if err != nil {
+		return evidence.Scope{}, nil, status.Errorf(codes.Unavailable, "read the log of %s: %v", tenant, err)
+	}
+	to := record.Time
+	if req.GetTo() != 0 {
+		to = min(to, req.GetTo())
+	}
+	if req.GetFrom() < 0 || req.GetFrom() > to {
+		return evidence.Scope{}, nil, status.Error(codes.InvalidArgument, "from: is after the end of the range")
+	}
+	return evidence.Scope{
+		Version: evidence.ScopeVersion, TimeBasis: "received", Tenant: string(tenant), Origin: state.Genesis().GetOrigin(),
+		From: evidence.Instant(req.GetFrom()), To: evidence.Instant(to), Requester: call.Principal.Name, Purpose: req.GetPurpose(),
+		ExportedAt: evidence.Instant(n.cfg.Now().UnixNano()),
+	}, n.logReader(tenant, state, checkpoint), nil
+}
+
+// coveringCheckpoint waits for a checkpoint over everything up to a message.
+func (n *Node) coveringCheckpoint(ctx context.Context, tenant event.TenantID, seq uint64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkpointPatience)
+	defer cancel()
+	if err := n.ledger.WaitCommitted(ctx, seq); err != nil {
+		return nil, status.Errorf(codes.Unavailable, "wait for the ledger: %v", err)
+	}
+	head, _ := n.ledger.Head(tenant)
+	for {
+		c, err := n.ledger.LatestCheckpoint(ctx, tenant)
+		if err == nil && c.Size >= head.Size {
+			return c.Note, nil
+		}
+		if err != nil && !errors.Is(err, ledger.ErrNoTenant) {
+			return nil, status.Errorf(codes.Unavailable, "read checkpoint: %v", err)
+		}
+		select {
+		case <-time.After(checkpointPoll):
+		case <-ctx.Done():
+			return nil, status.Error(codes.Unavailable, "no checkpoint covers the export's own record yet")
+		}
+	}
+}
+
+// export streams the bundle.
+func (n *Node) export(ctx context.Context, stream grpc.ServerStreamingServer[apiv1.ExportResponse], scope evidence.Scope, reader *logReader, disclose evidence.Disclose) error {
+	out := &bundleStream{stream: stream}
+	w := bufio.NewWriterSize(out, exportChunk)
+	_, err := evidence.Export(ctx, w, reader, scope, n.keys.log, evidence.ExportOptions{
+		Tool: evidence.Tool{Name: "custody " + n.cfg.Version}, Disclose: disclose, Dir: n.cfg.DataDir, Progress: out.progress,
+	})
+	if err == nil {
+		err = w.Flush()
+	}
+	if err != nil {
+		return status.Error(codes.Internal, fmt.Sprintf("export: %v", err))
+	}
+	return stream.Send(&apiv1.ExportResponse{Events: out.events, Total: out.total})
+}
+
+// bundleStream sends what is written to it.
+type bundleStream struct {
+	stream        grpc.ServerStreamingServer[apiv1.ExportResponse]
+	events, total uint64
+}
+
+func (b *bundleStream) progress(done, total uint64) { b.events, b.total = done, total }
+
+func (b *bundleStream) Write(p []byte) (n int, err error) {
+	for piece := range slices.Chunk(p, exportChunk) {
+		if err := b.stream.Send(&apiv1.ExportResponse{Chunk: piece, Events: b.events, Total: b.total}); err != nil {
+			return n, err
+		}
+		n += len(piece)
+	}
+	return n, nil
+}
+
+var _ evidence.Reader = (*logReader)(nil)
+
+var _ chain.NodeReader = (*logReader)(nil)
