@@ -589,3 +589,64 @@ func TestSecretsAreScrubbed(t *testing.T) {
 		t.Errorf("plain %q", source)
 	}
 }
+
+// TestACopiedFolder lets two processes use one key. Nothing is lost, and it is noticed.
+func TestACopiedFolder(t *testing.T) {
+	server := edgetest.New(t)
+	dir := server.Join(t, instance)
+	one, reported := emitter(t, dir)
+	record(t, one, 1, 5)
+	flush(t, one)
+	other := t.TempDir()
+	if err := os.CopyFS(other, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(other, "key.pem"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	two, _ := emitter(t, other)
+	record(t, two, 6, 10)
+	flush(t, two)
+	server.Stop()
+	server.Start()
+	record(t, one, 11, 15)
+	flush(t, one)
+	shut(t, one)
+	shut(t, two)
+	wantNotes(t, server, upTo(1, 15)...)
+	if !reported.contain("is not the one that the server holds") {
+		t.Errorf("reported %v", reported.all)
+	}
+}
+
+// TestOneRunInManyGoroutines: the numbers within a run have the order in which its events arrive.
+func TestOneRunInManyGoroutines(t *testing.T) {
+	const goroutines, each = 8, 100
+	server := edgetest.New(t)
+	e, _ := emitter(t, server.Join(t, instance))
+	ctx, run := e.Run(t.Context(), edge.RunOptions{ID: "run-1"})
+	var wait sync.WaitGroup
+	for range goroutines {
+		wait.Go(func() {
+			for i := range each {
+				if _, err := e.Record(ctx, note(i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if err := run.End(edge.OK); err != nil {
+		t.Error(err)
+	}
+	shut(t, e)
+	events := server.Events(instance)
+	for i, ev := range events {
+		if ev.GetRunSeq() != uint64(i+1) {
+			t.Fatalf("event %d has run_seq %d", i+1, ev.GetRunSeq())
+		}
+	}
+	if last := events[len(events)-1].GetIdentity(); len(events) != goroutines*each+2 || last.GetLastRunSeq() != uint64(len(events)) {
+		t.Errorf("%d events, the last says %d", len(events), last.GetLastRunSeq())
+	}
+}

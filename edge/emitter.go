@@ -177,7 +177,7 @@ func (e *Emitter) inspect(q *spool.Queue) {
 
 // newEpoch makes a random epoch and the event that opens it.
 func (e *Emitter) newEpoch() (epoch spool.Epoch, opened []byte, err error) {
-	rand.Read(epoch[:]) //nolint:errcheck // never fails (crypto/rand)
+	rand.Read(epoch[:])
 	opened, err = e.ownEvent(&eventv1.Identity{
 		Action: eventv1.IdentityAction_IDENTITY_ACTION_EPOCH_OPENED, Epoch: epoch[:],
 	})

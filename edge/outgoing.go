@@ -89,7 +89,7 @@ func (o *outgoing) message() *eventv1.SignedBatch {
 
 func (o *outgoing) addOpenings(position uint32, openings []spool.Opening) {
 	for i := range openings {
-		o.openings = append(o.openings, eventv1.Opening{}) //nolint:govet // fields are set in place
+		o.openings = append(o.openings, eventv1.Opening{})
 		last := &o.openings[len(o.openings)-1]
 		last.Position, last.Path = position, openings[i].Path
 		last.Salt, last.Value = openings[i].Salt[:], openings[i].Value

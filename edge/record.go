@@ -389,7 +389,7 @@ type random struct {
 func (r *random) Read(p []byte) (int, error) {
 	for n := 0; n < len(p); {
 		if r.used == r.have {
-			rand.Read(r.buf[:]) //nolint:errcheck // never fails (crypto/rand)
+			rand.Read(r.buf[:])
 			r.used, r.have = 0, len(r.buf)
 		}
 		k := copy(p[n:], r.buf[r.used:])

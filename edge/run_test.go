@@ -135,34 +135,41 @@ func TestGateAndApproval(t *testing.T) {
 		story   []string
 	}{
 		"allowed": {
-			edge.RunOptions{Gate: gate(edge.Ruling{Decision: edge.Allow, Policy: "p/1"})}, nil,
+			edge.RunOptions{Gate: gate(edge.Ruling{Decision: edge.Allow, Policy: "p/1"})},
+			nil,
 			[]string{"2 execution.proposed pay", "3 execution.decided pay decision:2", "4 execution.started pay decision:2 decision:3", "5 execution.finished pay decision:4"},
 		},
 		"blocked": {
-			edge.RunOptions{Gate: gate(edge.Ruling{Decision: edge.Deny, Policy: "p/1", Reason: "no"})}, edge.ErrBlocked,
+			edge.RunOptions{Gate: gate(edge.Ruling{Decision: edge.Deny, Policy: "p/1", Reason: "no"})},
+			edge.ErrBlocked,
 			[]string{"2 execution.proposed pay", "3 execution.decided pay decision:2"},
 		},
 		"gate fails": {
-			edge.RunOptions{Gate: func(context.Context, *edge.Proposal) (edge.Ruling, error) { return edge.Ruling{}, errGate }}, errGate,
+			edge.RunOptions{Gate: func(context.Context, *edge.Proposal) (edge.Ruling, error) { return edge.Ruling{}, errGate }},
+			errGate,
 			[]string{"2 execution.proposed pay", "3 execution.decided pay decision:2"},
 		},
 		"approved": {
-			edge.RunOptions{Gate: needs, Approve: answer(edge.Consent{Approved: true, Approver: "boss", Shown: "pay 5?"}, nil)}, nil,
+			edge.RunOptions{Gate: needs, Approve: answer(edge.Consent{Approved: true, Approver: "boss", Shown: "pay 5?"}, nil)},
+			nil,
 			[]string{
 				"2 execution.proposed pay", "3 execution.decided pay decision:2", "4 approval.requested decision:3", "5 approval.approved decision:4",
 				"6 execution.started pay decision:2 decision:3 approval:5", "7 execution.finished pay decision:6",
 			},
 		},
 		"rejected": {
-			edge.RunOptions{Gate: needs, Approve: answer(edge.Consent{Approver: "boss", Shown: "pay 5?"}, nil)}, edge.ErrRejected,
+			edge.RunOptions{Gate: needs, Approve: answer(edge.Consent{Approver: "boss", Shown: "pay 5?"}, nil)},
+			edge.ErrRejected,
 			[]string{"2 execution.proposed pay", "3 execution.decided pay decision:2", "4 approval.requested decision:3", "5 approval.rejected decision:4"},
 		},
 		"no answer": {
-			edge.RunOptions{Gate: needs, Approve: answer(edge.Consent{}, context.DeadlineExceeded)}, edge.ErrRejected,
+			edge.RunOptions{Gate: needs, Approve: answer(edge.Consent{}, context.DeadlineExceeded)},
+			edge.ErrRejected,
 			[]string{"2 execution.proposed pay", "3 execution.decided pay decision:2", "4 approval.requested decision:3", "5 approval.expired decision:4"},
 		},
 		"nobody to ask": {
-			edge.RunOptions{Gate: needs}, edge.ErrRejected,
+			edge.RunOptions{Gate: needs},
+			edge.ErrRejected,
 			[]string{"2 execution.proposed pay", "3 execution.decided pay decision:2", "4 approval.requested decision:3"},
 		},
 	}

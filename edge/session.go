@@ -273,7 +273,7 @@ func (s *session) cut() error {
 		return nil
 	}
 	if state.Number != 0 && state.Epoch != s.head.epoch && s.inflight == nil {
-		s.emitter.report(fmt.Errorf("epoch %d is not the one that Custody holds (%d): a new one is opened", state.Number, s.head.number))
+		s.emitter.report(fmt.Errorf("epoch %d is not the one that the server holds (%d): a new one is opened", state.Number, s.head.number))
 		return s.renumber()
 	}
 	out := s.outgoing()
@@ -456,7 +456,7 @@ func (s *session) gap(r *apiv1.Refused) error {
 	}
 	if s.serverLost(own) {
 		s.emitter.report(fmt.Errorf(
-			"Custody does not hold what it gave receipts for: epoch %d up to %d is acknowledged, it stands at epoch %d, %d; see %s",
+			"server does not hold what it gave receipts for: epoch %d up to %d is acknowledged, it stands at epoch %d, %d; see %s",
 			own.Number, own.End.Seq, s.head.number, s.head.end.Seq, receiptsDir))
 		s.yielded = s.queue.State().Number > own.Number // it has refused our own end
 	} else {

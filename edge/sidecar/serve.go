@@ -137,7 +137,7 @@ func Listen(ctx context.Context, to Recorder, path string) error {
 		return fmt.Errorf("listen on %s: %w", path, err)
 	}
 	defer os.Remove(path) //nolint:errcheck // a left-over socket is replaced at the next start
-	stop := context.AfterFunc(ctx, func() { listener.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
 	defer stop()
 	var connections sync.WaitGroup
 	defer connections.Wait()
@@ -156,7 +156,7 @@ func Listen(ctx context.Context, to Recorder, path string) error {
 // serveOne serves one connection. What goes wrong with it is its program's to see.
 func serveOne(ctx context.Context, to Recorder, conn net.Conn) {
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	_ = Serve(ctx, to, conn, conn)
 }

@@ -253,8 +253,7 @@ func FuzzLine(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		parsed, err := sidecar.ParseLine(line)
 		if err != nil {
-			var field *event.FieldError
-			if !errors.As(err, &field) {
+			if _, ok := errors.AsType[*event.FieldError](err); !ok {
 				t.Fatalf("error %v names no field", err)
 			}
 			return

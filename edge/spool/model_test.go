@@ -2,7 +2,6 @@ package spool_test
 
 import (
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,10 +22,7 @@ type model struct {
 // TestAQueueIsItsModel applies random steps to a queue and to the model, with restarts in between.
 func TestAQueueIsItsModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			rt.Fatal(err)
-		}
+		dir := t.TempDir()
 		s := open(t, dir)
 		q := begin(t, s, epochA)
 		m := model{events: []string{"opened a"}}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -125,13 +126,12 @@ func (s *Spool) Bytes() int64 { return s.used.Load() }
 // Prior returns what is known of the epoch before q's present one: the highest epoch number used so far, and the end
 // of the newest epoch of which anything was acknowledged.
 func (s *Spool) Prior(q *Queue) (p Prior) {
-	queues := s.Queues()
-	for i := len(queues) - 1; i >= 0; i-- {
-		if queues[i].no > q.no {
+	for _, other := range slices.Backward(s.Queues()) {
+		if other.no > q.no {
 			continue
 		}
-		state := queues[i].State()
-		if queues[i] != q {
+		state := other.State()
+		if other != q {
 			p.after(Prior{state.Number, state.Acked})
 		}
 		p.after(state.Prior)

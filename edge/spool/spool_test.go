@@ -218,7 +218,7 @@ func TestSegmentsGoWhenTheyAreAcknowledged(t *testing.T) {
 	if files() != 1 || s.Bytes() > 1<<10 {
 		t.Errorf("after all is acknowledged: %d segments, %d bytes", files(), s.Bytes())
 	}
-	s, queues := reopen(t, s, dir)
+	_, queues := reopen(t, s, dir)
 	if !queues[0].Drained() || queues[0].State().Acked.Seq != count+1 {
 		t.Errorf("reopened: %+v", queues[0].State())
 	}
