@@ -1,0 +1,196 @@
+package evidence
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/signer"
+)
+
+// Payload types and names of what the export key signs.
+const (
+	// PayloadTypeStatement is the DSSE payload type of an in-toto statement.
+	PayloadTypeStatement = "application/vnd.in-toto+json"
+	// PayloadTypeHandling is the DSSE payload type of a line of custody.jsonl.
+	PayloadTypeHandling = "application/vnd.custody.handling.v1+json"
+	// statementType and predicateType name the format of the statement (in-toto Attestation Framework v1).
+	statementType = "https://in-toto.io/Statement/v1"
+	predicateType = "https://github.com/agentcustody/custody/evidence/v1"
+)
+
+// ErrEnvelope says that a signed file is not in its format, or says something else than it should.
+var ErrEnvelope = errors.New("malformed signed statement")
+
+// envelope is a DSSE v1 envelope with one signature, in JSON.
+type envelope struct {
+	Payload     []byte              `json:"payload"`
+	PayloadType string              `json:"payloadType"`
+	Signatures  []envelopeSignature `json:"signatures"`
+}
+
+type envelopeSignature struct {
+	KeyID signer.KeyID `json:"keyid"`
+	Sig   []byte       `json:"sig"`
+}
+
+func sealEnvelope(s signer.Signer, payloadType string, payload []byte) (envelope, error) {
+	sig, err := signer.SignDSSE(s, payloadType, payload)
+	if err != nil {
+		return envelope{}, err
+	}
+	return envelope{payload, payloadType, []envelopeSignature{{s.Public().ID(), sig}}}, nil
+}
+
+// check holds the envelope to its type and, if there is one, to the key that must have signed it.
+func (e *envelope) check(payloadType string, key *signer.PublicKey) error {
+	switch {
+	case e.PayloadType != payloadType:
+		return fmt.Errorf("payload type %q, want %q: %w", e.PayloadType, payloadType, ErrEnvelope)
+	case len(e.Signatures) != 1:
+		return fmt.Errorf("%d signatures, want 1: %w", len(e.Signatures), ErrEnvelope)
+	case key == nil:
+		return nil
+	case e.Signatures[0].KeyID != key.ID():
+		return fmt.Errorf("signed by key %s, want %s: %w", e.Signatures[0].KeyID, key.ID(), signer.ErrSignature)
+	}
+	return signer.VerifyDSSE(*key, payloadType, e.Payload, e.Signatures[0].Sig)
+}
+
+// statement is an in-toto statement v1 about the manifest.
+type statement struct {
+	Type          string    `json:"_type"`
+	Subject       []subject `json:"subject"`
+	PredicateType string    `json:"predicateType"`
+	Predicate     predicate `json:"predicate"`
+}
+
+type subject struct {
+	Name   string `json:"name"`
+	Digest struct {
+		SHA256 chain.Hash `json:"sha256"`
+	} `json:"digest"`
+}
+
+type predicate struct {
+	Tenant string `json:"tenant"`
+	Origin string `json:"origin"`
+}
+
+func newStatement(manifest chain.Hash, s *Scope) *statement {
+	sub := subject{Name: fileManifest}
+	sub.Digest.SHA256 = manifest
+	return &statement{statementType, []subject{sub}, predicateType, predicate{s.Tenant, s.Origin}}
+}
+
+// makeStatementFile returns statement.dsse.json.
+func makeStatementFile(key signer.Signer, manifest chain.Hash, s *Scope) ([]byte, error) {
+	payload, err := json.Marshal(newStatement(manifest, s))
+	if err != nil {
+		return nil, fmt.Errorf("encode statement: %w", err)
+	}
+	e, err := sealEnvelope(key, PayloadTypeStatement, payload)
+	if err != nil {
+		return nil, err
+	}
+	return marshalJSON(e)
+}
+
+// checkStatementFile holds statement.dsse.json to the manifest and the scope, and to a key if there is one.
+func checkStatementFile(file []byte, key *signer.PublicKey, manifest chain.Hash, s *Scope) error {
+	var e envelope
+	if err := unmarshalJSON(file, &e); err != nil {
+		return err
+	}
+	if err := e.check(PayloadTypeStatement, key); err != nil {
+		return err
+	}
+	want, err := json.Marshal(newStatement(manifest, s))
+	if err != nil {
+		return fmt.Errorf("encode statement: %w", err)
+	}
+	if !bytes.Equal(e.Payload, want) {
+		return fmt.Errorf("the statement is not about this list of files: %w", ErrEnvelope)
+	}
+	return nil
+}
+
+// handling is one line of custody.jsonl: what a person did with the evidence, with which tool.
+type handling struct {
+	Version int        `json:"version"` // 1
+	At      Instant    `json:"at"`
+	Actor   string     `json:"actor"`
+	Action  string     `json:"action"` // "exported"
+	Purpose string     `json:"purpose"`
+	Tool    string     `json:"tool"`
+	Digest  chain.Hash `json:"tool_sha256"` // of the program; zeros if unknown
+	Scope   chain.Hash `json:"scope_sha256"`
+	Prev    chain.Hash `json:"prev_sha256"` // of the line before, without its newline; zeros in the first
+}
+
+const actionExported = "exported"
+
+// makeCustodyFile returns custody.jsonl with its first line.
+func makeCustodyFile(key signer.Signer, s *Scope, scopeFile chain.Hash, t Tool) ([]byte, error) {
+	payload, err := json.Marshal(handling{
+		Version: 1, At: s.ExportedAt, Actor: s.Requester, Action: actionExported, Purpose: s.Purpose,
+		Tool: t.Name, Digest: t.Digest, Scope: scopeFile,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode custody entry: %w", err)
+	}
+	e, err := sealEnvelope(key, PayloadTypeHandling, payload)
+	if err != nil {
+		return nil, err
+	}
+	line, err := json.Marshal(e)
+	return append(line, '\n'), err
+}
+
+// readCustodyFile checks each line of custody.jsonl, and the first against the scope.
+func readCustodyFile(file []byte, key *signer.PublicKey, s *Scope, scopeFile chain.Hash) (list []handling, err error) {
+	var prev chain.Hash
+	for line := range bytes.Lines(file) {
+		h, err := readHandling(bytes.TrimSuffix(line, []byte("\n")), key)
+		switch {
+		case err != nil:
+			return list, fmt.Errorf("line %d: %w", len(list)+1, err)
+		case h.Prev != prev || h.Scope != scopeFile || h.Version != 1:
+			return list, fmt.Errorf("line %d: belongs elsewhere: %w", len(list)+1, ErrEnvelope)
+		}
+		list, prev = append(list, h), sha256Of(bytes.TrimSuffix(line, []byte("\n")))
+	}
+	if len(list) == 0 || !bytes.HasSuffix(file, []byte("\n")) {
+		return list, fmt.Errorf("no whole line: %w", ErrEnvelope)
+	}
+	if h := list[0]; h.Actor != s.Requester || h.Purpose != s.Purpose || h.At != s.ExportedAt || h.Action != actionExported {
+		return list, fmt.Errorf("line 1: not the export of this scope: %w", ErrEnvelope)
+	}
+	return list, nil
+}
+
+// readHandling reads one line, in its one encoding inside and outside.
+func readHandling(line []byte, key *signer.PublicKey) (h handling, err error) {
+	var e envelope
+	if err := unmarshalLine(line, &e); err != nil {
+		return h, err
+	}
+	if err := e.check(PayloadTypeHandling, key); err != nil {
+		return h, err
+	}
+	return h, unmarshalLine(e.Payload, &h)
+}
+
+// unmarshalLine accepts exactly what json.Marshal writes. The error is ErrJSON.
+func unmarshalLine(line []byte, v any) error {
+	if err := json.Unmarshal(line, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrJSON, err)
+	}
+	again, err := json.Marshal(v)
+	if err != nil || !bytes.Equal(line, again) {
+		return fmt.Errorf("not in its one encoding: %w", ErrJSON)
+	}
+	return nil
+}

@@ -1,0 +1,404 @@
+package evidence
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	_ "embed" // VERIFY.md
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer"
+)
+
+//go:embed VERIFY.md
+var verifyText []byte
+
+// ErrReader says that a Reader's answers do not belong together.
+var ErrReader = errors.New("log was read wrongly")
+
+// ExportOptions are how to export.
+type ExportOptions struct {
+	Tool     Tool
+	Disclose Disclose
+	Dir      string                   // for temporary files, about as large as the bundle; os.TempDir if empty
+	Progress func(done, total uint64) // events so far; may be nil
+}
+
+// Summary is what an export has written.
+type Summary struct {
+	Scope      Scope
+	Disclosure Disclosure
+	Emitters   []Emitter
+	Manifest   chain.Hash // SHA-256 of manifest.json
+}
+
+// Export writes the bundle of what the log received in [scope.From, scope.To) to w, signed with key. Of the scope it takes
+// Tenant, Origin, From, To, Requester, Purpose and ExportedAt. The caller has appended the record of this export to the log before, and the
+// reader's checkpoint covers it, so that there is a leaf after the range. Memory does not grow with the number of events. On an error what was
+// written is not a bundle.
+func Export(ctx context.Context, w io.Writer, r Reader, scope Scope, key signer.Signer, o ExportOptions) (Summary, error) {
+	x := &export{
+		reader: r, nodes: newNodeCache(r), scope: scope, options: o, key: key, numbering: newNumbering(), emitters: map[signer.KeyID]bool{},
+		files: make([]*staged, len(layout)),
+	}
+	summary, err := x.run(ctx, w)
+	if err := errors.Join(err, x.close()); err != nil {
+		return Summary{}, fmt.Errorf("export evidence of %s: %w", scope.Tenant, err)
+	}
+	return summary, nil
+}
+
+// export is one bundle on its way.
+type export struct {
+	reader    Reader
+	nodes     *nodeCache
+	scope     Scope
+	options   ExportOptions
+	key       signer.Signer
+	files     []*staged // in the order of layout
+	numbering *numbering
+	emitters  map[signer.KeyID]bool // whose batch before the range was asked for
+	before    []provenRecord
+	count     Disclosure
+	reasons   reasons
+	next      chain.Index // of the range
+	buf       []byte
+}
+
+func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
+	for _, step := range []func(context.Context) error{
+		x.begin, x.keysBefore, x.leafBefore, x.messages, x.leafAfter, x.neighbours, x.keysAfter, x.span, x.accounts,
+	} {
+		if err := step(ctx); err != nil {
+			return Summary{}, err
+		}
+	}
+	sum, err := x.sign()
+	if err != nil {
+		return Summary{}, err
+	}
+	return Summary{x.scope, x.count, x.numbering.report(), sum}, writeContainer(w, x.files)
+}
+
+func (x *export) close() error {
+	var all []error
+	for _, f := range x.files {
+		all = append(all, f.close())
+	}
+	return errors.Join(all...)
+}
+
+// begin reads the checkpoint, places the scope in its log, and opens the files that grow.
+func (x *export) begin(ctx context.Context) error {
+	note, err := x.reader.Checkpoint(ctx)
+	if err != nil {
+		return fmt.Errorf("read checkpoint: %w", err)
+	}
+	head, err := readHead(note)
+	if err != nil {
+		return err
+	}
+	if head.Origin != x.scope.Origin {
+		return fmt.Errorf("checkpoint of %q: %w", head.Origin, chain.ErrOrigin)
+	}
+	s := &x.scope
+	s.Version, s.TimeBasis, s.Size = ScopeVersion, basisReceived, head.Size
+	if s.Begin, s.End, err = x.reader.Bounds(ctx, s.From, s.To, s.Size); err != nil {
+		return fmt.Errorf("read bounds: %w", err)
+	}
+	x.next = s.Begin
+	x.put(fileCheckpoint, note)
+	return errors.Join(s.check(), x.openFiles())
+}
+
+// readHead reads the tree head of a signed note without its signatures.
+func readHead(note []byte) (chain.Checkpoint, error) {
+	text, _, found := bytes.Cut(note, []byte("\n\n"))
+	if !found || len(note) > maxSmallFile {
+		return chain.Checkpoint{}, fmt.Errorf("read checkpoint: %w", signer.ErrNote)
+	}
+	return chain.ParseCheckpoint(append(slices.Clip(text), '\n'))
+}
+
+func (x *export) openFiles() (err error) {
+	for i, l := range layout {
+		if l.mediaType != typeRecords {
+			continue
+		}
+		if x.files[i], err = stageFile(x.options.Dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func placeOf(name string) int {
+	return slices.IndexFunc(layout, func(l member) bool { return l.name == name })
+}
+
+func (x *export) put(name string, b []byte)     { x.files[placeOf(name)] = stageBytes(b) }
+func (x *export) file(name string) *staged      { return x.files[placeOf(name)] }
+func (x *export) digest(name string) chain.Hash { return x.file(name).digest() }
+
+// write appends one record.
+func (x *export) write(name string, encode func([]byte) []byte) error {
+	x.buf = appendRecord(x.buf[:0], encode)
+	if _, err := x.file(name).Write(x.buf); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func (x *export) writeLeaf(leaf []byte) error {
+	if len(leaf) != chain.LeafSize {
+		return fmt.Errorf("leaf of %d bytes: %w", len(leaf), ErrReader)
+	}
+	_, err := x.file(fileLeaves).Write(leaf)
+	return err
+}
+
+func (x *export) leafBefore(ctx context.Context) error {
+	if x.scope.Begin == 0 {
+		return nil
+	}
+	return x.boundary(ctx, x.scope.Begin-1)
+}
+
+func (x *export) leafAfter(ctx context.Context) error {
+	if x.next != x.scope.End {
+		return fmt.Errorf("messages end before leaf %d: %w", x.scope.End, ErrReader)
+	}
+	if x.scope.End == x.scope.Size {
+		return nil
+	}
+	return x.boundary(ctx, x.scope.End)
+}
+
+func (x *export) boundary(ctx context.Context, index chain.Index) error {
+	leaf, err := x.reader.Leaf(ctx, index)
+	if err != nil {
+		return fmt.Errorf("read leaf %d: %w", index, err)
+	}
+	return x.writeLeaf(leaf)
+}
+
+// messages writes the range.
+func (x *export) messages(ctx context.Context) error {
+	if x.scope.Begin == x.scope.End {
+		return nil
+	}
+	for m, err := range x.reader.Messages(ctx, x.scope.Begin, x.scope.End) {
+		if err == nil {
+			err = x.message(ctx, m)
+		}
+		if err != nil {
+			return fmt.Errorf("message at leaf %d: %w", x.next, err)
+		}
+		if x.options.Progress != nil {
+			x.options.Progress(uint64(x.next-x.scope.Begin), x.scope.records())
+		}
+	}
+	return ctx.Err()
+}
+
+// part is a message as far as it lies in the range.
+type part struct {
+	*Message
+	from, to  int // its leaves [from, to) are in the range
+	statement *eventv1.BatchStatement
+	whole     bool
+	leaves    []chain.Leaf // of all its leaves
+}
+
+func (x *export) part(m *Message) (*part, error) {
+	end := m.First + chain.Index(len(m.Leaves))
+	if m.First > x.next || end <= x.next || len(m.Events) != len(m.Leaves) {
+		return nil, fmt.Errorf("leaves [%d, %d) with %d events: %w", m.First, end, len(m.Events), ErrReader)
+	}
+	p := &part{Message: m, from: int(x.next - m.First), to: int(min(end, x.scope.End) - m.First)}
+	for _, b := range m.Leaves {
+		leaf, err := chain.ParseLeaf(b)
+		if err != nil {
+			return nil, err
+		}
+		p.leaves = append(p.leaves, leaf)
+	}
+	p.whole = p.leaves[0].Kind == chain.KindNone
+	if len(m.Statement) == 0 {
+		return p, nil
+	}
+	var err error
+	p.statement, err = event.ParseStatement(m.Statement)
+	return p, err
+}
+
+func (x *export) message(ctx context.Context, m *Message) error {
+	p, err := x.part(m)
+	if err != nil {
+		return err
+	}
+	if err := x.neighbourBefore(ctx, p); err != nil {
+		return err
+	}
+	if err := x.write(fileBatches, p.record().append); err != nil {
+		return err
+	}
+	var last *eventv1.Event
+	for i := p.from; i < p.to; i++ {
+		if last, err = x.event(p, i); err != nil {
+			return err
+		}
+	}
+	if p.statement != nil {
+		// A contradiction is the log's and stands in the bundle: the verifier names it.
+		_ = x.numbering.add(p.numbered(p.to == len(p.Leaves) && closesEpoch(last)))
+	}
+	x.next = p.First + chain.Index(p.to)
+	return nil
+}
+
+// record is the message's record in batches/range.bin.
+func (p *part) record() *batchRecord {
+	r := &batchRecord{first: p.First, form: formEvents, statement: p.Statement, signature: p.Signature}
+	if p.whole {
+		r.form = formWhole
+		return r
+	}
+	for i := range p.leaves {
+		if i < p.from || i >= p.to {
+			r.outside = append(r.outside, p.leaves[i].Event)
+		}
+	}
+	return r
+}
+
+func (p *part) numbered(closes bool) *numbered {
+	return &numbered{p.statement, chain.Hash(event.BatchDigest(p.Statement)), p.leaves[p.from].Verdict, p.from > 0, closes}
+}
+
+// event writes leaf i of a message with what there is of it, and returns the event if it is here and right.
+func (x *export) event(p *part, i int) (*eventv1.Event, error) {
+	if err := x.writeLeaf(p.Leaves[i]); err != nil {
+		return nil, err
+	}
+	x.count.Records++
+	e := &p.Events[i]
+	record := eventRecord{state: stateHere, bytes: e.Bytes}
+	switch e.Missing {
+	case Held:
+		record.state, record.bytes = stateHeld, nil
+		x.count.Held++
+	case Expired:
+		record.state, record.bytes = stateExpired, nil
+		x.count.Expired++
+	default:
+		if e.Bytes == nil && !p.whole {
+			return nil, fmt.Errorf("event %d is not there: %w", i, ErrReader)
+		}
+		x.count.Clear++
+	}
+	if err := x.write(fileEvents, record.append); err != nil || record.state != stateHere || p.whole {
+		return nil, err
+	}
+	parsed, err := event.Parse(e.Bytes)
+	if err != nil {
+		return nil, nil //nolint:nilerr // the store gave other bytes than were signed: the verifier will say so
+	}
+	return parsed, x.openings(p.leaves[i].Index, parsed, e.Openings)
+}
+
+// openings writes one record for each sealed field.
+func (x *export) openings(index chain.Index, e *eventv1.Event, openings []Opening) error {
+	for i, s := range e.GetSealed() {
+		at := slices.IndexFunc(openings, func(o Opening) bool { return o.Path == s.GetPath() })
+		var opening *Opening
+		if at >= 0 {
+			opening = &openings[at]
+		}
+		record, err := x.opening(e, s, opening)
+		if err != nil {
+			return err
+		}
+		record.index, record.field = index, uint16(i)
+		if err := x.write(fileOpenings, record.append); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// opening is the record of one sealed field: disclosed only if it matches what was signed.
+func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openingRecord, error) {
+	reason := x.options.Disclose.reason(s.GetPath())
+	switch {
+	case o != nil && o.Erased:
+		x.count.FieldsErased++
+		return openingRecord{state: stateErased, tombstone: o.Tombstone, generation: o.Generation}, nil
+	case reason != "":
+	case o == nil:
+		reason = reasonAbsent
+	case event.CheckOpening(e, &eventv1.Opening{Path: o.Path, Salt: o.Salt[:], Value: o.Value}, nil, 0) != nil:
+		reason = reasonDamaged
+	default:
+		x.count.FieldsDisclosed++
+		return openingRecord{state: stateHere, salt: o.Salt[:], value: o.Value}, nil
+	}
+	x.count.FieldsWithheld++
+	place, err := x.reasons.field(reason)
+	return openingRecord{state: stateWithheld, reason: place}, err
+}
+
+// span writes the hashes on both sides of the leaves that are shown.
+func (x *export) span(ctx context.Context) error {
+	span, err := chain.ProveSpan(ctx, x.nodes, x.scope.shownBegin(), x.scope.shownEnd(), x.scope.Size)
+	if err != nil {
+		return err
+	}
+	return x.putJSON(fileRange, span)
+}
+
+func (x *export) putJSON(name string, v any) error {
+	b, err := marshalJSON(v)
+	if err != nil {
+		return err
+	}
+	x.put(name, b)
+	return nil
+}
+
+// accounts writes the files that people read.
+func (x *export) accounts(context.Context) error {
+	x.put(fileVerify, verifyText)
+	return errors.Join(
+		x.putJSON(fileScope, &x.scope),
+		x.putJSON(fileEmitters, emittersFile{1, x.numbering.report()}),
+		x.putJSON(fileRedactions, x.reasons.file(&x.count)),
+	)
+}
+
+// sign writes the files that the export key signs.
+func (x *export) sign() (chain.Hash, error) {
+	custody, err := makeCustodyFile(x.key, &x.scope, x.digest(fileScope), x.options.Tool)
+	if err != nil {
+		return chain.Hash{}, err
+	}
+	x.put(fileCustody, custody)
+	list, err := makeManifest(x.files, x.count)
+	if err != nil {
+		return chain.Hash{}, err
+	}
+	x.put(fileManifest, list)
+	sum := x.digest(fileManifest)
+	envelope, err := makeStatementFile(x.key, sum, &x.scope)
+	x.put(fileStatement, envelope)
+	return sum, err
+}
+
+// byFirst sorts records by their place in the log.
+func byFirst(a, b provenRecord) int { return cmp.Compare(a.first, b.first) }

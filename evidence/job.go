@@ -1,0 +1,437 @@
+package evidence
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer"
+)
+
+// maxAhead is how far an agent's clock may be ahead of the log's, and how far behind what it has seen of it, without being
+// counted: 5 minutes in nanoseconds.
+const maxAhead = 5 * 60 * 1e9
+
+// job is one message of the range. The feeder fills the first part, a worker the second; the judge uses both in order.
+type job struct {
+	record    batchRecord
+	statement *eventv1.BatchStatement // nil for a malformed message
+	digest    chain.Hash
+	from, to  chain.Index // leaves in the range
+	leafBytes []byte
+	events    []eventRecord
+	openings  []openingRecord
+	arena     []byte // holds the records
+
+	leaves    []chain.Leaf
+	system    []systemEvent // of Custody's own batches
+	problems  []problem
+	erasures  []erasureClaim
+	count     Disclosure
+	ahead     uint64 // events from the future
+	signature signatureState
+	closes    bool
+	done      chan struct{}
+}
+
+type systemEvent struct {
+	index chain.Index
+	event *eventv1.Event
+}
+
+type erasureClaim struct {
+	erasure
+	claimed
+}
+
+// problem is a failure that a worker found.
+type problem struct {
+	check string
+	index chain.Index
+	err   error
+}
+
+type signatureState uint8
+
+const (
+	unchecked signatureState = iota // the worker did not know the key yet
+	valid
+	invalid
+)
+
+var (
+	errLeafKind  = errors.New("kind and judgement of the leaf do not go together")
+	errMessage   = errors.New("content is not the message of its leaf")
+	errBlank     = errors.New("a message that could not be read is attributed to a producer")
+	errHeldClear = errors.New("is said to be kept closed, and is not")
+	errHeldOpen  = errors.New("is left out as kept closed, and the log says nothing of it")
+	errOwn       = errors.New("one of Custody's own records is left out")
+	errReason    = errors.New("reason that is not in the account")
+	errField     = errors.New("a sealed field is not accounted for, or one too many is")
+)
+
+// reset makes the job ready for its next message.
+func (j *job) reset() {
+	*j = job{
+		leafBytes: j.leafBytes[:0], events: j.events[:0], openings: j.openings[:0], arena: j.arena[:0],
+		leaves: j.leaves[:0], system: j.system[:0], problems: j.problems[:0], erasures: j.erasures[:0],
+		done: make(chan struct{}),
+	}
+}
+
+func (j *job) problem(check string, index chain.Index, err error) {
+	j.problems = append(j.problems, problem{check, index, err})
+}
+
+func (j *job) index(i int) chain.Index { return j.from + chain.Index(i) }
+
+// worker does what needs no state of the log: parse, hash, verify signatures by keys that are known.
+type worker struct {
+	scope   *Scope
+	keys    *sync.Map
+	reasons int // how many there are
+}
+
+func (w *worker) run(j *job) {
+	if !w.parseLeaves(j) {
+		return
+	}
+	if j.record.form == formWhole {
+		w.whole(j)
+	} else {
+		w.batch(j)
+	}
+	if j.statement != nil {
+		w.verify(j)
+	}
+}
+
+func (w *worker) parseLeaves(j *job) bool {
+	for i := range j.events {
+		leaf, err := chain.ParseLeaf(j.leafBytes[i*chain.LeafSize:][:chain.LeafSize])
+		if err != nil {
+			j.problem(CheckChain, j.index(i), err)
+			return false
+		}
+		j.leaves = append(j.leaves, leaf)
+	}
+	return true
+}
+
+// whole checks a message that has one leaf.
+func (w *worker) whole(j *job) {
+	l, e := &j.leaves[0], &j.events[0]
+	if l.Kind != chain.KindNone || l.Position != 0 || l.Verdict != chain.Malformed && l.Verdict != chain.Equivocation {
+		j.problem(CheckVerdict, j.from, errLeafKind)
+	}
+	if (l.Verdict == chain.Equivocation) != (j.statement != nil) || j.statement == nil && !(l.Batch.IsZero() && l.Instance.IsZero()) {
+		j.problem(CheckVerdict, j.from, errBlank)
+	}
+	if j.statement != nil && l.Batch != j.digest {
+		j.problem(CheckRoot, j.from, errLeafBatch)
+	}
+	w.present(j, 0)
+	if e.state == stateHere && chain.EventHash(e.bytes) != l.Event {
+		j.problem(CheckEventHash, j.from, errMessage)
+	}
+	if e.state == stateHere && j.statement != nil && !holds(e.bytes, j.record.statement) {
+		j.problem(CheckEvent, j.from, errMessage)
+	}
+	if e.state == stateHeld {
+		j.problem(CheckEvent, j.from, errHeldOpen)
+	}
+}
+
+// holds reports whether a raw message is the batch of the statement.
+func holds(raw, statement []byte) bool {
+	b, err := event.ParseStreamBatch(raw)
+	return err == nil && bytes.Equal(b.GetStatement(), statement)
+}
+
+// batch checks a batch with one leaf an event.
+func (w *worker) batch(j *job) {
+	w.root(j)
+	rest := j.openings
+	for i := range j.events {
+		if l := &j.leaves[i]; !fits(l) {
+			j.problem(CheckVerdict, l.Index, errLeafKind)
+		}
+		w.present(j, i)
+		e := w.event(j, i)
+		rest = w.fields(j, i, e, rest)
+	}
+	if len(rest) > 0 {
+		j.problem(CheckRedactions, rest[0].index, errField)
+	}
+}
+
+// fits reports whether kind and verdict are those of an event, and a gap stands at the beginning of its batch.
+func fits(l *chain.Leaf) bool {
+	return l.Kind != chain.KindNone && l.Verdict <= chain.Held && (l.Verdict != chain.Gap || l.Position == 0)
+}
+
+// root holds the leaves to their batch: its digest, their places, and the root of all event hashes.
+func (w *worker) root(j *job) {
+	hashes := make([]chain.Hash, 0, j.statement.GetCount())
+	ahead := int(j.from - j.record.first)
+	hashes = append(hashes, j.record.outside[:ahead]...)
+	for i := range j.leaves {
+		l := &j.leaves[i]
+		if hashes = append(hashes, l.Event); l.Batch != j.digest || l.Position != uint32(ahead+i) {
+			j.problem(CheckRoot, j.index(i), errLeafBatch)
+		}
+	}
+	hashes = append(hashes, j.record.outside[ahead:]...)
+	if root := chain.EventRoot(hashes); !bytes.Equal(root[:], j.statement.GetEventRoot()) {
+		j.problem(CheckRoot, j.from, errRoot)
+	}
+}
+
+// present counts what there is of a leaf.
+func (w *worker) present(j *job, i int) {
+	j.count.Records++
+	switch e := &j.events[i]; e.state {
+	case stateHere:
+		j.count.Clear++
+	case stateHeld:
+		j.count.Held++
+	case stateExpired:
+		j.count.Expired++
+	case stateWithheld:
+		j.count.Withheld++
+		if int(e.reason) >= w.reasons {
+			j.problem(CheckRedactions, j.index(i), errReason)
+		}
+	}
+}
+
+// event checks what there is of an event against its leaf, and returns it if it is here and right.
+func (w *worker) event(j *job, i int) *eventv1.Event {
+	l, record := &j.leaves[i], &j.events[i]
+	if record.state != stateHere {
+		w.absent(j, i)
+		return nil
+	}
+	if chain.EventHash(record.bytes) != l.Event {
+		j.problem(CheckEventHash, l.Index, errEventBytes)
+		return nil
+	}
+	e, err := event.ParseMember(j.statement, record.bytes)
+	switch {
+	case err == nil && chain.Kind(event.Kind(e)) != l.Kind:
+		err = errKind
+	case err == nil && l.Verdict == chain.Held:
+		err = errHeldClear
+	}
+	if err != nil {
+		j.problem(CheckEvent, l.Index, err)
+		return nil
+	}
+	w.note(j, l, e)
+	return e
+}
+
+// absent checks that an event may be absent.
+func (w *worker) absent(j *job, i int) {
+	l, state := &j.leaves[i], j.events[i].state
+	switch {
+	case state == stateHeld && l.Verdict == chain.Accepted:
+		j.problem(CheckEvent, l.Index, errHeldOpen)
+	case state != stateHeld && l.Verdict == chain.Held && state != stateExpired:
+		j.problem(CheckEvent, l.Index, errHeldClear)
+	case isSystem(j.statement) && l.Verdict == chain.Accepted:
+		j.problem(CheckAdmission, l.Index, errOwn)
+	}
+}
+
+// note remembers what the judge needs of an event.
+func (w *worker) note(j *job, l *chain.Leaf, e *eventv1.Event) {
+	if e.GetOccurredAt() > l.Time && e.GetOccurredAt()-l.Time > maxAhead {
+		j.ahead++
+	}
+	if l.Position+1 == j.statement.GetCount() {
+		j.closes = closesEpoch(e)
+	}
+	if isSystem(j.statement) && l.Verdict == chain.Accepted {
+		j.system = append(j.system, systemEvent{l.Index, e})
+	}
+}
+
+// fields checks that there is exactly one record for each sealed field of an event that is here, and returns those that follow.
+func (w *worker) fields(j *job, i int, e *eventv1.Event, rest []openingRecord) []openingRecord {
+	for field, s := range e.GetSealed() {
+		if len(rest) == 0 || rest[0].index != j.index(i) || int(rest[0].field) != field {
+			j.problem(CheckRedactions, j.index(i), errField)
+			break
+		}
+		w.field(j, e, s, &rest[0])
+		rest = rest[1:]
+	}
+	if e == nil { // what is wrong with the event was said
+		for len(rest) > 0 && rest[0].index == j.index(i) && j.events[i].state == stateHere {
+			rest = rest[1:]
+		}
+	}
+	return rest
+}
+
+func (w *worker) field(j *job, e *eventv1.Event, s *eventv1.Sealed, o *openingRecord) {
+	switch o.state {
+	case stateHere:
+		j.count.FieldsDisclosed++
+		opening := &eventv1.Opening{Path: s.GetPath(), Salt: o.salt, Value: o.value}
+		if err := event.CheckOpening(e, opening, nil, 0); err != nil {
+			j.problem(CheckOpening, o.index, err)
+		}
+	case stateErased:
+		j.count.FieldsErased++
+		j.erasures = append(j.erasures, erasureClaim{erasure{o.tombstone, s.GetSubject()}, claimed{o.generation, o.index}})
+	case stateWithheld:
+		j.count.FieldsWithheld++
+		if int(o.reason) >= w.reasons {
+			j.problem(CheckRedactions, o.index, errReason)
+		}
+	}
+}
+
+// verify checks the signature if the key is known already.
+func (w *worker) verify(j *job) {
+	if public, known := w.keys.Load(signer.KeyID(j.statement.GetKeyId())); known {
+		j.verify(public.(signer.PublicKey))
+	}
+}
+
+func (j *job) verify(key signer.PublicKey) {
+	j.signature = valid
+	if err := signer.VerifyDSSE(key, signer.PayloadTypeBatch, j.record.statement, j.record.signature); err != nil {
+		j.signature = invalid
+	}
+}
+
+// feeder reads the messages of the range, one after the other, from four files.
+type feeder struct {
+	scope    *Scope
+	leaves   *leafFile
+	batches  *records
+	events   *records
+	openings *records
+	next     chain.Index
+}
+
+func newFeeder(c *container, s *Scope) *feeder {
+	return &feeder{
+		scope: s, leaves: newLeafFile(c, s), next: s.Begin,
+		batches:  newRecords(c, fileBatches, maxBatchRecord),
+		events:   newRecords(c, fileEvents, maxEventRecord),
+		openings: newRecords(c, fileOpenings, maxOpeningRecord),
+	}
+}
+
+// read fills the job with the next message. It returns false at the end of the range. The errors are ErrRecord and those of
+// the files.
+func (f *feeder) read(j *job) (bool, error) {
+	b, arena, err := f.batches.next(j.arena)
+	j.arena = arena
+	if b == nil || err != nil {
+		return false, errors.Join(err, f.end(err))
+	}
+	if j.record, err = parseBatchRecord(b); err != nil {
+		return false, f.batches.fail(err)
+	}
+	if err := f.bounds(j); err != nil {
+		return false, f.batches.fail(err)
+	}
+	if j.leafBytes, err = f.leaves.read(j.leafBytes, int(j.to-j.from)); err != nil {
+		return false, err
+	}
+	if err := f.readEvents(j); err != nil {
+		return false, err
+	}
+	return true, f.readOpenings(j)
+}
+
+// end holds every file to the end of the range.
+func (f *feeder) end(err error) error {
+	if err != nil {
+		return nil
+	}
+	if f.next != f.scope.End {
+		return fmt.Errorf("%s: ends before record %d: %w", fileBatches, f.scope.End, ErrRecord)
+	}
+	return errors.Join(f.events.atEnd(), f.openings.atEnd())
+}
+
+// bounds says which leaves of the range are the message's: they follow those of the message before.
+func (f *feeder) bounds(j *job) error {
+	count := chain.Index(1)
+	if len(j.record.statement) > 0 {
+		statement, err := event.ParseStatement(j.record.statement)
+		if err != nil {
+			return fmt.Errorf("%w: statement: %w", ErrRecord, err)
+		}
+		j.statement, j.digest = statement, event.BatchDigest(j.record.statement)
+	}
+	if j.record.form == formEvents {
+		count = chain.Index(j.statement.GetCount())
+	}
+	j.from, j.to = max(j.record.first, f.scope.Begin), min(j.record.first+count, f.scope.End)
+	if j.from != f.next || j.to <= j.from || len(j.record.outside) != int(count-(j.to-j.from)) && j.record.form == formEvents {
+		return fmt.Errorf("leaves [%d, %d) after %d: %w", j.record.first, j.record.first+count, f.next, ErrRecord)
+	}
+	f.next = j.to
+	return nil
+}
+
+func (f *feeder) readEvents(j *job) error {
+	for i := j.from; i < j.to; i++ {
+		b, arena, err := f.events.next(j.arena)
+		if j.arena = arena; err != nil {
+			return err
+		}
+		if b == nil || len(arena) > maxMessage {
+			return f.events.fail(ErrRecord)
+		}
+		e, err := parseEventRecord(b)
+		if err != nil {
+			return f.events.fail(err)
+		}
+		j.events = append(j.events, e)
+	}
+	return nil
+}
+
+// readOpenings reads the records up to the last leaf of the message.
+func (f *feeder) readOpenings(j *job) error {
+	for {
+		b, err := f.openings.peek(4 + 8)
+		if b == nil || err != nil {
+			return err
+		}
+		c := cursor{b: b[4:]}
+		if chain.Index(c.uint64()) >= j.to {
+			return nil
+		}
+		b, arena, err := f.openings.next(j.arena)
+		if j.arena = arena; err != nil {
+			return err
+		}
+		o, err := parseOpeningRecord(b)
+		if err != nil || len(arena) > maxMessage || !j.after(&o) {
+			return f.openings.fail(errors.Join(ErrRecord, err))
+		}
+		j.openings = append(j.openings, o)
+	}
+}
+
+// after: openings are of the message's leaves, in strictly ascending order of leaf and field.
+func (j *job) after(o *openingRecord) bool {
+	if len(j.openings) == 0 {
+		return o.index >= j.from
+	}
+	last := &j.openings[len(j.openings)-1]
+	return o.index > last.index || o.index == last.index && o.field > last.field
+}

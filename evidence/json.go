@@ -1,0 +1,52 @@
+package evidence
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// ErrJSON says that a JSON text is not in its one encoding.
+var ErrJSON = errors.New("malformed JSON file")
+
+// marshalJSON is the one encoding of a JSON file: fields in the order of the struct, two spaces, no escaped HTML, a newline at
+// the end.
+func marshalJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode %T: %w", v, err)
+	}
+	return b.Bytes(), nil
+}
+
+// unmarshalJSON accepts exactly what marshalJSON writes. The error is ErrJSON.
+func unmarshalJSON(b []byte, v any) error {
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrJSON, err)
+	}
+	again, err := marshalJSON(v)
+	if err != nil || !bytes.Equal(b, again) {
+		return fmt.Errorf("not in its one encoding: %w", ErrJSON)
+	}
+	return nil
+}
+
+// unmarshalLoosely accepts other white space too, for a file that a person may have edited.
+func unmarshalLoosely(b []byte, v any) error {
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrJSON, err)
+	}
+	again, err := marshalJSON(v)
+	if err != nil {
+		return err
+	}
+	var got, want bytes.Buffer
+	if err := errors.Join(json.Compact(&got, b), json.Compact(&want, again)); err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
+		return fmt.Errorf("unknown, repeated or misplaced fields: %w", ErrJSON)
+	}
+	return nil
+}

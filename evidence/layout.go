@@ -1,0 +1,59 @@
+package evidence
+
+// Names of the files of a bundle.
+const (
+	fileManifest   = "manifest.json"
+	fileStatement  = "statement.dsse.json"
+	fileScope      = "scope.json"
+	fileCheckpoint = "log/checkpoint"
+	fileLeaves     = "log/leaves.bin"
+	fileRange      = "log/range.json"
+	fileBatches    = "batches/range.bin"
+	fileBefore     = "batches/before.bin"
+	fileAfter      = "batches/after.bin"
+	fileEvents     = "events/range.bin"
+	fileOpenings   = "openings/range.bin"
+	fileKeysBefore = "keys/before.bin"
+	fileKeysAfter  = "keys/after.bin"
+	fileEmitters   = "emitters.json"
+	fileRedactions = "redactions.json"
+	fileCustody    = "custody.jsonl"
+	fileVerify     = "VERIFY.md"
+)
+
+// Media types.
+const (
+	typeJSON     = "application/json"
+	typeRecords  = "application/octet-stream"
+	typeMarkdown = "text/markdown"
+	typeText     = "text/plain"
+)
+
+// member is one file that a bundle has, in the order of layout.
+type member struct {
+	name      string
+	mediaType string
+	limit     uint64 // greatest size in bytes
+	listed    bool   // in the manifest
+}
+
+// layout is every file of a bundle, all of them present, in their one order.
+var layout = []member{
+	{fileManifest, typeJSON, maxSmallFile, false},
+	{fileStatement, typeJSON, maxSmallFile, false},
+	{fileScope, typeJSON, maxSmallFile, true},
+	{fileCheckpoint, typeText, maxSmallFile, true},
+	{fileLeaves, typeRecords, maxRecordFile, true},
+	{fileRange, typeJSON, maxSmallFile, true},
+	{fileBatches, typeRecords, maxRecordFile, true},
+	{fileBefore, typeRecords, maxRecordFile, true},
+	{fileAfter, typeRecords, maxRecordFile, true},
+	{fileEvents, typeRecords, maxRecordFile, true},
+	{fileOpenings, typeRecords, maxRecordFile, true},
+	{fileKeysBefore, typeRecords, maxRecordFile, true},
+	{fileKeysAfter, typeRecords, maxRecordFile, true},
+	{fileEmitters, typeJSON, maxRecordFile, true},
+	{fileRedactions, typeJSON, maxSmallFile, true},
+	{fileCustody, "application/jsonl", maxSmallFile, true},
+	{fileVerify, typeMarkdown, maxSmallFile, true},
+}

@@ -1,0 +1,39 @@
+package evidence
+
+import (
+	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
+)
+
+// Limits of a bundle. A reader checks them before it allocates.
+const (
+	// maxSmallFile is the size in bytes of a file that is read whole. A checkpoint with 100 cosignatures is under 64 KiB.
+	maxSmallFile = 1 << 20
+	// maxRecordFile is the size in bytes of a file that is streamed. It keeps sums of sizes and offsets far from overflow.
+	maxRecordFile = 1 << 50
+	// maxTail is the end of the container: 17 directory entries of at most 80 bytes, and three records of less than 100.
+	maxTail = 4 << 10
+	// maxPath is the number of hashes of an inclusion proof: the depth of the largest log.
+	maxPath = 63
+	// maxReasons is the number of different reasons for which content is withheld: people give them, one for each path.
+	maxReasons = 1024
+	// maxPolicy is the size in bytes of a policy file: six short fields.
+	maxPolicy = 16 << 10
+	// maxText is the length in bytes of a free text of a person, such as the purpose.
+	maxText = event.MaxText
+	// maxShown is how many records a check names; it counts the others.
+	maxShown = 20
+	// maxBatchRecord is the size of a record of batches/range.bin: header, statement, signature and every event's hash.
+	maxBatchRecord = 8 + 1 + 2 + event.MaxStatement + event.SignatureSize + event.MaxBatchEvents*chain.HashSize
+	// maxEventRecord is the size of a record of events/range.bin: a state and an event, or a whole message.
+	maxEventRecord = 1 + event.MaxStreamBatch
+	// maxOpeningRecord is the size of a record of openings/range.bin: index, field, state, salt and value.
+	maxOpeningRecord = 8 + 2 + 1 + event.SaltSize + event.MaxSealedInline
+	// maxProvenRecord is the size of a record of keys/ or of a batch beside the range: every event of a batch with its leaf and
+	// its proof.
+	maxProvenRecord = maxBatchRecord + event.MaxBatchEvents*(4+chain.LeafSize+1+maxPath*chain.HashSize+4) + event.MaxBatch
+)
+
+// maxMessage is the number of bytes of one message that are in memory at a time, events and openings together: what a stream
+// message can carry, with room for records.
+const maxMessage = 2 * event.MaxStreamBatch
