@@ -208,6 +208,16 @@ func (a *Admission) CatchUp(ctx context.Context, tenant event.TenantID) error {
 	return a.Await(ctx, seq)
 }
 
+// CatchUpAll returns when everything that stands in the stream for any tenant at the time of the call is
+// applied.
+func (a *Admission) CatchUpAll(ctx context.Context) error {
+	last, _, err := a.source.Last(ctx, stream.SystemFilter)
+	if err != nil {
+		return fmt.Errorf("last system message: %w", err)
+	}
+	return a.Await(ctx, last.Seq)
+}
+
 // Await returns when the system message at a stream sequence is applied.
 func (a *Admission) Await(ctx context.Context, seq uint64) error {
 	for {

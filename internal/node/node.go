@@ -12,6 +12,8 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
 	"github.com/agentcustody/custody/ingest"
 	"github.com/agentcustody/custody/ledger"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -33,6 +35,7 @@ type Node struct {
 	stream    *stream.Stream
 	store     *store.Store
 	ledger    *ledger.Ledger
+	writer    *writer
 	admission *ingest.Admission
 	system    *ingest.System
 	door      *ingest.Service
@@ -176,27 +179,35 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 	return nil
 }
 
-// openLedger starts the writer. When it halts, the node goes on: the stream takes events until the backlog
-// is full, and the status says why.
+// openLedger starts the writer, and the ticks that move an idle stream on.
 func (n *Node) openLedger(context.Context) error {
 	n.ledger = ledger.New(ledger.Config{
 		Stream: n.stream, Store: ledger.NewStore(n.store), System: n.keys.system.Public(), LogKey: n.keys.log, TimeKey: n.keys.time,
 		Now: n.cfg.Now, Log: n.cfg.Log,
 	})
+	n.writer = &writer{ledger: n.ledger, log: n.cfg.Log}
+	n.writer.start()
+	n.later(func() error { n.writer.stop(); return nil })
 	ctx, stop := context.WithCancel(context.Background())
 	n.later(func() error { stop(); n.work.Wait(); return nil })
-	n.work.Go(func() {
-		if err := n.ledger.Run(ctx); err != nil {
-			n.cfg.Log.ErrorContext(ctx, "ledger halted", slog.Any("error", err))
-		}
-	})
 	n.work.Go(func() { n.stream.RunTicks(ctx, tickInterval) })
 	return nil
 }
 
+// registries is what admission begins with. When the ledger has halted, for example because its store is
+// empty and must be rebuilt, admission begins with the stream itself.
+func (n *Node) registries(ctx context.Context) (map[event.TenantID]*registry.State, uint64, error) {
+	all, upTo, err := n.ledger.Registries(ctx)
+	if err != nil && ctx.Err() == nil {
+		n.cfg.Log.WarnContext(ctx, "admission begins with the first message of the stream", slog.Any("error", err))
+		return nil, 0, nil
+	}
+	return all, upTo, err
+}
+
 // openIngest opens the door and what stands behind it, with the operator's log at the first start.
 func (n *Node) openIngest(ctx context.Context) error {
-	registries, upTo, err := n.ledger.Registries(ctx)
+	registries, upTo, err := n.registries(ctx)
 	if err != nil {
 		return err
 	}
@@ -230,6 +241,9 @@ var firstRoles = []eventv1.Role{
 }
 
 func (n *Node) bootstrap(ctx context.Context) error {
+	if err := n.admission.CatchUpAll(ctx); err != nil {
+		return err
+	}
 	keep := func(c ca.Client) error { return n.folder.keepPerson(adminName, c, n.authority.CertPEM()) }
 	if err := n.admin.Bootstrap(ctx, adminName, keep, firstRoles...); err != nil {
 		return fmt.Errorf("open the operator's log: %w", err)
