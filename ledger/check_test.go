@@ -1,0 +1,289 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/store"
+	"github.com/agentcustody/custody/stream"
+)
+
+// story is a stream with a known place for everything: acme's leaf 0 is the genesis, 1 and 2 enrol support-1,
+// 3 to 7 are its first batch with an event held at 5, 8 is a malformed message, 9 to 11 the second batch, and
+// 12 is an equivocation.
+func story(t *testing.T) (*site, *running) {
+	s := newSite(t, 1)
+	s.tenant("acme")
+	a := s.agent("acme", "support-1")
+	a.send(5, func(d *draft) { d.held = []int{2} })
+	s.add(stream.LateSubject("acme"), []byte("garbage"))
+	fork := *a
+	a.send(3)
+	fork.send(2)
+	s.tenant("globex")
+	s.agent("globex", "support-1").send(4)
+	s.publish()
+	r := s.run(s.config())
+	s.catchUp(r)
+	s.eventually(func() bool {
+		_, err := r.LatestCheckpoint(t.Context(), "acme")
+		return err == nil
+	})
+	s.expectClean(r.Ledger)
+	return s, r
+}
+
+// TestCheckNamesWhatWasChanged changes one value each, checks, expects it named, and sets it back.
+func TestCheckNamesWhatWasChanged(t *testing.T) {
+	s, r := story(t)
+	idx := func(n int) string { return fmt.Sprintf("tenant = 'acme' AND idx = %d", n) }
+	tests := []struct {
+		table, where  string
+		column, value string // value is SQL
+		want          string // table column of a problem that must be named
+		only          bool   // and nothing else
+	}{
+		{"events", idx(3), "tool", "'other'", "events tool", true},
+		{"events", idx(3), "verdict", "'late'", "events verdict", true},
+		{"events", idx(3), "received", "received + 1", "events received", true},
+		{"events", idx(3), "bytes", "concat(substring(bytes, 1, 40), 'X', substring(bytes, 42))", "events bytes", false},
+		{"events", idx(8), "bytes", "'gerbage'", "events bytes", false},
+		{"events", idx(12), "bytes", "concat(bytes, 'X')", "events bytes", false},
+		{"leaves", idx(3), "leaf", "concat(substring(leaf, 1, 100), 'X', substring(leaf, 102))", "leaves leaf", true},
+		{"leaves", idx(12), "leaf", "concat(substring(leaf, 1, 182), 'X')", "leaves leaf", true},
+		{"leaves", idx(4), "time", "time + 1", "leaves time", true},
+		{"batches", idx(3), "message_time", "message_time + toIntervalSecond(5)", "batches message_time", false},
+		{"batches", idx(12), "message_time", "message_time + toIntervalSecond(5)", "batches message_time", false},
+		{"batches", idx(3), "message_digest", "toFixedString(repeat('x', 32), 32)", "batches message_digest", true},
+		{"batches", idx(3), "stream_digest", "toFixedString(repeat('x', 32), 32)", "batches stream_digest", false},
+		{"batches", idx(3), "signature", "repeat('x', 64)", "batches signature", false},
+		{"batches", idx(3), "statement", "concat(statement, 'x')", "batches statement", true},
+		{"batches", idx(3), "statement", "''", "batches statement", true},
+		{"batches", idx(3), "count", "9", "batches count", true},
+		{"batches", idx(3), "producer", "'gateway'", "batches producer", true},
+		{"batches", idx(3), "batch_digest", "toFixedString(repeat('x', 32), 32)", "batches batch_digest", true},
+		{"held", idx(5), "ciphertext", "concat(ciphertext, 'x')", "batches message_digest", false},
+		{"held", idx(5), "detector", "'other'", "batches message_digest", false},
+		{"edges", idx(3), "relation", "'retry'", "edges relation", true},
+		{"fingerprints", idx(3), "value", "'xxxxxxxx'", "fingerprints value", true},
+		{"keys", idx(2), "instance", "'support-9'", "keys instance", true},
+		{"heads", "tenant = 'acme'", "root", "toFixedString(repeat('x', 32), 32)", "heads root", true},
+		{"heads", "tenant = 'acme'", "size", "size + 1", "heads size", false},
+		{"fold_state", "tenant = 'acme' AND key = 'instance/support-1'", "value", "'{}'", "fold_state value", true},
+		{"checkpoints", "tenant = 'acme'", "note", "replaceOne(note, '\\n13\\n', '\\n12\\n')", "checkpoints note", true},
+	}
+	for _, test := range tests {
+		t.Run(test.table+" "+test.column, func(t *testing.T) {
+			restore := s.tamper(test.table, test.where, test.column, test.value)
+			defer restore()
+			problems, _ := s.checkAll(r.Ledger)
+			expectProblem(t, problems, test.want, test.only)
+		})
+	}
+	s.expectClean(r.Ledger)
+}
+
+// tamper replaces rows by changed ones, behind the back of everything, and returns what sets them back.
+func (s *site) tamper(table, where, column, value string) (restore func()) {
+	s.exec("DROP TABLE IF EXISTS ${db}.saved")
+	s.exec("CREATE TABLE ${db}.saved AS ${db}." + table + " ENGINE = Memory")
+	s.exec("INSERT INTO ${db}.saved SELECT * FROM ${db}." + table + " WHERE " + where)
+	remove := func() { s.exec("DELETE FROM ${db}." + table + " WHERE " + where) }
+	remove()
+	s.exec(fmt.Sprintf("INSERT INTO ${db}.%s SELECT * REPLACE (%s AS %s) FROM ${db}.saved", table, value, column))
+	return func() {
+		remove()
+		s.exec("INSERT INTO ${db}." + table + " SELECT * FROM ${db}.saved")
+	}
+}
+
+func expectProblem(t *testing.T, problems []store.Problem, want string, only bool) {
+	t.Helper()
+	found := false
+	for _, p := range problems {
+		if got := p.Table + " " + p.Column; got == want {
+			found = true
+		} else if only {
+			t.Errorf("also named: %s", p)
+		}
+	}
+	if !found {
+		t.Errorf("%q is not named among %d problems: %v", want, len(problems), problems)
+	}
+	if len(problems) > 12 {
+		t.Errorf("%d problems for one change", len(problems))
+	}
+}
+
+func TestCheckNamesWhatIsMissing(t *testing.T) {
+	s, r := story(t)
+	tests := []struct{ table, where, want string }{
+		{"events", "tenant = 'acme' AND idx = 4", "events "},
+		{"leaves", "tenant = 'acme' AND idx = 10", "leaves "},
+		{"leaves", "tenant = 'acme' AND idx = 12", "leaves "},
+		{"batches", "tenant = 'acme' AND idx = 3", "batches "},
+		{"batches", "tenant = 'acme' AND idx = 12", "batches "},
+		{"held", "tenant = 'acme'", "batches message_digest"},
+		{"keys", "tenant = 'acme'", "keys "},
+		{"heads", "tenant = 'acme'", "heads "},
+		{"fold_state", "tenant = 'acme' AND key = 'chain'", "fold_state "},
+	}
+	for _, test := range tests {
+		t.Run(test.table+" "+test.where, func(t *testing.T) {
+			s.exec("DROP TABLE IF EXISTS ${db}.saved")
+			s.exec("CREATE TABLE ${db}.saved AS ${db}." + test.table + " ENGINE = Memory")
+			s.exec("INSERT INTO ${db}.saved SELECT * FROM ${db}." + test.table + " WHERE " + test.where)
+			s.exec("DELETE FROM ${db}." + test.table + " WHERE " + test.where)
+			defer s.exec("INSERT INTO ${db}." + test.table + " SELECT * FROM ${db}.saved")
+			problems, _ := s.checkAll(r.Ledger)
+			found := false
+			for _, p := range problems {
+				found = found || strings.HasPrefix(p.Table+" "+p.Column, test.want)
+			}
+			if !found {
+				t.Errorf("%q is not named among %v", test.want, problems)
+			}
+		})
+	}
+	s.expectClean(r.Ledger)
+}
+
+func TestCheckOfOneTenant(t *testing.T) {
+	s, r := story(t)
+	restore := s.tamper("events", "tenant = 'acme' AND idx = 3", "tool", "'other'")
+	defer restore()
+	if problems, _ := s.checkAll(r.Ledger, "globex"); len(problems) > 0 {
+		t.Errorf("of globex: %v", problems)
+	}
+	if problems, _ := s.checkAll(r.Ledger, "acme"); len(problems) != 1 {
+		t.Errorf("of acme: %v", problems)
+	}
+}
+
+func TestCheckFindsWhatWasNeverReceived(t *testing.T) {
+	s, r := story(t)
+	s.exec("INSERT INTO ${db}.events SELECT * REPLACE (99 AS idx) FROM (SELECT * FROM ${db}.events WHERE tenant = 'acme' AND idx = 3)")
+	problems, _ := s.checkAll(r.Ledger)
+	expectProblem(t, problems, "events ", true)
+}
+
+func TestCheckFindsAShortenedLog(t *testing.T) {
+	s, r := story(t)
+	for _, table := range []string{"events", "leaves", "batches", "edges", "fingerprints", "heads", "fold_state"} {
+		s.exec("DELETE FROM ${db}." + table + " WHERE tenant = 'globex'")
+	}
+	problems, _ := s.checkAll(r.Ledger)
+	if len(problems) == 0 {
+		t.Error("a log was removed and nothing is named")
+	}
+}
+
+func TestCheckOfAnExpiredLog(t *testing.T) {
+	s, r := story(t)
+	db, err := store.OpenOptions(t.Context(), embedded.Options(), s.database, store.Options{
+		Head: r.Committed, MinRetention: time.Nanosecond,
+	})
+	s.check(err)
+	defer db.Close()
+	before := s.read(3)[2].Time
+	_, err = db.Expire(t.Context(), "acme", time.Unix(0, before))
+	s.check(err)
+	s.expectClean(r.Ledger)
+	restore := s.tamper("leaves", "tenant = 'acme' AND idx = 1", "leaf", "concat(substring(leaf, 1, 182), 'X')")
+	defer restore()
+	if problems, _ := s.checkAll(r.Ledger); len(problems) == 0 {
+		t.Error("a leaf of the expired part was changed and nothing is named")
+	}
+}
+
+func TestRebuildCheckOfAGoodStore(t *testing.T) {
+	s := newSite(t, 2)
+	s.chaos(200)
+	s.publish()
+	r := s.run(s.config())
+	s.catchUp(r)
+	end, err := r.Rebuild(t.Context(), true, nil)
+	s.check(err)
+	if end.Messages != 200 || end.Problems != 0 || end.Tenants != 3 {
+		t.Errorf("rebuild: %+v", end)
+	}
+}
+
+func TestRebuildCheckNamesADifference(t *testing.T) {
+	s, r := story(t)
+	restore := s.tamper("events", "tenant = 'acme' AND idx = 3", "tool", "'other'")
+	defer restore()
+	var problems []store.Problem
+	_, err := r.Rebuild(t.Context(), true, func(p Progress) {
+		if p.Problem != nil {
+			problems = append(problems, *p.Problem)
+		}
+	})
+	if !errors.Is(err, ErrDigest) {
+		t.Errorf("got %v, want ErrDigest", err)
+	}
+	expectProblem(t, problems, "events tool", true)
+}
+
+func TestRebuildFillsAnEmptyStore(t *testing.T) {
+	s := newSite(t, 2)
+	s.chaos(200)
+	s.publish()
+	first := s.run(s.config())
+	s.catchUp(first)
+	if _, err := first.Rebuild(t.Context(), false, nil); !errors.Is(err, ErrRunning) {
+		t.Errorf("while running: got %v, want ErrRunning", err)
+	}
+	s.check(first.stop())
+	if _, err := New(s.config()).Rebuild(t.Context(), false, nil); !errors.Is(err, ErrNotEmpty) {
+		t.Errorf("into a full store: got %v, want ErrNotEmpty", err)
+	}
+	s.openStore()
+	again := New(s.config())
+	calls := 0
+	end, err := again.Rebuild(t.Context(), false, func(Progress) { calls++ })
+	s.check(err)
+	if end.Messages != 200 || end.Tenants != 3 || calls == 0 {
+		t.Errorf("rebuild after %d calls: %+v", calls, end)
+	}
+	for _, tenant := range []string{"acme", "globex", "operator"} {
+		want, _ := first.Head(event.TenantID(tenant))
+		if got, _ := again.Head(event.TenantID(tenant)); got != want {
+			t.Errorf("%s: %+v, want %+v", tenant, got, want)
+		}
+	}
+	s.invariant(again)
+	s.check(s.run(s.config()).stop())
+}
+
+// TestRebuildOfAChangedStreamFails makes a stream with one other message under the old head.
+func TestRebuildOfAChangedStreamFails(t *testing.T) {
+	s := newSite(t, 2)
+	s.chaos(40)
+	s.publish()
+	r := s.run(s.config())
+	s.catchUp(r)
+	s.check(r.stop())
+	register := s.stream.Head("0")
+	value, revision, err := register.Load(t.Context())
+	s.check(err)
+	h, err := parseHead(value)
+	s.check(err)
+	h.Digest[5] ^= 1
+	_, err = register.CompareAndSet(t.Context(), h.marshal(), revision)
+	s.check(err)
+	if _, err := New(s.config()).Rebuild(t.Context(), true, nil); !errors.Is(err, ErrDigest) {
+		t.Errorf("check: got %v, want ErrDigest", err)
+	}
+	s.openStore()
+	if _, err := New(s.config()).Rebuild(t.Context(), false, nil); !errors.Is(err, ErrDigest) {
+		t.Errorf("fill: got %v, want ErrDigest", err)
+	}
+	if heads, err := NewStore(s.store).At(1 << 40).Heads(t.Context()); err != nil || len(heads) > 0 {
+		t.Errorf("something was written: %v, %v", heads, err)
+	}
+}
