@@ -10,6 +10,7 @@ import (
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/ingest"
+	"github.com/agentcustody/custody/ledger"
 )
 
 // Defaults.
@@ -44,6 +45,8 @@ type Config struct {
 	SystemQuota    int64  // bytes of StreamMaxBytes for Custody's own events; 0 is stream.DefaultSystemQuota
 	DiskReserve    int64  // free bytes below which emitters are pushed back; 0 is the default, negative is none
 	NoSync         bool   // leave syncing to the operating system; only for tests that measure something else
+
+	TuneLedger func(*ledger.Config) // for tests of faults: changes what the ledger is made of; may be nil
 
 	Version string           // shown in the status
 	Now     func() time.Time // nil is time.Now

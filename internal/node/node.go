@@ -181,10 +181,14 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 
 // openLedger starts the writer, and the ticks that move an idle stream on.
 func (n *Node) openLedger(context.Context) error {
-	n.ledger = ledger.New(ledger.Config{
+	cfg := ledger.Config{
 		Stream: n.stream, Store: ledger.NewStore(n.store), System: n.keys.system.Public(), LogKey: n.keys.log, TimeKey: n.keys.time,
 		Now: n.cfg.Now, Log: n.cfg.Log,
-	})
+	}
+	if n.cfg.TuneLedger != nil {
+		n.cfg.TuneLedger(&cfg)
+	}
+	n.ledger = ledger.New(cfg)
 	n.writer = &writer{ledger: n.ledger, log: n.cfg.Log}
 	n.writer.start()
 	n.later(func() error { n.writer.stop(); return nil })
