@@ -92,3 +92,24 @@ func sendEmail(i int) *edge.Event {
 		},
 	}
 }
+
+// BenchmarkDeliver is the whole way: recorded, signed, sent over TLS, checked by a server in this process, and receipted.
+func BenchmarkDeliver(b *testing.B) {
+	server := edgetest.New(b)
+	e, err := edge.Open(b.Context(), edge.Config{Dir: server.Join(b, instance), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close(b.Context())
+	b.ReportAllocs()
+	start := cpu(b)
+	for i := 0; b.Loop(); i++ {
+		if _, err := e.Record(b.Context(), sendEmail(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := e.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	report(b, start)
+}

@@ -29,7 +29,7 @@
 //
 // # Folder
 //
-//	key.pem          the emitter's Ed25519 key; it never leaves the folder
+//	key.pem          the emitter's Ed25519 key; it never leaves the folder (key-1.pem after a rotation, and so on)
 //	identity.json    who the key stands for, where Custody is, and the key of its receipts, pinned at first contact
 //	fingerprint.json the tenant's fingerprint key, so that recording works offline after the first contact
 //	lock             held by the one process that uses the key

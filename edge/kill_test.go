@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/edge/edgetest"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // Environment of the child process.
@@ -55,7 +56,7 @@ func TestKilled(t *testing.T) {
 	flush(t, e)
 	shut(t, e)
 	checkEpochs(t, server, 9)
-	checkSequence(t, server, next-1)
+	checkSequence(t, server.Events(instance), next-1)
 }
 
 // runChild returns the number after the last that the child has said.
@@ -92,11 +93,11 @@ func runChild(t *testing.T, dir string, from int) (next int) {
 
 // checkSequence: every number up to last is there, in order and once. A number that a child recorded and did not live to
 // say is there twice, because the next child begins with it: as two events.
-func checkSequence(t *testing.T, server *edgetest.Server, last int) {
+func checkSequence(t *testing.T, events []*eventv1.Event, last int) {
 	t.Helper()
 	ids := make(map[string]bool)
 	want := 1
-	for _, e := range server.Events(instance) {
+	for _, e := range events {
 		var n int
 		fmt.Sscan(e.GetData().GetResource(), &n) //nolint:errcheck // written by note
 		switch {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -143,7 +144,7 @@ func (s *Server) Heartbeat(interval time.Duration) {
 func (s *Server) Token(instance string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	token := "token-of-" + instance + "-" + rand.Text()
+	token := strings.Join([]string{"custody-join", Tenant, instance, "agent", strings.ToLower(rand.Text())}, "_")
 	s.tokens[token] = instance
 	return token
 }
@@ -234,7 +235,8 @@ func (s *Server) join(r *apiv1.JoinRequest) (*apiv1.JoinResponse, error) {
 	defer s.mu.Unlock()
 	instance, known := s.tokens[r.GetToken()]
 	public, err := signer.ParsePublicKey(r.GetPublicKey())
-	if !known || err != nil || !public.Verify(edge.JoinMessage(r.GetToken(), public), r.GetProof()) {
+	enrolment := event.EnrolmentMessage(Tenant, instance, eventv1.ProducerClass_PRODUCER_CLASS_AGENT, r.GetPublicKey())
+	if !known || err != nil || !public.Verify(edge.JoinMessage(r.GetToken(), public), r.GetProof()) || !public.Verify(enrolment, r.GetEnrolment()) {
 		return nil, status.Error(codes.PermissionDenied, "token: not valid")
 	}
 	delete(s.tokens, r.GetToken())
