@@ -116,7 +116,7 @@ func (d *importDoor) open(ctx context.Context, tenant event.TenantID, instance e
 func (d *importDoor) prepare(ctx context.Context, tenant, instance, dir string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if exists(filepath.Join(dir, edge.IdentityFile)) {
+	if exists(filepath.Join(dir, "identity.json")) {
 		return nil
 	}
 	if _, err := d.admin.CreateTenant(ctx, &apiv1.CreateTenantRequest{Tenant: tenant, DisplayName: "imported: " + strings.ReplaceAll(tenant, "-", " ")}); status.Code(err) != codes.AlreadyExists && err != nil {

@@ -1,0 +1,174 @@
+// Command custody-verify checks an evidence bundle offline.
+//
+//	custody-verify BUNDLE --policy FILE
+//
+// It needs nothing but the bundle and the policy file: no server, no network, no database. `custody-verify --help` lists the
+// exit codes.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+
+	"github.com/agentcustody/custody/evidence"
+)
+
+// gcPercent lets the heap grow between collections: what is alive is small, so this costs tens of megabytes and saves a third
+// of the time.
+const gcPercent = 800
+
+const usage = `custody-verify checks an evidence bundle offline.
+
+Usage: custody-verify BUNDLE [--policy FILE] [-o text|json]
+
+  --policy FILE  what you trust: the policy file that you got from the operator on another way than the bundle,
+                 and whose fingerprint you compared by telephone. Without it only integrity is checked.
+  -o FORMAT      text (default) or json
+  --version      print the version
+
+Exit codes:
+   0  every check passed, and nothing is missing
+   1  the verification could not be carried out (a file cannot be read, or the policy is malformed)
+   2  wrong command line
+   3  every check passed, but it is open whether a producer sent more
+   4  every check passed, but records that producers numbered never arrived
+   5  intact, but without a policy nobody vouches for it
+  10  the file is not a well-formed bundle
+  11  the files inside are not those listed
+  12  a file inside is not in its format
+  13  the bundle is of another log than the policy's
+  14  the list of files is not signed with the policy's export key
+  15  the state of the log is not signed with the policy's log key
+  16  records were altered, reordered, inserted or dropped in the log
+  17  the records are not all of the time window
+  18  a key was not admitted, or not at that place
+  19  a producer's signature does not hold
+  20  the content of a record is not what was signed
+  21  the log's own judgement contradicts the records
+  22  disclosed, withheld or erased content is not what it is said to be
+  23  an account in the bundle does not match its records
+`
+
+func main() {
+	debug.SetGCPercent(gcPercent)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// options are the command line.
+type options struct {
+	bundle, policy, output string
+	version                bool
+}
+
+// run returns the exit code.
+func run(ctx context.Context, args []string, out, problems io.Writer) int {
+	o, err := parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(out, usage)
+		return evidence.ExitVerified
+	case err != nil:
+		fmt.Fprintf(problems, "custody-verify: %v\nTry custody-verify --help.\n", err)
+		return evidence.ExitUsage
+	case o.version:
+		fmt.Fprintln(out, "custody-verify "+version())
+		return evidence.ExitVerified
+	}
+	code, err := verify(ctx, o, out)
+	if err != nil {
+		fmt.Fprintf(problems, "custody-verify: %v\n", err)
+		return evidence.ExitError
+	}
+	return code
+}
+
+// parse reads flags before and after the bundle's name.
+func parse(args []string) (o options, err error) {
+	flags := flag.NewFlagSet("custody-verify", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&o.policy, "policy", "", "")
+	flags.StringVar(&o.output, "o", "text", "")
+	flags.BoolVar(&o.version, "version", false, "")
+	var names []string
+	for rest := args; ; {
+		if err := flags.Parse(rest); err != nil {
+			return o, err
+		}
+		if flags.NArg() == 0 {
+			break
+		}
+		names, rest = append(names, flags.Arg(0)), flags.Args()[1:]
+	}
+	switch {
+	case o.version:
+	case len(names) != 1:
+		return o, errors.New("name one bundle")
+	case o.output != "text" && o.output != "json":
+		return o, fmt.Errorf("-o %s: must be text or json", o.output)
+	default:
+		o.bundle = names[0]
+	}
+	return o, nil
+}
+
+// verify writes the verdict and returns its exit code.
+func verify(ctx context.Context, o options, out io.Writer) (int, error) {
+	policy, err := readPolicy(o.policy)
+	if err != nil {
+		return 0, err
+	}
+	file, err := os.Open(o.bundle)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	verdict, err := evidence.Verify(ctx, file, info.Size(), policy, evidence.VerifyOptions{})
+	if err != nil {
+		return 0, err
+	}
+	return verdict.Exit, write(out, &verdict, o.output)
+}
+
+func readPolicy(name string) (*evidence.Policy, error) {
+	if name == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return evidence.ParsePolicy(b)
+}
+
+func write(out io.Writer, v *evidence.Verdict, format string) error {
+	text := []byte(v.Text())
+	if format == "json" {
+		var err error
+		if text, err = v.JSON(); err != nil {
+			return err
+		}
+	}
+	_, err := out.Write(text)
+	return err
+}
+
+// version is that of the module this program was built from.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "(unknown)"
+}
