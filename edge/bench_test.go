@@ -100,7 +100,7 @@ func BenchmarkDeliver(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer e.Close(b.Context())
+	defer func() { _ = e.Close(b.Context()) }()
 	b.ReportAllocs()
 	start := cpu(b)
 	for i := 0; b.Loop(); i++ {

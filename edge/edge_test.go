@@ -321,10 +321,11 @@ func TestAServerThatLostWhatItConfirmed(t *testing.T) {
 	e, reported := emitter(t, dir)
 	record(t, e, 1, 10)
 	flush(t, e)
+	kept := len(server.Batches(instance))
 	record(t, e, 11, 20)
 	flush(t, e)
 	server.Stop()
-	server.Forget(instance, len(server.Batches(instance))-1)
+	server.Forget(instance, kept)
 	server.Start()
 	record(t, e, 21, 30)
 	flush(t, e)
@@ -333,6 +334,11 @@ func TestAServerThatLostWhatItConfirmed(t *testing.T) {
 		t.Errorf("reported %v", reported.all)
 	}
 	wantNotes(t, server, append(upTo(1, 10), upTo(21, 30)...)...)
+	if !slices.ContainsFunc(server.Events(instance), func(e *eventv1.Event) bool {
+		return e.GetData().GetAction() == eventv1.DataAction_DATA_ACTION_CONTENT_FINDING && e.GetData().GetDetector() == "receipts"
+	}) {
+		t.Error("the loss is not on the record")
+	}
 }
 
 // TestAPowerCut takes bytes off the end of the spool, as a disk that never got them would: what the server holds is not

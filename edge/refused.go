@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -12,7 +13,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/agentcustody/custody/edge/spool"
+	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // refusedNote stands beside a batch that was set aside.
@@ -57,6 +60,23 @@ func (e *Emitter) setAside(out *outgoing, r *apiv1.Refused) (*RefusedError, []sp
 		return nil, nil, fmt.Errorf("set batch aside: %w", err)
 	}
 	return &RefusedError{r.GetReason(), r.GetField(), r.GetMessage(), name + ".json", len(seqs)}, seqs, nil
+}
+
+// testify puts it on the record that the server gave receipts for batches that it does not hold, before a new epoch names
+// the server's head: what is missing must not look as if it had never been.
+func (e *Emitter) testify(own spool.Prior) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel() // delivery must not wait for room in the spool
+	_, err := e.Record(now, &Event{
+		Plain: &eventv1.Event{Body: &eventv1.Event_Data{Data: &eventv1.Data{
+			Action: eventv1.DataAction_DATA_ACTION_CONTENT_FINDING, Source: "custody edge", Detector: "receipts",
+			DetectorVersion: "1", Score: event.MaxScore, Label: "batches with a receipt are missing",
+		}}},
+		Sealed: []Content{{Path: contentPath, Value: fmt.Appendf(nil, "epoch %d is acknowledged up to %d, batch %x", own.Number, own.End.Seq, own.End.Digest)}},
+	})
+	if err != nil {
+		e.report(fmt.Errorf("record that receipts have no batch: %w", err))
+	}
 }
 
 // atFault returns the numbers of the event that the field names, or of the whole batch.

@@ -458,7 +458,9 @@ func (s *session) gap(r *apiv1.Refused) error {
 		s.emitter.report(fmt.Errorf(
 			"server does not hold what it gave receipts for: epoch %d up to %d is acknowledged, it stands at epoch %d, %d; see %s",
 			own.Number, own.End.Seq, s.head.number, s.head.end.Seq, receiptsDir))
-		s.yielded = s.queue.State().Number > own.Number // it has refused our own end
+		if s.yielded = s.queue.State().Number > own.Number; s.yielded { // it has refused our own end
+			s.emitter.testify(own)
+		}
 	} else {
 		s.emitter.report(fmt.Errorf("numbering refused: %s: %s: a new epoch is opened", r.GetField(), r.GetMessage()))
 	}
