@@ -70,7 +70,7 @@ func (l *ledgerAtTip) WaitCommitted(ctx context.Context, seq uint64) error {
 
 // site is everything that ingest is, on an embedded stream, behind gRPC with TLS.
 type site struct {
-	t         *testing.T
+	t         testing.TB
 	dir       string
 	cfg       siteConfig
 	stream    *stream.Stream
@@ -111,7 +111,7 @@ func (c *clock) advance(d time.Duration) {
 	c.ahead += d
 }
 
-func newSite(t *testing.T, cfg siteConfig) *site {
+func newSite(t testing.TB, cfg siteConfig) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), cfg: cfg, clock: new(clock)}
 	s.start()
@@ -120,8 +120,8 @@ func newSite(t *testing.T, cfg siteConfig) *site {
 }
 
 // ok returns a function that fails the test on err, and otherwise returns value.
-func ok[T any](value T, err error) func(*testing.T) T {
-	return func(t *testing.T) T {
+func ok[T any](value T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
@@ -240,7 +240,7 @@ func (s *site) token(tenant, instance string) string {
 }
 
 // joinRequest is a right request to join with a new key.
-func joinRequest(t *testing.T, token, tenant, instance string, key *signer.Key) *apiv1.JoinRequest {
+func joinRequest(t testing.TB, token, tenant, instance string, key *signer.Key) *apiv1.JoinRequest {
 	t.Helper()
 	public := key.Public()
 	proof := ok(key.Sign(JoinMessage(token, public)))(t)
@@ -261,7 +261,7 @@ func (s *site) enrol(tenant, instance string) *agent {
 
 // agent is an emitter that keeps the rules, until a test makes it break one.
 type agent struct {
-	t                *testing.T
+	t                testing.TB
 	site             *site
 	tenant, instance string
 	key              *signer.Key
