@@ -211,6 +211,11 @@ func (l *Ledger) LastLeaf(tenant event.TenantID) (index uint64, hash [32]byte, o
 	return h.Size - 1, h.LeafHash, true
 }
 
+// OpenTails counts, by instance, a tenant's emitters whose last committed epoch is not closed.
+func (l *Ledger) OpenTails(tenant event.TenantID) map[string]uint32 {
+	return l.view.openTails(string(tenant))
+}
+
 // Registry returns a copy of a tenant's registry at the committed head. The error is ErrNoTenant.
 func (l *Ledger) Registry(_ context.Context, tenant event.TenantID) (*registry.State, error) {
 	l.view.mu.Lock()

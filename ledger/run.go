@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -164,6 +165,13 @@ type cut struct {
 	events   uint64 // that the block's messages claim
 	heads    []store.Head
 	registry []registryChange
+	emitters []emitterChange
+}
+
+// emitterChange is an emitter's new head.
+type emitterChange struct {
+	tenant string
+	entry  store.StateEntry
 }
 
 type registryChange struct {
@@ -323,8 +331,11 @@ func (b *builder) add(now time.Time, d *Decoded, folded *store.Folded, before Di
 	b.cut.block.Add(folded)
 	b.touched[folded.Tenant], b.stream = true, folded.StreamDigest
 	for _, e := range folded.State {
-		if registry.Owns(e.Key) {
+		switch {
+		case registry.Owns(e.Key):
 			b.cut.registry = append(b.cut.registry, registryChange{folded.Tenant, registry.Entry{Key: e.Key, Value: e.Value}})
+		case strings.HasPrefix(e.Key, emitterPrefix):
+			b.cut.emitters = append(b.cut.emitters, emitterChange{folded.Tenant, e})
 		}
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/agentcustody/custody/event/registry"
+	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/store"
 )
 
@@ -19,12 +21,14 @@ type view struct {
 	seq        uint64
 	heads      map[string]store.Head
 	registries map[string]*registry.State
+	emitters   map[string]map[signer.KeyID]*emitter // heads, never changed in place
 	halted     error
 	changed    chan struct{} // closed and replaced with every change
 }
 
 func (v *view) init() {
 	v.heads, v.registries = map[string]store.Head{}, map[string]*registry.State{}
+	v.emitters = map[string]map[signer.KeyID]*emitter{}
 	v.changed = make(chan struct{})
 }
 
@@ -34,8 +38,9 @@ func (v *view) load(f *Fold) {
 	defer v.mu.Unlock()
 	clear(v.heads)
 	clear(v.registries)
+	clear(v.emitters)
 	for name, t := range f.tenants {
-		v.heads[name], v.registries[name] = t.head(), t.registry.Clone()
+		v.heads[name], v.registries[name], v.emitters[name] = t.head(), t.registry.Clone(), maps.Clone(t.emitters)
 	}
 	v.seq, v.loaded, v.halted = f.seq, true, nil
 	v.wake()
@@ -58,9 +63,44 @@ func (v *view) advance(c *cut) error {
 			return fmt.Errorf("registry of %s: %w", change.tenant, err)
 		}
 	}
+	if err := v.moveEmitters(c.emitters); err != nil {
+		return err
+	}
 	v.seq = c.last
 	v.wake()
 	return nil
+}
+
+func (v *view) moveEmitters(changes []emitterChange) error {
+	for _, c := range changes {
+		id, err := signer.ParseKeyID(strings.TrimPrefix(c.entry.Key, emitterPrefix))
+		if err != nil {
+			return fmt.Errorf("emitter of %s: %w", c.tenant, err)
+		}
+		e, err := parseEmitter(c.entry.Value)
+		if err != nil {
+			return fmt.Errorf("emitter of %s: %w", c.tenant, err)
+		}
+		if v.emitters[c.tenant] == nil {
+			v.emitters[c.tenant] = map[signer.KeyID]*emitter{}
+		}
+		v.emitters[c.tenant][id] = e
+	}
+	return nil
+}
+
+// openTails counts, by instance, the emitters whose last epoch is not closed.
+func (v *view) openTails(tenant string) map[string]uint32 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	open := map[string]uint32{}
+	r := v.registries[tenant]
+	for id, e := range v.emitters[tenant] {
+		if key, found := r.Key(registry.Hash(id)); found && !e.closed {
+			open[key.Instance]++
+		}
+	}
+	return open
 }
 
 func (v *view) halt(err error) {

@@ -55,10 +55,27 @@ func (s *ledgerService) Status(ctx context.Context, _ *apiv1.StatusRequest) (*ap
 // Check reads everything again. Differences are sent as they are found; the last message sums up.
 func (s *ledgerService) Check(_ *apiv1.CheckRequest, to grpc.ServerStreamingServer[apiv1.CheckResponse]) error {
 	call, _ := access.From(to.Context())
+	if err := s.settle(to.Context()); err != nil {
+		return err
+	}
 	sender := newSender(to.Context(), func(p ledger.Progress, done bool) error { return to.Send(checkResponse(p, done)) })
 	defer sender.stop()
 	last, err := s.node.ledger.Check(sender.ctx, names(call.Tenants), sender.progress)
 	return sender.finish(last, s.known(to.Context(), err))
+}
+
+// settle waits until everything that the stream holds now is committed, so that a check covers all that was acknowledged
+// before it was asked for. A ledger that has halted is checked as far as it came.
+func (s *ledgerService) settle(ctx context.Context) error {
+	state, err := s.node.stream.State(ctx)
+	if err != nil {
+		return status.Errorf(codes.Unavailable, "read the stream's state: %v", err)
+	}
+	err = s.node.ledger.WaitCommitted(ctx, state.Last)
+	if err != nil && ctx.Err() != nil {
+		return status.FromContextError(err).Err()
+	}
+	return nil
 }
 
 func names(tenants []event.TenantID) (list []string) {
@@ -74,6 +91,11 @@ func (s *ledgerService) Rebuild(r *apiv1.RebuildRequest, to grpc.ServerStreaming
 		return status.Error(codes.Aborted, "a rebuild is running")
 	}
 	defer s.rebuilding.Unlock()
+	if r.GetCheck() {
+		if err := s.settle(to.Context()); err != nil {
+			return err
+		}
+	}
 	sender := newSender(to.Context(), func(p ledger.Progress, done bool) error { return to.Send(rebuildResponse(p, done)) })
 	defer sender.stop()
 	if !r.GetCheck() {

@@ -26,15 +26,5 @@ func (l logs) Size(tenant event.TenantID) uint64 {
 // Head is the stream sequence up to which leaves are committed.
 func (l logs) Head() uint64 { return l.Committed() }
 
-// OpenTails counts, by instance, the epochs that are neither closed nor followed.
-func (l logs) OpenTails(tenant event.TenantID) map[string]uint32 {
-	if counter, ok := any(l.Ledger).(interface {
-		OpenTails(event.TenantID) map[string]uint32
-	}); ok {
-		return counter.OpenTails(tenant)
-	}
-	return nil
-}
-
 // Wait returns when the committed head is past after, with the head.
 func (l logs) Wait(ctx context.Context, after uint64) (uint64, error) { return l.Follow(ctx, after) }
