@@ -102,9 +102,15 @@ fuzz: $(ENGINE)
 fuzz/%:
 	go test -run='^$$' -fuzz='^$(notdir $*)$$' -fuzztime=$(FUZZTIME) -parallel=1 ./$(dir $*)
 
-## bench: benchmarks matching BENCH, summed up by benchstat in bin/bench.txt
+## bench: hold the whole system to its bounds, medians of five (BENCH_FLAGS='-short' takes two minutes)
 .PHONY: bench
-bench: $(ENGINE) benchstat
+bench: build
+	@mkdir -p bin
+	go run ./internal/bench $(BENCH_FLAGS)
+
+## microbench: Go benchmarks matching BENCH, summed up by benchstat in bin/bench.txt
+.PHONY: microbench
+microbench: $(ENGINE) benchstat
 	@mkdir -p bin
 	go test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(BENCH_COUNT) ./... | tee bin/bench.txt
 	benchstat bin/bench.txt

@@ -1,0 +1,27 @@
+// Command bench measures Custody against what the parts under it can do on the same machine, in the same run.
+//
+//	make bench                                       everything, medians of five
+//	make bench BENCH_FLAGS='-short'                  two minutes
+//	make bench BENCH_FLAGS='-only burst,sustained'   some of it
+//
+// # What is measured
+//
+//	limits     fsync of 100 KiB, SHA-256, Ed25519; JetStream with SyncAlways, 256 events a message, one producer, one publish
+//	           in flight; the ClickHouse engine taking the same rows in its own format
+//	burst      16 SDK emitters as fast as they can, from Record to the receipt, which means: fsynced
+//	sustained  the highest rate at which an event is a row that a query finds within two seconds
+//	latency    Record to receipt at half of the sustained rate
+//	check      custody check: every event read and derived again
+//	verify     custody-verify on a bundle of a whole log
+//	size       the table of events after its merges, against the bytes of the events
+//	start      from exec to the first receipt, on the store that sustained has left
+//
+// The events are about 400 bytes with two sealed fields and three fingerprints, as package workload makes them; secret scanning
+// is on. The server is a process of its own, started as `custody serve`; the emitters are in this one, on the same machine.
+//
+// # Bounds
+//
+// A bound is on the ratio to a limit wherever there is one: absolute figures say more about the machine. Each round measures its
+// limits right before what they bind, the ratio is that of the round, and the result is the median of the rounds. A bound that
+// is missed is printed as NOT MET, and so is one that could not be measured; the exit code is then 1.
+package main

@@ -1,0 +1,133 @@
+// Package workload makes the events that the benchmark sends: what a support agent does, about 400 bytes an
+// event, with two sealed fields and three fingerprints in each.
+//
+//	a := workload.NewAgent(7)
+//	e.Record(ctx, a.Next())
+//
+// The same seed gives the same events, but for ids and times.
+package workload
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/agentcustody/custody/edge"
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+// The size of the world. It decides how well columns compress and how many data keys there are.
+const (
+	customers  = 200 // each is a subject with a data key of its own
+	users      = 500 // principals
+	hosts      = 40  // destinations
+	runLength  = 20  // events of a run
+	knownNames = 8   // tools
+)
+
+// Sealed and Fingerprints are how many of each every event has.
+const (
+	Sealed       = 2
+	Fingerprints = 3
+)
+
+var tools = [knownNames]string{
+	"send_email", "search_orders", "read_ticket", "update_ticket", "issue_refund", "web_fetch", "create_user", "query_crm",
+}
+
+var connectors = [knownNames]string{"mail", "shop", "desk", "desk", "shop", "web", "crm", "crm"}
+
+// Agent is one agent's work. It is for one goroutine.
+type Agent struct {
+	rnd   *rand.Rand
+	count uint64 // events made
+	run   string
+	last  event.ID // cause of the next event, if any
+}
+
+// NewAgent returns an agent with work of its own for each seed.
+func NewAgent(seed uint64) *Agent { return &Agent{rnd: rand.New(rand.NewPCG(seed, 1))} } //nolint:gosec // data, not secrets
+
+// Next is the agent's next event. Tell Caused its id, so that the one after it names its cause.
+func (a *Agent) Next() *edge.Event {
+	if a.count%runLength == 0 {
+		a.run = fmt.Sprintf("run-%016x", a.rnd.Uint64())
+	}
+	a.count++
+	tool := a.rnd.IntN(knownNames)
+	p := &eventv1.Event{
+		Run: a.run, Principal: fmt.Sprintf("user-%04d", a.rnd.IntN(users)), Trust: eventv1.Trust_TRUST_TRUSTED, Causes: a.causes(),
+	}
+	if a.rnd.IntN(8) == 0 {
+		p.Trust, p.Body = eventv1.Trust_TRUST_UNTRUSTED, &eventv1.Event_Data{Data: a.data(tool)}
+	} else {
+		p.Body = &eventv1.Event_Execution{Execution: a.execution(tool)}
+	}
+	return &edge.Event{Plain: p, Sealed: a.content(tool)}
+}
+
+// Caused makes id the cause of the next event.
+func (a *Agent) Caused(id event.ID) { a.last = id }
+
+func (a *Agent) causes() []*eventv1.Cause {
+	if a.last == (event.ID{}) {
+		return nil
+	}
+	id := a.last
+	return []*eventv1.Cause{{
+		Id: id[:], Relation: eventv1.Relation_RELATION_DECISION, Basis: eventv1.CauseBasis_CAUSE_BASIS_RECORDED,
+	}}
+}
+
+// execution is one stage of a call.
+func (a *Agent) execution(tool int) *eventv1.Execution {
+	x := &eventv1.Execution{
+		Action: eventv1.ExecutionAction(1 + a.rnd.IntN(4)), Call: fmt.Sprintf("call_%08x", a.rnd.Uint32()), Tool: tools[tool],
+		Connector: connectors[tool], Consequence: eventv1.Consequence(1 + tool%3), Attempt: 1,
+	}
+	switch x.Action {
+	case eventv1.ExecutionAction_EXECUTION_ACTION_DECIDED:
+		x.Decision, x.Policy = eventv1.Decision_DECISION_ALLOW, "baseline/7"
+	case eventv1.ExecutionAction_EXECUTION_ACTION_FINISHED:
+		x.Outcome, x.Duration = eventv1.Outcome_OUTCOME_OK, a.rnd.Int64N(5e9)
+		x.CostMicrounits, x.CostUnit = a.rnd.Uint64N(9000), "USD"
+	default:
+		x.Destination = a.host()
+	}
+	return x
+}
+
+func (a *Agent) data(tool int) *eventv1.Data {
+	return &eventv1.Data{
+		Action: eventv1.DataAction_DATA_ACTION_DOCUMENT_RETRIEVED, Source: tools[tool], Domain: a.host(), DataClass: "customer",
+		Bytes: a.rnd.Uint64N(1e5), Direction: eventv1.Direction_DIRECTION_IN,
+	}
+}
+
+func (a *Agent) host() string { return fmt.Sprintf("host%02d.example.com", a.rnd.IntN(hosts)) }
+
+// content is sealed: arguments with an address and the numbers of an order and a ticket, which are what is fingerprinted, and a
+// result without any.
+func (a *Agent) content(tool int) []edge.Content {
+	customer := a.rnd.IntN(customers)
+	subject := fmt.Sprintf("customer-%05d", customer)
+	arguments := fmt.Appendf(nil,
+		`{"to":"person%03d@mail.example","order":"ORD-%08d","ticket":"TCK-%08d","body":"Thank you for your patience, we have looked at what happened and sent it again."}`,
+		customer, a.rnd.IntN(1e8), a.rnd.IntN(1e8))
+	result := "The " + tools[tool] + " call went through and the customer was told what happens next; nothing else is open now."
+	return []edge.Content{
+		{Path: "arguments", MediaType: "application/json", Subject: subject, Value: arguments},
+		{Path: "result", MediaType: "text/plain", Subject: subject, Value: []byte(result)},
+	}
+}
+
+// Read fills p, so that an agent can stand for a random source.
+func (a *Agent) Read(p []byte) (int, error) {
+	for i := 0; i < len(p); i += 8 {
+		var word [8]byte
+		binary.LittleEndian.PutUint64(word[:], a.rnd.Uint64())
+		copy(p[i:], word[:])
+	}
+	return len(p), nil
+}
