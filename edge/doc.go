@@ -3,7 +3,7 @@
 //
 // # Using it
 //
-//	e, err := edge.FromEnv(ctx)                       // CUSTODY_EMITTER names the folder made by `custody join`
+//	e, err := edge.FromEnv(ctx)                       // CUSTODY_EMITTER names the folder made by `custody edge join`
 //	defer e.Close(ctx)
 //	ctx, run := e.Run(ctx, edge.RunOptions{Principal: "user-7f3a", Workflow: "support"})
 //	ctx = edge.Input(ctx, "e-mail", message, edge.Untrusted)
@@ -22,6 +22,8 @@
 //   - [Emitter.Flush] and [Emitter.WriteAhead] return when Custody has given its receipt: the event is on Custody's disk.
 //   - A full spool makes Record wait or fail, as [Config.FullPolicy] says. Nothing is dropped silently: a batch that
 //     Custody can never accept is set aside in the folder refused, with the reason, and reported.
+//   - If Custody stands behind what it gave receipts for, the loss is reported and put on the record, and the receipts are
+//     kept: they prove it.
 //   - Events reach Custody in the order of Record, each once, over any number of restarts. After a power cut, events that
 //     Custody already holds are not sent again, and numbers are not used twice.
 //   - An event is valid and scrubbed of secrets before it is spooled. Record's error is an *event.FieldError that names

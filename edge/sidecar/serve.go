@@ -35,31 +35,73 @@ type answer struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Serve records each line of in and answers it on out, until in ends or ctx is done. Empty lines are passed over.
+// Serve records each line of in and answers it on out, until in ends or ctx is done. Empty lines are passed over. If ctx
+// ends first, one goroutine stays until its read of in returns.
 func Serve(ctx context.Context, to Recorder, in io.Reader, out io.Writer) error {
-	lines := bufio.NewReaderSize(in, 64<<10)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	lines := make(chan input)
+	go read(ctx, in, lines)
 	answers := bufio.NewWriter(out)
 	for number := 1; ; number++ {
-		line, tooLong, readErr := readLine(lines)
-		if len(bytes.TrimSpace(line)) > 0 || tooLong {
-			if err := write(answers, handle(ctx, to, line, tooLong, number)); err != nil {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case line := <-lines:
+			if err := serveLine(ctx, to, line, number, answers); err != nil {
 				return err
 			}
-		}
-		if lines.Buffered() == 0 || readErr != nil {
-			if err := answers.Flush(); err != nil {
-				return fmt.Errorf("write answer: %w", err)
+			if line.err != nil {
+				return ended(line.err, number)
 			}
 		}
-		switch {
-		case errors.Is(readErr, io.EOF):
-			return nil
-		case readErr != nil:
-			return fmt.Errorf("read line %d: %w", number, readErr)
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
+	}
+}
+
+// input is one line of a stream.
+type input struct {
+	text    []byte
+	tooLong bool
+	more    bool  // another line is already there: its answer can go together with this one's
+	err     error // that the stream ended with
+}
+
+// read passes lines on until the stream ends.
+func read(ctx context.Context, in io.Reader, lines chan<- input) {
+	r := bufio.NewReaderSize(in, 64<<10)
+	for {
+		text, tooLong, err := readLine(r)
+		select {
+		case lines <- input{text, tooLong, r.Buffered() > 0, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
 		}
 	}
+}
+
+func serveLine(ctx context.Context, to Recorder, line input, number int, answers *bufio.Writer) error {
+	if len(bytes.TrimSpace(line.text)) > 0 || line.tooLong {
+		if err := write(answers, handle(ctx, to, line.text, line.tooLong, number)); err != nil {
+			return err
+		}
+	}
+	if line.more && line.err == nil {
+		return nil
+	}
+	if err := answers.Flush(); err != nil {
+		return fmt.Errorf("write answer: %w", err)
+	}
+	return nil
+}
+
+func ended(err error, number int) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return fmt.Errorf("read line %d: %w", number, err)
 }
 
 // readLine reads up to the next newline. Of a line that is too long, the rest is read and thrown away.

@@ -186,6 +186,18 @@ func TestWriteAheadIsAnsweredAfterTheReceipt(t *testing.T) {
 	}
 }
 
+func TestServeEndsWithItsContext(t *testing.T) {
+	_, e := emitter(t)
+	in, program := io.Pipe()
+	ctx, stop := context.WithCancelCause(t.Context())
+	stopped := errors.New("told to stop")
+	stop(stopped)
+	if err := sidecar.Serve(ctx, e, in, io.Discard); !errors.Is(err, stopped) {
+		t.Errorf("got %v", err)
+	}
+	program.Close()
+}
+
 func TestTheSocket(t *testing.T) {
 	server, e := emitter(t)
 	path := filepath.Join(t.TempDir(), "s")

@@ -4,9 +4,9 @@
 It writes JSON lines to the sidecar and reads one answer for each. The sidecar is either
 
   CUSTODY_SOCKET=/path   the socket of a running `custody edge`, or
-  CUSTODY_EDGE=command   started by this program (default: custody edge)
+  CUSTODY_EDGE=command   started by this program (default: custody edge --dir $CUSTODY_EMITTER)
 
-The second form needs CUSTODY_EMITTER, the folder made by `custody join`.
+CUSTODY_EMITTER is the folder made by `custody edge join`.
 """
 
 import json
@@ -35,7 +35,9 @@ class Recorder:
             self.lines = self.socket.makefile("rw", encoding="utf-8", newline="\n")
             self.input = self.output = self.lines
         else:
-            command = shlex.split(os.environ.get("CUSTODY_EDGE", "custody edge"))
+            command = shlex.split(os.environ.get("CUSTODY_EDGE", "")) or [
+                "custody", "edge", "--dir", os.environ["CUSTODY_EMITTER"]
+            ]
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
             )
