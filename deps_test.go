@@ -58,6 +58,7 @@ var rooms = map[string]room{
 	"contain":             {may: []string{"access", "event", "proto", "signer", "stream"}},
 	"evidence":            {may: []string{"chain", "event", "proto/custody/event", "signer"}, never: network},
 	"edge":                {may: []string{"chain", "event", "proto", "signer"}},
+	"examples":            {may: []string{"edge"}},
 	"dashboards":          {may: []string{"contain", "event", "evidence", "proto", "query"}},
 	"cmd/custody-verify": {
 		may:   []string{"chain", "event", "evidence", "proto/custody/event", "signer"},
