@@ -3,6 +3,7 @@ package event
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -162,10 +163,8 @@ func version(field string, n, known uint32) *FieldError {
 
 // oneOf is one of a few words.
 func oneOf(field, s string, words ...string) *FieldError {
-	for _, w := range words {
-		if s == w {
-			return nil
-		}
+	if slices.Contains(words, s) {
+		return nil
 	}
 	return &FieldError{field, "none of " + strings.Join(words, ", ")}
 }
@@ -189,7 +188,7 @@ type rules struct {
 func newRules[A ~int32](kind proto.Message, table map[A]string) rules {
 	r := rules{kind.ProtoReflect().Descriptor(), make([]rule, len(table)+1)}
 	for action, names := range table {
-		for _, n := range strings.Fields(names) {
+		for n := range strings.FieldsSeq(names) {
 			f := r.kind.Fields().ByName(protoreflect.Name(strings.TrimSuffix(n, "?")))
 			if strings.HasSuffix(n, "?") {
 				r.action[action].may |= 1 << f.Number()

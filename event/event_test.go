@@ -342,8 +342,10 @@ func TestID(t *testing.T) {
 	if want := "018bcfe5-687b-7000-8000-000000000000"; fixed.String() != want {
 		t.Errorf("got %s, want %s", fixed, want)
 	}
-	for _, s := range []string{"", "018BCFE5-687B-7000-8000-000000000000", "018bcfe5-687b-4000-8000-000000000000",
-		"018bcfe5-687b-7000-c000-000000000000", "018bcfe5687b70008000000000000000", "018bcfe5-687b-7000-8000-00000000000g"} {
+	for _, s := range []string{
+		"", "018BCFE5-687B-7000-8000-000000000000", "018bcfe5-687b-4000-8000-000000000000",
+		"018bcfe5-687b-7000-c000-000000000000", "018bcfe5687b70008000000000000000", "018bcfe5-687b-7000-8000-00000000000g",
+	} {
 		if _, err := event.ParseID(s); !errors.Is(err, event.ErrID) {
 			t.Errorf("%q: %v", s, err)
 		}

@@ -115,7 +115,7 @@ func joint(b []byte) int {
 	for i < len(b) && i < 3 && bytes.IndexByte([]byte(" -./()"), b[i]) >= 0 {
 		i++
 	}
-	if i == 0 || i > 2 || i == 2 && bytes.IndexAny(b[:2], "()") < 0 {
+	if i == 0 || i > 2 || i == 2 && !bytes.ContainsAny(b[:2], "()") {
 		return 0
 	}
 	size := digitRun(b[i:])

@@ -566,7 +566,7 @@ func isPassword(v []byte, quoted bool) bool {
 		return false
 	}
 	has := composition(v)
-	symbols := bytes.IndexAny(v, "!@#$%^&*+=?~|") >= 0
+	symbols := bytes.ContainsAny(v, "!@#$%^&*+=?~|")
 	program := !quoted && bytes.IndexByte(v, '.') > 0 && !symbols
 	return !program && (has.digits > 0 && has.digits < len(v) || symbols || has.digits >= 8 || len(v) >= 20 && has.others == 0)
 }

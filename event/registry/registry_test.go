@@ -236,8 +236,14 @@ func TestKeysAreValidByIndex(t *testing.T) {
 		index uint64
 		want  bool
 	}{
-		{k1, i, false}, {k1, i + 1, true}, {k1, j, true}, {k1, j + 1, false},
-		{k2, j, false}, {k2, j + 1, true}, {k2, n, true}, {k2, n + 1, false},
+		{k1, i, false},
+		{k1, i + 1, true},
+		{k1, j, true},
+		{k1, j + 1, false},
+		{k2, j, false},
+		{k2, j + 1, true},
+		{k2, n, true},
+		{k2, n + 1, false},
 	} {
 		if c.key.ValidAt(c.index) != c.want {
 			t.Errorf("key [%d, %d) at %d: %v", c.key.From, c.key.To, c.index, !c.want)
