@@ -22,16 +22,14 @@ const (
 type Block struct {
 	First, Last uint64 // stream sequences, both within the block
 
-	events       *events
-	leaves       *leaves
-	batches      *batches
-	openings     *openings
-	held         *held
-	edges        *edges
-	fingerprints *fingerprints
-	keys         *keys
-	heads        *heads
-	state        *state
+	events   *events
+	leaves   *leaves
+	batches  *batches
+	openings *openings
+	held     *held
+	keys     *keys
+	heads    *heads
+	state    *state
 
 	ends    []Head
 	size    int
@@ -44,7 +42,7 @@ func NewBlock(first uint64) *Block {
 	return &Block{
 		First: first, Last: first,
 		events: newEvents(), leaves: newLeaves(), batches: newBatches(), openings: newOpenings(), held: newHeld(),
-		edges: newEdges(), fingerprints: newFingerprints(), keys: newKeys(), heads: newHeads(), state: newState(),
+		keys: newKeys(), heads: newHeads(), state: newState(),
 	}
 }
 
@@ -52,7 +50,7 @@ func NewBlock(first uint64) *Block {
 // their presence says most about a block's other rows.
 func (b *Block) tables() []*table {
 	return []*table{
-		&b.events.table, &b.batches.table, &b.openings.table, &b.held.table, &b.edges.table, &b.fingerprints.table,
+		&b.events.table, &b.batches.table, &b.openings.table, &b.held.table,
 		&b.keys.table, &b.state.table, &b.leaves.table, &b.heads.table,
 	}
 }
@@ -75,8 +73,6 @@ func (b *Block) Add(f *Folded) {
 		b.openings.add(f)
 		b.held.add(f)
 	}
-	b.edges.add(f)
-	b.fingerprints.add(f)
 	b.keys.add(f)
 	b.state.add(f)
 	b.size += f.weight()

@@ -19,6 +19,7 @@ import (
 type column interface {
 	Name() string
 	Type() string // ClickHouse's spelling of the type, as in system.columns
+	read() string // the expression to select, of a type that dest takes
 	grow(n int)   // appends n default values
 	reset()
 	load(l *loader, dst chcolumn.Interface) error // hands every value to the driver
@@ -36,6 +37,7 @@ type field struct {
 
 func (f *field) Name() string { return f.name }
 func (f *field) Type() string { return f.kind }
+func (f *field) read() string { return f.name }
 
 // text is a String or FixedString column.
 type text struct {
@@ -261,81 +263,145 @@ func (c *dict) nativeKeys(b []byte) []byte {
 	return b
 }
 
-// list is an Array(LowCardinality(String)) column. Rows are filled in order.
-type list struct {
+// item is what a list can hold: text or the code of an enumeration.
+type item interface{ string | int8 }
+
+// list is an Array column. Rows are filled in order.
+type list[T item] struct {
 	field
 	ends    []uint64 // ends[i] is the number of items up to and including row i
 	filled  int      // ends of the rows below filled are final, but for the last
-	items   dict
-	scanned []string
+	items   []T
+	native  func(dst []byte, items []T) []byte // the items in the Native format
+	scanned []T
 }
 
-func (c *list) low(name string) column {
-	c.items.init(0)
-	c.field = field{name, "Array(LowCardinality(String))"}
+// lows is an Array(LowCardinality(String)).
+func lows(c *list[string], name string) column {
+	c.field, c.native = field{name, "Array(LowCardinality(String))"}, nativeLow
 	return c
 }
 
-func (c *list) grow(n int) {
+// fixeds is an Array(FixedString(size)); every item has that size.
+func fixeds(c *list[string], name string, size int) column {
+	c.field, c.native = field{name, fmt.Sprintf("Array(FixedString(%d))", size)}, nativeFixed
+	return c
+}
+
+// codes is an Array of an enumeration.
+func codes(c *list[int8], name, enum string) column {
+	c.field, c.native = field{name, "Array(" + enum + ")"}, nativeCodes
+	return c
+}
+
+func nativeLow(dst []byte, items []string) []byte {
+	if len(items) == 0 {
+		return dst
+	}
+	var d dict
+	d.init(0)
+	for _, s := range items {
+		d.keys = append(d.keys, d.key(s))
+	}
+	return d.native(dst)
+}
+
+func nativeFixed(dst []byte, items []string) []byte {
+	for _, s := range items {
+		dst = append(dst, s...)
+	}
+	return dst
+}
+
+func nativeCodes(dst []byte, items []int8) []byte {
+	for _, code := range items {
+		dst = append(dst, byte(code))
+	}
+	return dst
+}
+
+func (c *list[T]) grow(n int) {
 	old := len(c.ends)
 	c.ends = slices.Grow(c.ends, n)[:old+n]
 }
 
-func (c *list) reset()    { c.ends, c.filled = c.ends[:0], 0; c.items.reset() }
-func (c *list) dest() any { return &c.scanned }
+func (c *list[T]) reset() {
+	clear(c.items)
+	c.ends, c.items, c.filled = c.ends[:0], c.items[:0], 0
+}
 
-func (c *list) take() {
+func (c *list[T]) dest() any { return &c.scanned }
+
+// read asks for numbers: the driver scans an array of an enumeration as names.
+func (c *list[T]) read() string {
+	if _, ok := any(c.items).([]int8); ok {
+		return "CAST(" + c.name + ", 'Array(Int8)')"
+	}
+	return c.name
+}
+
+func (c *list[T]) take() {
 	c.grow(1)
-	for _, s := range c.scanned {
-		c.add(len(c.ends)-1, s)
+	for _, v := range c.scanned {
+		c.add(len(c.ends)-1, v)
 	}
 }
 
-func (c *list) add(row int, s string) {
+func (c *list[T]) add(row int, v T) {
 	c.fill(row)
-	c.items.keys = append(c.items.keys, c.items.key(s))
+	c.items = append(c.items, v)
 	c.ends[row]++
 }
 
 // fill ends every row up to and including row.
-func (c *list) fill(row int) {
+func (c *list[T]) fill(row int) {
 	for ; c.filled <= row; c.filled++ {
-		c.ends[c.filled] = uint64(len(c.items.keys))
+		c.ends[c.filled] = uint64(len(c.items))
 	}
 }
 
-func (c *list) strings(row int) (items []string) {
+func (c *list[T]) values(row int) []T {
 	c.fill(row)
 	start := uint64(0)
 	if row > 0 {
 		start = c.ends[row-1]
 	}
-	for i := start; i < c.ends[row]; i++ {
-		items = append(items, c.items.value(int(i)))
-	}
-	return items
+	return c.items[start:c.ends[row]]
 }
 
-func (c *list) encode(dst []byte, row int) []byte {
-	items := c.strings(row)
-	dst = binary.AppendUvarint(dst, uint64(len(items)))
-	for _, s := range items {
-		dst = appendText(dst, s)
+func (c *list[T]) encode(dst []byte, row int) []byte {
+	values := c.values(row)
+	dst = binary.AppendUvarint(dst, uint64(len(values)))
+	for _, v := range values {
+		switch v := any(v).(type) {
+		case string:
+			dst = appendText(dst, v)
+		case int8:
+			dst = append(dst, byte(v))
+		}
 	}
 	return dst
 }
 
-func (c *list) show(row int) string { return fmt.Sprintf("%q", c.strings(row)) }
+func (c *list[T]) show(row int) string {
+	parts := make([]string, 0, 8)
+	for _, v := range c.values(row) {
+		if s, ok := any(v).(string); ok {
+			parts = append(parts, showText(s))
+		} else {
+			parts = append(parts, fmt.Sprint(v))
+		}
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
+}
 
-func (c *list) load(l *loader, dst chcolumn.Interface) error {
+func (c *list[T]) load(l *loader, dst chcolumn.Interface) error {
 	c.fill(len(c.ends) - 1)
 	l.buf = l.buf[:0]
 	for _, end := range c.ends {
 		l.buf = binary.LittleEndian.AppendUint64(l.buf, end)
 	}
-	if len(c.items.keys) > 0 {
-		l.buf = c.items.native(l.buf)
-	}
+	l.buf = c.native(l.buf, c.items)
 	return l.decode(dst, len(c.ends))
 }
 

@@ -80,11 +80,11 @@ func (c *comparison) run(ctx context.Context) error {
 
 // read appends the stored rows of a condition to c.have.
 func (c *comparison) read(ctx context.Context, condition string, args []any) error {
-	dest := make([]any, len(c.have.columns))
+	dest, names := make([]any, len(c.have.columns)), make([]string, len(c.have.columns))
 	for i, column := range c.have.columns {
-		dest[i] = column.dest()
+		dest[i], names[i] = column.dest(), column.read()
 	}
-	query := fmt.Sprintf("SELECT %s FROM ${db}.%s WHERE %s", c.have.names(), c.have.name, condition)
+	query := fmt.Sprintf("SELECT %s FROM ${db}.%s WHERE %s", strings.Join(names, ", "), c.have.name, condition)
 	return wrap(c.store.each(ctx, query, args, c.have.take, dest...), "read rows")
 }
 

@@ -61,6 +61,17 @@ func fit(b []byte, size int) string {
 	return str(b)
 }
 
+// exact is b, padded or cut to the size of its column. Valid events hold
+// nothing of another size.
+func exact(b []byte, size int) string {
+	if len(b) == size {
+		return str(b)
+	}
+	padded := make([]byte, size)
+	copy(padded, b)
+	return string(padded)
+}
+
 func (t *openings) add(f *Folded) {
 	first := t.grow(len(f.Openings))
 	for i, o := range f.Openings {
@@ -83,38 +94,6 @@ func (t *held) add(f *Folded) {
 		t.generation.rows[row] = h.GetGeneration()
 		t.detector.set(row, h.GetDetector())
 		t.ciphertext.set(row, str(h.GetCiphertext()))
-	}
-}
-
-func (t *edges) add(f *Folded) {
-	for i := range f.Leaves {
-		l := &f.Leaves[i]
-		causes := l.Event.GetCauses()
-		first := t.grow(len(causes))
-		for k, c := range causes {
-			row := first + k
-			t.place.set(row, f.Tenant, l.Index, f.StreamSeq)
-			t.cause.set(row, fit(c.GetId(), idSize))
-			t.effect.set(row, fit(l.Event.GetId(), idSize))
-			t.relation.rows[row] = int8(c.GetRelation())
-			t.basis.rows[row] = int8(c.GetBasis())
-		}
-	}
-}
-
-func (t *fingerprints) add(f *Folded) {
-	for i := range f.Leaves {
-		l := &f.Leaves[i]
-		values := l.Event.GetFingerprints()
-		first := t.grow(len(values))
-		for k, v := range values {
-			row := first + k
-			t.place.set(row, f.Tenant, l.Index, f.StreamSeq)
-			t.value.set(row, fit(v.GetValue(), valueSize))
-			t.path.set(row, v.GetPath())
-			t.key.rows[row] = v.GetKeyId()
-			t.normaliser.rows[row] = v.GetNormaliser()
-		}
 	}
 }
 
@@ -213,8 +192,20 @@ func (t *events) setEvent(row int, e *eventv1.Event) {
 	for _, p := range e.GetOnBehalfOf() {
 		t.onBehalfOf.add(row, p)
 	}
+	t.setCauses(row, e.GetCauses())
 	t.setSubjects(row, e.GetSealed())
+	for _, v := range e.GetFingerprints() {
+		t.fingerprints.add(row, exact(v.GetValue(), valueSize))
+	}
 	t.setBody(row, e)
+}
+
+func (t *events) setCauses(row int, causes []*eventv1.Cause) {
+	for _, c := range causes {
+		t.causes.add(row, exact(c.GetId(), idSize))
+		t.causeRelations.add(row, int8(c.GetRelation()))
+		t.causeBases.add(row, int8(c.GetBasis()))
+	}
 }
 
 // setSubjects lists each subject of the sealed fields once, in the order of

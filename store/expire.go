@@ -11,7 +11,7 @@ import (
 // contentTables lose their rows when content expires. Leaves, batches (signed
 // statements), keys, heads and state stay for ever: they hold no content, and
 // proofs are made of them.
-var contentTables = []string{tableOpenings, tableHeld, tableFingerprints, tableEdges, tableEvents}
+var contentTables = []string{tableOpenings, tableHeld, tableEvents}
 
 func expires(table string) bool { return slices.Contains(contentTables, table) }
 
@@ -24,8 +24,8 @@ INSERT INTO ${db}.expiries (tenant, first_kept, before, made_at)
 SELECT {tenant:String}, {kept:UInt64}, fromUnixTimestamp64Nano({before:Int64}, 'UTC'), fromUnixTimestamp64Nano({now:Int64}, 'UTC')`
 
 // Expire drops the content of a tenant's events received before a time: event
-// bytes and columns, openings, held events, edges and fingerprints. A message
-// is dropped whole or not at all. Legal holds are the caller's business: it
+// bytes and columns, openings and held events. A message is dropped whole or
+// not at all. Legal holds are the caller's business: it
 // must not call this for a tenant under one. Content younger than the retention
 // floor is refused with ErrRetention. It returns the first index kept.
 //

@@ -131,14 +131,12 @@ func (f *Filter) codes(b *builder) {
 	b.code("trust", int8(f.Trust))
 }
 
-const fingerprinted = `idx IN (SELECT idx FROM ${db}.fingerprints WHERE tenant = {tenant:String} AND value = unhex({fingerprint:String}) AND stream_seq <= {head:UInt64})`
-
 func (f *Filter) values(b *builder) {
 	if len(f.Fingerprint) > 0 {
-		b.add(fingerprinted, "fingerprint", fmt.Sprintf("%x", f.Fingerprint))
+		b.add("has(fingerprints, toFixedString(unhex({fingerprint:String}), 8))", "fingerprint", fmt.Sprintf("%x", f.Fingerprint))
 	}
 	if len(f.Approves) > 0 {
-		b.add("subject_event = unhex({approves:String})", "approves", fmt.Sprintf("%x", f.Approves))
+		b.add("subject_event = toFixedString(unhex({approves:String}), 16)", "approves", fmt.Sprintf("%x", f.Approves))
 	}
 }
 

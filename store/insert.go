@@ -98,16 +98,19 @@ func (t *table) namesAndTypes() []clickhouse.ColumnNameAndType {
 	return all
 }
 
-// insertSettings keep an INSERT in one block, and let it count once.
+// insertSettings keep an INSERT in one block, and let it count once. Skip
+// indexes are built when parts are merged: a new part is small, and building
+// them at once would cost as much as the rows.
 func insertSettings(token string) clickhouse.Settings {
 	return clickhouse.Settings{
-		"insert_deduplicate":          1,
-		"insert_deduplication_token":  token,
-		"async_insert":                0,
-		"max_insert_threads":          1,
-		"max_insert_block_size":       1 << 24,
-		"min_insert_block_size_rows":  1 << 24,
-		"min_insert_block_size_bytes": 1 << 30,
+		"insert_deduplicate":                 1,
+		"insert_deduplication_token":         token,
+		"async_insert":                       0,
+		"materialize_skip_indexes_on_insert": 0,
+		"max_insert_threads":                 1,
+		"max_insert_block_size":              1 << 24,
+		"min_insert_block_size_rows":         1 << 24,
+		"min_insert_block_size_bytes":        1 << 30,
 	}
 }
 

@@ -158,7 +158,7 @@ func (s *Store) EventsByIDs(ctx context.Context, tenant string, ids []event.ID) 
 	for chunk := range slices.Chunk(ids, idsAtOnce) {
 		f := Filter{Tenant: tenant}
 		b := f.build(s.options.Head())
-		b.add("id IN (SELECT unhex(arrayJoin({ids:Array(String)})))", "ids", hexIDs(chunk))
+		b.add("id IN (SELECT arrayJoin("+idList+"))", "ids", hexIDs(chunk))
 		page, err := s.rows(ctx, tenant, b, false, math.MaxInt32)
 		if err != nil {
 			return nil, err
@@ -204,8 +204,8 @@ type Direction string
 
 // The directions: from an event to what led to it, or to what it led to.
 const (
-	Causes  Direction = "effect" // edges whose effect is one of the ids
-	Effects Direction = "cause"  // edges whose cause is one of the ids
+	Causes  Direction = "causes"
+	Effects Direction = "effects"
 )
 
 // Edge is one committed causal edge.
@@ -218,19 +218,29 @@ type Edge struct {
 }
 
 const selectEdges = `
-SELECT idx, cause, effect, CAST(relation, 'Int8'), CAST(basis, 'Int8')
-FROM ${db}.edges
-WHERE tenant = {tenant:String} AND stream_seq <= {head:UInt64} AND %s IN (SELECT unhex(arrayJoin({ids:Array(String)})))
+SELECT idx, id, cause, CAST(relation, 'Int8'), CAST(basis, 'Int8')
+FROM ${db}.events
+ARRAY JOIN causes AS cause, cause_relations AS relation, cause_bases AS basis
+PREWHERE tenant = {tenant:String} AND stream_seq <= {head:UInt64} AND %s
 ORDER BY idx, cause
 LIMIT {limit:UInt64}`
+
+// idList is the parameter ids, as FixedString(16).
+const idList = "arrayMap(x -> toFixedString(unhex(x), 16), {ids:Array(String)})"
+
+var ofDirection = map[Direction]string{
+	Causes:  "id IN (SELECT arrayJoin(" + idList + "))",
+	Effects: "hasAny(causes, " + idList + ")\nWHERE has(" + idList + ", cause)",
+}
 
 // EdgesOf returns the committed edges that lead from the given events in one
 // direction, in the order of their effects, at most limit (0: no limit).
 func (s *Store) EdgesOf(ctx context.Context, tenant string, ids []event.ID, d Direction, most int) (all []Edge, err error) {
-	if d != Causes && d != Effects {
+	condition, ok := ofDirection[d]
+	if !ok {
 		return nil, fmt.Errorf("read edges: unknown direction %q", string(d))
 	}
-	query := fmt.Sprintf(selectEdges, string(d))
+	query := fmt.Sprintf(selectEdges, condition)
 	for chunk := range slices.Chunk(ids, idsAtOnce) {
 		args := append(s.headArgs(), named("tenant", tenant), named("ids", hexIDs(chunk)), named("limit", uint64(limit(most, math.MaxInt))))
 		var e Edge
@@ -241,7 +251,7 @@ func (s *Store) EdgesOf(ctx context.Context, tenant string, ids []event.ID, d Di
 			copy(e.Effect[:], effect)
 			e.Relation, e.Basis = eventv1.Relation(relation), eventv1.CauseBasis(basis)
 			all = append(all, e)
-		}, &e.Index, &cause, &effect, &relation, &basis)
+		}, &e.Index, &effect, &cause, &relation, &basis)
 		if err != nil {
 			return nil, wrap(err, "read edges of %s", tenant)
 		}

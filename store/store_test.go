@@ -27,7 +27,7 @@ func runTests(m *testing.M) int {
 		return complain(err)
 	}
 	defer os.RemoveAll(dir)
-	embedded, err = engine.Open(engine.Config{Path: dir})
+	embedded, err = engine.Open(engine.Config{Path: dir, NoSync: true})
 	if err != nil {
 		return complain(err)
 	}

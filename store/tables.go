@@ -106,16 +106,14 @@ func chainEnum[T interface {
 
 // Names of the tables that the fold writes.
 const (
-	tableEvents       = "events"
-	tableLeaves       = "leaves"
-	tableBatches      = "batches"
-	tableOpenings     = "openings"
-	tableHeld         = "held"
-	tableEdges        = "edges"
-	tableFingerprints = "fingerprints"
-	tableKeys         = "keys"
-	tableHeads        = "heads"
-	tableState        = "fold_state"
+	tableEvents   = "events"
+	tableLeaves   = "leaves"
+	tableBatches  = "batches"
+	tableOpenings = "openings"
+	tableHeld     = "held"
+	tableKeys     = "keys"
+	tableHeads    = "heads"
+	tableState    = "fold_state"
 )
 
 const (
@@ -155,7 +153,9 @@ type events struct {
 	run                                       text
 	runSeq                                    number[uint64]
 	principal                                 dict
-	onBehalfOf, subjects                      list
+	onBehalfOf, subjects                      list[string]
+	causes, fingerprints                      list[string]
+	causeRelations, causeBases                list[int8]
 	timeBasis, trust                          number[int8]
 	call                                      text
 	tool, operation, connector                dict
@@ -208,11 +208,15 @@ func (t *events) envelope() []column {
 		t.run.str("run"),
 		t.runSeq.as("run_seq", "UInt64"),
 		t.principal.low("principal"),
-		t.onBehalfOf.low("on_behalf_of"),
+		lows(&t.onBehalfOf, "on_behalf_of"),
 		t.occurredAt.as("occurred_at", timeType),
 		t.timeBasis.as("time_basis", enumOf(eventv1.TimeBasis(0))),
 		t.trust.as("trust", enumOf(eventv1.Trust(0))),
-		t.subjects.low("subjects"),
+		fixeds(&t.causes, "causes", idSize),
+		codes(&t.causeRelations, "cause_relations", enumOf(eventv1.Relation(0))),
+		codes(&t.causeBases, "cause_bases", enumOf(eventv1.CauseBasis(0))),
+		lows(&t.subjects, "subjects"),
+		fixeds(&t.fingerprints, "fingerprints", valueSize),
 	}
 }
 
@@ -359,48 +363,6 @@ func newHeld() *held {
 		t.generation.as("generation", "UInt32"),
 		t.detector.low("detector"),
 		t.ciphertext.str("ciphertext"),
-	)
-	return t
-}
-
-// edges has one row for each cause that an event names.
-type edges struct {
-	table
-	place
-	cause, effect   text
-	relation, basis number[int8]
-}
-
-func newEdges() *edges {
-	t := &edges{}
-	t.table = table{name: tableEdges, key: []string{"tenant", "idx", "cause"}}
-	t.table.columns = append(t.place.cols(),
-		t.cause.fixed("cause", idSize),
-		t.effect.fixed("effect", idSize),
-		t.relation.as("relation", enumOf(eventv1.Relation(0))),
-		t.basis.as("basis", enumOf(eventv1.CauseBasis(0))),
-	)
-	return t
-}
-
-// fingerprints has one row for each fingerprint of an event.
-type fingerprints struct {
-	table
-	place
-	value      text
-	path       dict
-	key        number[uint32]
-	normaliser number[uint32]
-}
-
-func newFingerprints() *fingerprints {
-	t := &fingerprints{}
-	t.table = table{name: tableFingerprints, key: []string{"tenant", "idx", "value"}}
-	t.table.columns = append(t.place.cols(),
-		t.value.fixed("value", valueSize),
-		t.path.low("path"),
-		t.key.as("key", "UInt32"),
-		t.normaliser.as("normaliser", "UInt32"),
 	)
 	return t
 }

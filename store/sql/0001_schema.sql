@@ -26,7 +26,11 @@ CREATE TABLE IF NOT EXISTS ${db}.events
     occurred_at   DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
     time_basis    Enum8('' = 0, 'observed' = 1, 'made' = 2) CODEC(ZSTD(1)),
     trust         Enum8('' = 0, 'trusted' = 1, 'untrusted' = 2, 'checked' = 3) CODEC(ZSTD(1)),
+    causes        Array(FixedString(16)) CODEC(ZSTD(1)),
+    cause_relations Array(Enum8('' = 0, 'input' = 1, 'retrieved' = 2, 'memory' = 3, 'decision' = 4, 'approval' = 5, 'retry' = 6, 'delegation' = 7)) CODEC(ZSTD(1)),
+    cause_bases   Array(Enum8('' = 0, 'recorded' = 1, 'inferred' = 2)) CODEC(ZSTD(1)),
     subjects      Array(LowCardinality(String)) CODEC(ZSTD(1)),
+    fingerprints  Array(FixedString(8)) CODEC(NONE),
     call          String CODEC(ZSTD(1)),
     tool          LowCardinality(String) CODEC(ZSTD(1)),
     operation     LowCardinality(String) CODEC(ZSTD(1)),
@@ -65,15 +69,10 @@ CREATE TABLE IF NOT EXISTS ${db}.events
     INDEX by_id_range      id            TYPE minmax GRANULARITY 1,
     INDEX by_id            id            TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX by_run           run           TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_instance      instance      TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX by_principal     principal     TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_tool          tool          TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_action        action        TYPE set(32) GRANULARITY 1,
-    INDEX by_destination   destination   TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_subject_event subject_event TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_decision      decision      TYPE set(8) GRANULARITY 1,
-    INDEX by_outcome       outcome       TYPE set(8) GRANULARITY 1,
-    INDEX by_consequence   consequence   TYPE set(8) GRANULARITY 1
+    INDEX by_cause         causes        TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_fingerprint   fingerprints  TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_subject_event subject_event TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = MergeTree
 ORDER BY (tenant, idx)
@@ -153,44 +152,6 @@ CREATE TABLE IF NOT EXISTS ${db}.held
     ciphertext String CODEC(NONE),
 
     INDEX by_stream_seq stream_seq TYPE minmax GRANULARITY 1
-)
-ENGINE = MergeTree
-ORDER BY (tenant, idx)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
-
--- idx is the leaf of the effect.
-CREATE TABLE IF NOT EXISTS ${db}.edges
-(
-    tenant     LowCardinality(String),
-    idx        UInt64 CODEC(Delta, ZSTD(1)),
-    stream_seq UInt64 CODEC(Delta, ZSTD(1)),
-    cause      FixedString(16) CODEC(ZSTD(1)),
-    effect     FixedString(16) CODEC(ZSTD(1)),
-    relation   Enum8('' = 0, 'input' = 1, 'retrieved' = 2, 'memory' = 3, 'decision' = 4, 'approval' = 5, 'retry' = 6, 'delegation' = 7) CODEC(ZSTD(1)),
-    basis      Enum8('' = 0, 'recorded' = 1, 'inferred' = 2) CODEC(ZSTD(1)),
-
-    INDEX by_stream_seq   stream_seq TYPE minmax GRANULARITY 1,
-    INDEX by_cause_range  cause      TYPE minmax GRANULARITY 1,
-    INDEX by_cause        cause      TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_effect_range effect     TYPE minmax GRANULARITY 1,
-    INDEX by_effect       effect     TYPE bloom_filter(0.01) GRANULARITY 1
-)
-ENGINE = MergeTree
-ORDER BY (tenant, idx)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
-
-CREATE TABLE IF NOT EXISTS ${db}.fingerprints
-(
-    tenant     LowCardinality(String),
-    idx        UInt64 CODEC(Delta, ZSTD(1)),
-    stream_seq UInt64 CODEC(Delta, ZSTD(1)),
-    value      FixedString(8) CODEC(ZSTD(1)),
-    path       LowCardinality(String) CODEC(ZSTD(1)),
-    key        UInt32 CODEC(ZSTD(1)),
-    normaliser UInt32 CODEC(ZSTD(1)),
-
-    INDEX by_stream_seq stream_seq TYPE minmax GRANULARITY 1,
-    INDEX by_value      value      TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = MergeTree
 ORDER BY (tenant, idx)

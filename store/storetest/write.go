@@ -43,7 +43,7 @@ func testOnePart(f *fixture) {
 func testInterrupted(f *fixture) {
 	l := f.log
 	b := l.Block(nil, l.Key("acme"), l.Random("acme", 12), l.Random("globex", 5))
-	for _, table := range []string{"fingerprints", "leaves", "heads"} {
+	for _, table := range []string{"openings", "leaves", "heads"} {
 		f.exec("RENAME TABLE ${db}." + table + " TO ${db}.away")
 		if err := f.store.Insert(f.Context(), b); !errors.Is(err, store.ErrSchema) || !strings.Contains(err.Error(), table) {
 			f.Errorf("insert without table %s: %v, want ErrSchema that names it", table, err)

@@ -1,0 +1,61 @@
+package store_test
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"github.com/agentcustody/custody/store"
+	"github.com/agentcustody/custody/store/storetest"
+)
+
+// batchEvents is the size of the batches that benchmarks make.
+const batchEvents = 100
+
+func messages(b *testing.B, l *storetest.Log, events int) (all []*store.Folded) {
+	b.Helper()
+	for range events / batchEvents {
+		all = append(all, l.Random("acme", batchEvents))
+	}
+	return all
+}
+
+// BenchmarkDerive makes rows of messages: the processor time that the writer
+// spends on an event beside the encoding in BenchmarkInsert.
+func BenchmarkDerive(b *testing.B) {
+	const events = 10_000
+	all := messages(b, storetest.NewLog(b, 1), events)
+	block := store.NewBlock(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		block.Reset(1)
+		for _, f := range all {
+			block.Add(f)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*events), "ns/event")
+}
+
+func benchmarkInsert(b *testing.B, events int) {
+	var head atomic.Uint64
+	s := storetest.Fresh(b, openEmbedded, &head)
+	l := storetest.NewLog(b, 1)
+	var block *store.Block
+	for b.Loop() {
+		b.StopTimer()
+		all := messages(b, l, events)
+		b.StartTimer()
+		if block == nil {
+			block = store.NewBlock(all[0].StreamSeq)
+		} else {
+			block.Reset(all[0].StreamSeq)
+		}
+		if err := s.Insert(b.Context(), l.Block(block, all...)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
+}
+
+func BenchmarkInsert100(b *testing.B)   { benchmarkInsert(b, 100) }
+func BenchmarkInsert1000(b *testing.B)  { benchmarkInsert(b, 1000) }
+func BenchmarkInsert10000(b *testing.B) { benchmarkInsert(b, 10_000) }
