@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
@@ -47,14 +48,22 @@ func (o Options) complete() Options {
 	return o
 }
 
-// Store is one ClickHouse database. It is safe for concurrent use, but for
-// Insert, which has one caller at a time: the writer of the partition.
+// Store is one ClickHouse database. It is safe for concurrent use; inserts run
+// one after the other.
 type Store struct {
 	db      driver.Conn
 	name    string // of the database
 	options Options
 	engine  *engine.Engine // nil for a server
 	text    *strings.Replacer
+	last    *tally
+}
+
+// tally is the number of rows of each table after the last insert, nil if it is
+// not known. Its lock is held by the one insert that runs.
+type tally struct {
+	sync.Mutex
+	rows map[string]uint64
 }
 
 // Open opens the store that a DSN names, creates or migrates its tables, and
@@ -116,7 +125,7 @@ func OpenOptions(ctx context.Context, o *clickhouse.Options, database string, op
 	if err != nil {
 		return nil, wrap(err, "open store")
 	}
-	s := &Store{db: db, name: database, options: opts.complete(), text: strings.NewReplacer("${db}", database)}
+	s := &Store{db: db, name: database, options: opts.complete(), text: strings.NewReplacer("${db}", database), last: &tally{}}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(wrap(err, "open store"), db.Close())
 	}

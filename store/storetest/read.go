@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -135,21 +136,49 @@ func testPrune(f *fixture) {
 	f.same(blocks...)
 }
 
-func testCovering(f *fixture) {
+func testOverlapping(f *fixture) {
 	l := f.log
 	a, b := l.Random("acme", 5), l.Random("acme", 7)
 	bad := l.Whole("acme", chain.Equivocation, []byte("equivocation"))
 	bad.Statement, bad.BatchDigest = a.Statement, [32]byte{9}
 	f.commit(l.Block(nil, a, b, bad))
 	key := [32]byte(a.Statement.GetKeyId())
-	for seq, want := range map[uint64][32]byte{1: a.BatchDigest, 5: a.BatchDigest, 6: b.BatchDigest, 12: b.BatchDigest, 13: {}, 0: {}} {
-		got, ok, err := f.store.BatchCovering(f.Context(), "acme", key, 1, seq)
+	for numbers, want := range map[[2]uint64][32]byte{
+		{1, 1}: a.BatchDigest, {5, 5}: a.BatchDigest, {6, 6}: b.BatchDigest, {12, 20}: b.BatchDigest, {5, 6}: b.BatchDigest, {13, 14}: {}, {0, 0}: {},
+	} {
+		got, ok, err := f.store.BatchOverlapping(f.Context(), "acme", key, 1, numbers[0], numbers[1])
 		if f.must(err); got != want || ok != (want != [32]byte{}) {
-			f.Errorf("sequence %d: %x %v, want %x", seq, got, ok, want)
+			f.Errorf("sequences %v: %x %v, want %x", numbers, got, ok, want)
 		}
 	}
-	if _, ok, err := f.store.BatchCovering(f.Context(), "acme", key, 2, 1); ok || err != nil {
+	if _, ok, err := f.store.BatchOverlapping(f.Context(), "acme", key, 2, 1, 9); ok || err != nil {
 		f.Errorf("another epoch: found %v, %v", ok, err)
+	}
+}
+
+func testRanges(f *fixture) {
+	l := f.log
+	key, first, second := l.Key("acme"), l.Random("acme", 6), l.Random("acme", 4)
+	f.commit(l.Block(nil, key, first, second, l.Whole("acme", chain.Malformed, []byte("x"))))
+	hashes, err := f.store.LeafHashes(f.Context(), "acme", 5, 9)
+	want := []chain.Hash{first.Leaves[4].Hash, first.Leaves[5].Hash, second.Leaves[0].Hash, second.Leaves[1].Hash}
+	if diff := cmp.Diff(want, hashes); diff != "" || err != nil {
+		f.Errorf("leaf hashes: %s %v", diff, err)
+	}
+	for at, want := range map[int64]uint64{0: 0, second.MessageTime: 7, second.MessageTime + 1: 11, math.MaxInt64 / 2: 99} {
+		if got, err := f.store.FirstAt(f.Context(), "acme", at, 99); got != want || err != nil {
+			f.Errorf("first leaf at %d: %d, %v, want %d", at, got, err, want)
+		}
+	}
+	for last, want := range map[bool]uint64{false: 0, true: 7} {
+		got, ok, err := f.store.EmitterBatch(f.Context(), "acme", [32]byte(first.Statement.GetKeyId()), 0, 12, last)
+		if got != want || !ok || err != nil {
+			f.Errorf("batch of the emitter (last %v): %d %v %v, want %d", last, got, ok, err, want)
+		}
+	}
+	system, err := f.store.SystemMessages(f.Context(), "acme", 0, 12, []string{"system.key"})
+	if diff := cmp.Diff([]uint64{0}, system); diff != "" || err != nil {
+		f.Errorf("system messages: %s %v", diff, err)
 	}
 }
 
