@@ -25,12 +25,13 @@ const maxConflicts = 8
 // stopping ends streams when the server stops.
 var stopping = status.Error(codes.Unavailable, "the server is stopping: connect again")
 
-// Emit serves one emitter on one goroutine.
+// Emit serves one emitter. All that changes a session happens on this goroutine; a second one receives, so
+// that a stream without traffic ends when the server stops.
 func (s *Service) Emit(link emitStream) error {
-	if s.draining.Load() {
-		return stopping
-	}
-	session, err := s.handshake(link)
+	ended := make(chan struct{})
+	defer close(ended)
+	requests := receive(link, ended)
+	session, err := s.handshake(link, requests)
 	if err != nil {
 		return err
 	}
@@ -38,19 +39,47 @@ func (s *Service) Emit(link emitStream) error {
 	if err := link.Send(session.welcome()); err != nil {
 		return err
 	}
-	for !s.draining.Load() {
-		request, err := link.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return session.receiveError(err)
-		}
-		if err := link.Send(session.answer(link.Context(), request)); err != nil {
-			return err
+	for {
+		select {
+		case <-s.drained:
+			return stopping
+		case r := <-requests:
+			if errors.Is(r.err, io.EOF) {
+				return nil
+			}
+			if r.err != nil {
+				return session.receiveError(r.err)
+			}
+			if err := link.Send(session.answer(link.Context(), r.request)); err != nil {
+				return err
+			}
 		}
 	}
-	return stopping
+}
+
+// received is what came from the emitter.
+type received struct {
+	request *apiv1.EmitRequest
+	err     error // io.EOF at the orderly end; nothing comes after an error
+}
+
+// receive passes on what comes, one message at a time, until an error or until the method has ended.
+func receive(link emitStream, ended <-chan struct{}) <-chan received {
+	requests := make(chan received)
+	go func() {
+		for {
+			request, err := link.Recv()
+			select {
+			case requests <- received{request, err}:
+			case <-ended:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return requests
 }
 
 // receiveError counts a message that is too large for the connection. gRPC has answered it: with

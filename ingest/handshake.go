@@ -45,8 +45,10 @@ func ProofMessage(nonce, binding []byte) []byte {
 type emitStream = grpc.BidiStreamingServer[apiv1.EmitRequest, apiv1.EmitResponse]
 
 // handshake learns who the emitter is. The error is a status.
-func (s *Service) handshake(link emitStream) (*session, error) {
-	hello, err := receive(link)
+func (s *Service) handshake(link emitStream, requests <-chan received) (*session, error) {
+	timer := time.NewTimer(handshakeTimeout)
+	defer timer.Stop()
+	hello, err := s.await(requests, timer)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ func (s *Service) handshake(link emitStream) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	proof, err := receive(link)
+	proof, err := s.await(requests, timer)
 	if err != nil {
 		return nil, err
 	}
@@ -69,24 +71,15 @@ func (s *Service) handshake(link emitStream) (*session, error) {
 	return s.admit(link.Context(), who, ProofMessage(nonce, binding), proof.GetProof().GetSignature())
 }
 
-// receive waits for one message of the handshake, not for ever. The goroutine ends with the stream.
-func receive(link emitStream) (*apiv1.EmitRequest, error) {
-	type received struct {
-		request *apiv1.EmitRequest
-		err     error
-	}
-	got := make(chan received, 1)
-	go func() {
-		request, err := link.Recv()
-		got <- received{request, err}
-	}()
-	timer := time.NewTimer(handshakeTimeout)
-	defer timer.Stop()
+// await waits for one message of the handshake, not for ever.
+func (s *Service) await(requests <-chan received, timer *time.Timer) (*apiv1.EmitRequest, error) {
 	select {
-	case r := <-got:
+	case r := <-requests:
 		return r.request, r.err
+	case <-s.drained:
+		return nil, stopping
 	case <-timer.C:
-		return nil, status.Errorf(codes.DeadlineExceeded, "handshake: nothing came within %s", handshakeTimeout)
+		return nil, status.Errorf(codes.DeadlineExceeded, "handshake: not done within %s", handshakeTimeout)
 	}
 }
 

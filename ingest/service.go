@@ -88,7 +88,8 @@ type Service struct {
 	tallies *tallies
 	sealed  *findings
 
-	draining atomic.Bool
+	drained  chan struct{} // closed by Drain
+	drain    sync.Once
 	accepted counters
 	stop     context.CancelFunc
 	done     sync.WaitGroup
@@ -101,13 +102,13 @@ type counters struct{ batches, events, duplicates, late, held, streams atomic.Ui
 func NewService(cfg Config) *Service {
 	cfg = cfg.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Service{cfg: cfg, workers: make(chan struct{}, cfg.Workers), tallies: newTallies(cfg.Now, cfg.Log), sealed: newFindings(cfg.Now), stop: stop}
+	s := &Service{cfg: cfg, workers: make(chan struct{}, cfg.Workers), tallies: newTallies(cfg.Now, cfg.Log), sealed: newFindings(cfg.Now), drained: make(chan struct{}), stop: stop}
 	s.done.Go(func() { s.tallies.run(ctx, cfg.System) })
 	return s
 }
 
 // Drain lets no further batch in: streams end after the answer that is on its way.
-func (s *Service) Drain() { s.draining.Store(true) }
+func (s *Service) Drain() { s.drain.Do(func() { close(s.drained) }) }
 
 // Close records what was refused and not recorded yet. It is called after the last stream has ended.
 func (s *Service) Close(ctx context.Context) {
