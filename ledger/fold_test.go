@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
@@ -646,10 +648,7 @@ func TestStateOfAnotherLogIsRefused(t *testing.T) {
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {
 			good := store.state
-			store.state = map[[2]string]storeEntry{}
-			for k, v := range good {
-				store.state[k] = v
-			}
+			store.state = maps.Clone(good)
 			defer func() { store.state = good }()
 			spoil()
 			if err := NewFold(w.system.Public(), store).Load(f.Seq(), f.Digest(), store.entries()); err == nil {
@@ -709,21 +708,32 @@ func BenchmarkDecode(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	events := 0
+	events, began := 0, cpu(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, m := range w.messages[3:] {
 			events += f.Decoder().Decode(m).Events()
 		}
 	}
-	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(events)/(cpu(b)-began), "events/cpu-s")
+}
+
+// cpu is the processor time of this process so far, in seconds: unlike the clock it says the same on a busy
+// machine.
+func cpu(b *testing.B) float64 {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
 
 // BenchmarkFold is decode and fold on one core.
 func BenchmarkFold(b *testing.B) {
 	w := benchmarkWorld(b, 40, 256)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	events := 0
+	events, began := 0, cpu(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		f := NewFold(w.system.Public(), new(memory))
@@ -735,5 +745,5 @@ func BenchmarkFold(b *testing.B) {
 			events += d.Events()
 		}
 	}
-	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(events)/(cpu(b)-began), "events/cpu-s")
 }

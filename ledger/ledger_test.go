@@ -32,7 +32,7 @@ func runTests(m *testing.M) int {
 	if err != nil {
 		return complain(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	if embedded, err = engine.Open(engine.Config{Path: dir}); err != nil {
 		return complain(err)
 	}
@@ -133,7 +133,7 @@ func start0(cfg Config) *running {
 // run starts a ledger that ends with the test.
 func (s *site) run(cfg Config) *running {
 	r := start0(cfg)
-	s.t.Cleanup(func() { r.stop() })
+	s.t.Cleanup(func() { _ = r.stop() })
 	return r
 }
 
@@ -336,7 +336,7 @@ func TestRandomCrashes(t *testing.T) {
 		cfg.Hook = crash(steps[rnd.IntN(len(steps))])
 		r := start0(cfg)
 		s.await(r, errCrash)
-		r.stop()
+		_ = r.stop()
 	}
 	r := s.run(s.config())
 	s.catchUp(r)

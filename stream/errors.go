@@ -105,8 +105,7 @@ func isUnreachable(err error) bool {
 
 // isSuspicious reports whether a failed publish may come from a broken file store rather than from a limit.
 func isSuspicious(err error) bool {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.ErrorCode == codeStoreFailed && !strings.Contains(api.Description, storeIsFull)
 	}
 	return !errors.Is(err, errNoRoom) && (errors.Is(err, ErrPushback) || errors.Is(err, ErrUnavailable))

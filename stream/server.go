@@ -71,8 +71,7 @@ func lockFolder(dir string) (*os.File, error) {
 		err = ErrLocked
 	}
 	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
 	}
 	return f, nil
 }

@@ -86,7 +86,7 @@ func (s *Stream) Close() error {
 
 func (s *Stream) unlock() {
 	if s.lock != nil {
-		s.lock.Close()
+		_ = s.lock.Close() // the lock goes with the descriptor, whatever Close says
 		s.lock = nil
 	}
 }

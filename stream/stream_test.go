@@ -432,7 +432,7 @@ func TestAcknowledgedMessagesSurviveKill(t *testing.T) {
 // killAfter runs this test binary as a publisher and kills it once it has been promised n messages.
 func killAfter(t *testing.T, dir string, n uint64) (promised uint64) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
+	cmd := exec.Command(os.Args[0]) //nolint:gosec // this test binary itself
 	cmd.Env = append(os.Environ(), childDir+"="+dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
