@@ -344,7 +344,7 @@ func TestAServerThatLostWhatItConfirmed(t *testing.T) {
 // TestAPowerCut takes bytes off the end of the spool, as a disk that never got them would: what the server holds is not
 // sent again, and no number is used twice.
 func TestAPowerCut(t *testing.T) {
-	for _, lost := range []int64{1, 40, 300, 700, 1500, 5000} {
+	for _, lost := range []int64{1, 40, 300, 700, 1500, 5000, 1 << 30} {
 		t.Run(fmt.Sprint(lost, " bytes"), func(t *testing.T) {
 			server := edgetest.New(t)
 			dir := server.Join(t, instance)
