@@ -143,7 +143,9 @@ func TestCheckOfOneTenant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if problems, sum := lines(t, stream.Recv); len(problems) != 0 || sum.GetProblems() != 0 {
+	own, _ := env.Node().Ledger().Head("zeta")
+	problems, sum := lines(t, stream.Recv)
+	if len(problems) != 0 || sum.GetProblems() != 0 || sum.GetTotal() != own.Size || sum.GetEvents() != own.Size || sum.GetTenants() != 1 {
 		t.Errorf("zeta's auditor learns of acme: %v, %v", problems, sum)
 	}
 }
