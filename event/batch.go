@@ -109,13 +109,10 @@ func lastSeen(l *eventv1.LastSeen) *FieldError {
 // nor the events: see CheckBatch. The error is a *FieldError.
 func ParseSignedBatch(b []byte) (*eventv1.SignedBatch, error) {
 	sb := new(eventv1.SignedBatch)
-	if err := first(
-		checkSize("", len(b), 1, MaxBatch),
-		countFields(b, limit{3, "events", MaxBatchEvents}, limit{4, "openings", MaxOpenings}),
-	); err != nil {
+	if err := checkSize("", len(b), 1, MaxBatch); err != nil {
 		return nil, err
 	}
-	if err := decode(b, sb); err != nil {
+	if err := decodeCounted(b, sb, limit{3, "events", MaxBatchEvents}, limit{4, "openings", MaxOpenings}); err != nil {
 		return nil, err
 	}
 	if err := signedBatch(sb); err != nil {
@@ -289,6 +286,14 @@ type limit struct {
 	field protowire.Number
 	name  string
 	most  int
+}
+
+// decodeCounted is decode for a message whose lists are limited.
+func decodeCounted(b []byte, m proto.Message, limits ...limit) *FieldError {
+	if err := countFields(b, limits...); err != nil {
+		return err
+	}
+	return decode(b, m)
 }
 
 // countFields refuses a message that repeats a field too often before decoding allocates for each. Bytes that are not a

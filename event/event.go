@@ -22,9 +22,12 @@ func parse(b []byte) (*eventv1.Event, *FieldError) {
 	if err := checkSize("", len(b), 1, MaxEvent); err != nil {
 		return nil, err
 	}
-	e := new(eventv1.Event)
-	if err := decode(b, e); err != nil {
-		return nil, err
+	e := decodeEvent(b)
+	if e == nil {
+		e = new(eventv1.Event)
+		if err := decode(b, e); err != nil {
+			return nil, err
+		}
 	}
 	if err := validate(e); err != nil {
 		return nil, err
@@ -37,12 +40,18 @@ func Marshal(e *eventv1.Event) ([]byte, error) {
 	if err := validate(e); err != nil {
 		return nil, err
 	}
-	b, err := encode(e)
-	if err != nil {
-		return nil, err
+	b, known := encodeEvent(make([]byte, 0, usualEvent), e)
+	if !known {
+		var err error
+		if b, err = encode(e); err != nil {
+			return nil, err
+		}
 	}
 	return b, checkSize("", len(b), 1, MaxEvent).err()
 }
+
+// usualEvent is room for most events, in bytes.
+const usualEvent = 512
 
 // Validate checks every field of e but the size of its encoding. The error is a *FieldError.
 func Validate(e *eventv1.Event) error { return validate(e).err() }

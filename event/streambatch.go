@@ -5,17 +5,17 @@ import (
 )
 
 // ParseStreamBatch reads the canonical bytes of a stream message and holds it to the limits. It parses neither the
-// statement nor the events. The error is a *FieldError.
+// statement nor the events. The batch refers to b, which must not change. The error is a *FieldError.
 func ParseStreamBatch(b []byte) (*eventv1.StreamBatch, error) {
-	sb := new(eventv1.StreamBatch)
-	if err := first(
-		checkSize("", len(b), 1, MaxStreamBatch),
-		countFields(b, limit{4, "events", MaxBatchEvents}, limit{5, "openings", MaxOpenings}, limit{6, "held", MaxBatchEvents}),
-	); err != nil {
+	if err := checkSize("", len(b), 1, MaxStreamBatch); err != nil {
 		return nil, err
 	}
-	if err := decode(b, sb); err != nil {
-		return nil, err
+	sb := decodeStreamBatch(b)
+	if sb == nil {
+		sb = new(eventv1.StreamBatch)
+		if err := decodeCounted(b, sb, limit{4, "events", MaxBatchEvents}, limit{5, "openings", MaxOpenings}, limit{6, "held", MaxBatchEvents}); err != nil {
+			return nil, err
+		}
 	}
 	if err := streamBatch(sb); err != nil {
 		return nil, err
