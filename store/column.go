@@ -67,9 +67,13 @@ func (c *text) take()                             { c.rows = append(c.rows, c.sc
 func (c *text) encode(dst []byte, row int) []byte { return appendText(dst, c.rows[row]) }
 func (c *text) show(row int) string               { return showText(c.rows[row]) }
 
-func (c *text) load(_ *loader, dst chcolumn.Interface) error {
-	_, err := dst.Append(c.rows)
-	return err
+func (c *text) load(l *loader, dst chcolumn.Interface) error {
+	if c.blank == "" {
+		_, err := dst.Append(c.rows)
+		return err
+	}
+	l.buf = nativeFixed(l.buf[:0], c.rows)
+	return l.decode(dst, len(c.rows))
 }
 
 // set stores s, which must not change while the block lives. An empty s is the

@@ -89,6 +89,7 @@ func (s *Store) exec(ctx context.Context, query string) error {
 var (
 	migrationName = regexp.MustCompile(`^sql/(\d{4})_([a-z_]+)\.sql$`)
 	statementEnd  = regexp.MustCompile(`;[ \t]*\n`)
+	commentLine   = regexp.MustCompile(`(?m)^--.*\n?`)
 )
 
 func loadMigrations() ([]migration, error) {
@@ -123,10 +124,11 @@ func loadMigration(file string) (migration, error) {
 	return migration{uint32(version), match[1] + "_" + match[2], statements(string(text))}, err
 }
 
-// statements cuts a file at each semicolon that ends a line.
+// statements cuts a file at each semicolon that ends a line, without the lines
+// that are comments.
 func statements(text string) (all []string) {
-	for _, part := range statementEnd.Split(text+"\n", -1) {
-		if strings.TrimSpace(part) != "" {
+	for _, part := range statementEnd.Split(commentLine.ReplaceAllString(text, "")+"\n", -1) {
+		if part = strings.TrimSpace(part); part != "" {
 			all = append(all, part)
 		}
 	}

@@ -99,6 +99,9 @@ func openEmbedded(ctx context.Context, dsn string, opts Options) (*Store, error)
 	if database == "" {
 		database = DefaultDatabase
 	}
+	if err := checkName(database); err != nil {
+		return nil, err
+	}
 	e, err := engine.Open(engine.Config{Path: u.Path, Library: u.Query().Get("library")})
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -114,11 +117,18 @@ func openEmbedded(ctx context.Context, dsn string, opts Options) (*Store, error)
 // databaseName is what may stand in SQL without quotes.
 var databaseName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
+func checkName(database string) error {
+	if !databaseName.MatchString(database) {
+		return fmt.Errorf("open store: database name %q: want [a-z][a-z0-9_]*", database)
+	}
+	return nil
+}
+
 // OpenOptions opens a database through driver options: an engine that is
 // already running, or a server.
 func OpenOptions(ctx context.Context, o *clickhouse.Options, database string, opts Options) (*Store, error) {
-	if !databaseName.MatchString(database) {
-		return nil, fmt.Errorf("open store: database name %q: want [a-z][a-z0-9_]*", database)
+	if err := checkName(database); err != nil {
+		return nil, err
 	}
 	o.Auth.Database = "" // it may not exist yet; every statement names it
 	db, err := clickhouse.Open(o)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -165,7 +166,7 @@ func (s *Store) EventsByIDs(ctx context.Context, tenant string, ids []event.ID) 
 		}
 		all = append(all, page...)
 	}
-	slices.SortFunc(all, func(a, b *Row) int { return int(int64(a.Index) - int64(b.Index)) })
+	slices.SortFunc(all, func(a, b *Row) int { return cmp.Compare(a.Index, b.Index) })
 	return all, nil
 }
 

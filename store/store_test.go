@@ -2,9 +2,11 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
@@ -55,6 +57,26 @@ func TestHTTP(t *testing.T) {
 	storetest.Run(t, func(tb testing.TB, database string, opts store.Options) (*store.Store, error) {
 		return store.Open(tb.Context(), server.URL+"/"+database, opts)
 	})
+}
+
+// TestServerGone expects the error that means: repeat the block later.
+func TestServerGone(t *testing.T) {
+	server := httptest.NewServer(engine.Handler(embedded))
+	var head atomic.Uint64
+	s := storetest.Fresh(t, openEmbedded, &head)
+	remote, err := store.Open(t.Context(), server.URL+"/"+s.Database(), store.Options{Head: head.Load})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := storetest.NewLog(t, 3)
+	b := l.Block(nil, l.Random("acme", 5))
+	server.Close()
+	if err := remote.Insert(t.Context(), b); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("insert without a server: %v, want ErrUnavailable", err)
+	}
+	if err := s.Insert(t.Context(), b); err != nil {
+		t.Errorf("the same block later: %v", err)
+	}
 }
 
 // serverEnv names a ClickHouse server to run the suite on: a DSN without a

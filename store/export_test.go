@@ -1,0 +1,19 @@
+package store
+
+import clickhousecolumn "github.com/ClickHouse/clickhouse-go/v2/lib/column"
+
+// Append gives every column of the block to the driver and sends nothing.
+func (b *Block) Append() error {
+	for _, t := range b.tables() {
+		for _, c := range t.columns {
+			dst, err := clickhousecolumn.Type(c.Type()).Column(c.Name(), &clickhousecolumn.ServerContext{})
+			if err != nil {
+				return err
+			}
+			if err := c.load(&b.loader, dst); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
