@@ -24,7 +24,9 @@ const EveryRole = Roles(1)<<admin | 1<<auditor | 1<<analyst | 1<<responder | 1<<
 func RolesOf(roles ...eventv1.Role) Roles {
 	var set Roles
 	for _, r := range roles {
-		set |= 1 << r & EveryRole
+		if r >= admin && r <= operator {
+			set |= 1 << r
+		}
 	}
 	return set
 }

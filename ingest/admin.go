@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -117,7 +118,7 @@ func (a *Admin) try(tenant event.TenantID, events []*eventv1.Event) error {
 			return err
 		}
 		if err := trial.Apply(tipIndex, e); err != nil {
-			return err
+			return cmp.Or(errors.Unwrap(err), err) // without the index of a leaf that does not come to be
 		}
 	}
 	return nil
@@ -142,20 +143,11 @@ func (a *Admin) failed(ctx context.Context, what string, err error) error {
 	}
 	for sentinel, code := range registryCodes {
 		if errors.Is(err, sentinel) {
-			return status.Error(code, lastPart(err))
+			return status.Error(code, err.Error())
 		}
 	}
 	a.cfg.Log.ErrorContext(ctx, "administration failed", slog.String("step", what), slog.Any("error", err))
 	return status.Errorf(codes.Unavailable, "%s: %v", what, publicCause(err))
-}
-
-// lastPart is an error without the name of the leaf that it would have been.
-func lastPart(err error) string {
-	text := err.Error()
-	if _, after, found := strings.Cut(text, fmt.Sprintf("at leaf %d: ", uint64(tipIndex))); found {
-		return after
-	}
-	return text
 }
 
 // requestField is the request's name of an event's field: "labels.client" of "system.instance.labels.client".

@@ -117,6 +117,9 @@ func (s *Service) Close(ctx context.Context) {
 	s.tallies.flush(ctx, s.cfg.System, true)
 }
 
+// Accepted is the number of events let in since the process started.
+func (s *Service) Accepted() uint64 { return s.accepted.events.Load() }
+
 // Counters returns counts since the process started, by name: "ingest_batches", "ingest_refused_gap", ….
 func (s *Service) Counters() map[string]uint64 {
 	counts := map[string]uint64{

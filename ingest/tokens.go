@@ -206,7 +206,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// LogValue leaves out nothing, as an enrolment holds no secret.
+// LogValue names what may be enrolled.
 func (e Enrolment) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("tenant", e.Tenant), slog.String("instance", e.Instance), slog.String("producer", e.Producer.String()))
 }

@@ -35,7 +35,7 @@ func (s *ledgerService) Status(ctx context.Context, _ *apiv1.StatusRequest) (*ap
 	n := s.node
 	is := n.ledger.Status()
 	response := &apiv1.StatusResponse{
-		Committed: is.Committed, Backlog: is.Backlog, Store: n.store.Describe(), Counters: n.door.Counters(),
+		Committed: is.Committed, Backlog: n.behind.Backlog(), Store: n.store.Describe(), Counters: n.door.Counters(),
 		Address: n.advertised(), Version: n.cfg.Version,
 	}
 	state, err := n.stream.State(ctx)

@@ -35,6 +35,7 @@ type Node struct {
 	stream    *stream.Stream
 	store     *store.Store
 	ledger    *ledger.Ledger
+	behind    behind
 	writer    *writer
 	admission *ingest.Admission
 	system    *ingest.System
@@ -189,6 +190,7 @@ func (n *Node) openLedger(context.Context) error {
 		n.cfg.TuneLedger(&cfg)
 	}
 	n.ledger = ledger.New(cfg)
+	n.behind.node, n.behind.Ledger = n, n.ledger
 	n.writer = &writer{ledger: n.ledger, log: n.cfg.Log}
 	n.writer.start()
 	n.later(func() error { n.writer.stop(); return nil })
@@ -231,7 +233,7 @@ func (n *Node) openIngest(ctx context.Context) error {
 		return err
 	}
 	n.door = ingest.NewService(ingest.Config{
-		Stream: n.stream, Ledger: n.ledger, Vault: n.vault, System: n.system, Admission: n.admission, Receipts: n.keys.system,
+		Stream: n.stream, Ledger: &n.behind, Vault: n.vault, System: n.system, Admission: n.admission, Receipts: n.keys.system,
 		MaxBacklog: n.cfg.MaxBacklog, Now: n.cfg.Now, Log: n.cfg.Log,
 	})
 	n.later(n.closeDoor)
