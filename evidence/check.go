@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/agentcustody/custody/chain"
 )
@@ -45,8 +46,8 @@ const (
 	CheckAdmission  = "admission"
 	CheckKey        = "key"
 	CheckSignature  = "batch-signature"
-	CheckRoot       = "event-root"
-	CheckEventHash  = "event-hash"
+	CheckBatch      = "batch-content"
+	CheckContent    = "event-content"
 	CheckEvent      = "event"
 	CheckVerdict    = "verdict"
 	CheckNumbering  = "numbering"
@@ -111,10 +112,10 @@ var rules = []rule{
 	{CheckSignature, ExitSignature, false, false,
 		"each batch is signed by its producer", "The signature of a batch does not hold.",
 		"It cannot be concluded that the named producer made these records."},
-	{CheckRoot, ExitEvent, true, false,
+	{CheckBatch, ExitEvent, true, false,
 		"each batch holds exactly the records that its producer signed", "The records of a batch are not those that its producer signed.",
 		"It cannot be concluded that the producer signed this record in this place."},
-	{CheckEventHash, ExitEvent, true, false,
+	{CheckContent, ExitEvent, true, false,
 		"the content of each record is what was signed", "The content of a record is not what its producer signed.",
 		"Nothing can be concluded from the content of this record."},
 	{CheckEvent, ExitEvent, true, false,
@@ -195,17 +196,20 @@ func (f *findings) examine(name string, n uint64) { f.checks[name].Examined += n
 func (f *findings) fail(name string, err error) {
 	c := f.checks[name]
 	c.Result = Failed
-	if c.Failures++; c.Detail == "" {
+	if c.Failures++; c.Failures == 1 {
 		c.Detail = err.Error()
 	}
 }
 
 // failAt records a failure of one record.
 func (f *findings) failAt(name string, index chain.Index, err error) {
-	f.fail(name, fmt.Errorf("record %d: %w", index, err))
 	c := f.checks[name]
-	n := len(c.Records)
-	if n < maxShown && (n == 0 || c.Records[n-1] != uint64(index)) {
+	if c.Failures > 0 { // only the first is kept: do not format a million
+		c.Failures++
+	} else {
+		f.fail(name, fmt.Errorf("record %d: %w", index, err))
+	}
+	if len(c.Records) < maxShown && !slices.Contains(c.Records, uint64(index)) {
 		c.Records = append(c.Records, uint64(index))
 	}
 }
@@ -236,6 +240,7 @@ func (f *findings) list() []Check {
 	list := make([]Check, len(rules))
 	for i, r := range rules {
 		list[i] = *f.checks[r.name]
+		slices.Sort(list[i].Records)
 	}
 	return list
 }

@@ -3,6 +3,7 @@ package evidence
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -228,7 +229,7 @@ func (s *sender) closing() *eventv1.Event {
 func (s *sender) send(n int, edits ...func(*draft)) *sender {
 	events := make([]*eventv1.Event, n)
 	for i := range events {
-		events[i] = s.call("person-1", fmt.Sprintf(`{"to":"%d@example.net"}`, i))
+		events[i] = s.call("customer", fmt.Sprintf(`{"to":"%d@example.net"}`, i))
 	}
 	return s.batch(events, edits...)
 }
@@ -242,9 +243,11 @@ type draft struct {
 	held      map[int]bool
 	bytes     [][]byte // of the events, after they were signed
 	signer    *signer.Key
-	verdict   chain.Verdict // if not 0, the fold's, right or wrong
-	lost      bool          // never reaches the log
-	repeated  bool          // of numbers that were used: the head stays
+	verdict   chain.Verdict      // if not 0, the fold's, right or wrong
+	lost      bool               // never reaches the log
+	repeated  bool               // of numbers that were used: the head stays
+	payload   string             // DSSE payload type
+	leaf      func(*chain.Entry) // changes a leaf before it is chained
 }
 
 func lost(d *draft)                       { d.lost = true }
@@ -256,7 +259,7 @@ func stating(f func(*eventv1.BatchStatement)) func(*draft) {
 }
 
 func (s *sender) batch(events []*eventv1.Event, edits ...func(*draft)) *sender {
-	d := &draft{statement: s.statement(len(events)), events: events, signer: s.key}
+	d := &draft{statement: s.statement(len(events)), events: events, signer: s.key, payload: signer.PayloadTypeBatch}
 	for _, edit := range edits {
 		edit(d)
 	}
@@ -275,7 +278,7 @@ func (s *sender) batch(events []*eventv1.Event, edits ...func(*draft)) *sender {
 	}
 	statement, err := event.MarshalStatement(d.statement)
 	s.w.must(err)
-	signature, err := signer.SignDSSE(d.signer, signer.PayloadTypeBatch, statement)
+	signature, err := signer.SignDSSE(d.signer, d.payload, statement)
 	s.w.must(err)
 	if !d.repeated {
 		digest := event.BatchDigest(statement)
@@ -377,11 +380,14 @@ func (w *world) keepEvent(m *stored, d *draft, i int, b []byte, digest chain.Has
 	if system && w.registry.Genesis() == nil {
 		w.must(w.registry.Apply(0, e))
 	}
-	leaf := w.append(chain.Entry{
+	entry := chain.Entry{
 		Time: int64(w.now), Instance: w.tag(d.statement.Instance), Batch: digest, Position: uint32(i),
 		Kind: chain.Kind(event.Kind(e)), Verdict: verdict, Event: chain.EventHash(b),
-	})
-	m.Leaves = append(m.Leaves, leaf)
+	}
+	if d.leaf != nil {
+		d.leaf(&entry)
+	}
+	m.Leaves = append(m.Leaves, w.append(entry))
 	kept := Event{Bytes: b}
 	if d.held[i] {
 		kept = Event{Missing: Held}
@@ -592,24 +598,37 @@ func unpack(t testing.TB, bundle []byte) map[string][]byte {
 
 func pack(t testing.TB, key *signer.Key, files map[string][]byte) []byte {
 	t.Helper()
+	s := new(Scope)
+	err := json.Unmarshal(files[fileScope], s)
+	custody, err2 := makeCustodyFile(key, s, sha256Of(files[fileScope]), Tool{Name: "custody test"})
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	return packAs(t, key, files, custody)
+}
+
+// packAs is pack with another custody.jsonl.
+func packAs(t testing.TB, key *signer.Key, files map[string][]byte, custody []byte) []byte {
+	t.Helper()
+	files[fileCustody] = custody
 	list := make([]*staged, len(layout))
 	for i, l := range layout {
 		list[i] = stageBytes(files[l.name])
 	}
-	scope, err1 := parseScope(files[fileScope])
-	old := new(manifest)
-	err2 := unmarshalJSON(files[fileManifest], old)
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
-	custody, err1 := makeCustodyFile(key, scope, sha256Of(files[fileScope]), Tool{Name: "custody test"})
-	list[placeOf(fileCustody)] = stageBytes(custody)
+	return sealed(t, key, list, files)
+}
+
+// sealed makes manifest and statement for the files and packs them.
+func sealed(t testing.TB, key *signer.Key, list []*staged, files map[string][]byte) []byte {
+	t.Helper()
+	old, s := new(manifest), new(Scope)
+	err := errors.Join(unmarshalJSON(files[fileManifest], old), json.Unmarshal(files[fileScope], s))
 	m, err2 := makeManifest(list, old.Claims)
 	list[placeOf(fileManifest)] = stageBytes(m)
-	statement, err3 := makeStatementFile(key, sha256Of(m), scope)
+	statement, err3 := makeStatementFile(key, sha256Of(m), s)
 	list[placeOf(fileStatement)] = stageBytes(statement)
 	var out bytes.Buffer
-	if err := errors.Join(err1, err2, err3, writeContainer(&out, list)); err != nil {
+	if err := errors.Join(err, err2, err3, writeContainer(&out, list)); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()

@@ -22,7 +22,7 @@ const (
 
 // How an emitter's numbering begins in the range.
 const (
-	beginFirst   = "first"   // with number 1 of epoch 1
+	beginFirst   = "first"   // with number 1 of epoch 1; where others come first, the numbers before them count as missing
 	beginProven  = "proven"  // after a batch that is shown
 	beginClaimed = "claimed" // with a later number, and nothing shows what came before
 )
@@ -199,11 +199,13 @@ func (e *emitter) place(n *numbered) position {
 	return e.head.place(n)
 }
 
+// beginning is how the numbering begins. Where a gap comes first, every number before it counts as missing: nothing is claimed.
 func (e *emitter) beginning(n *numbered, at position) string {
+	first := n.statement.GetFirstSeq() == 1 && n.verdict != chain.Late
 	switch {
 	case at != unplaced:
 		return beginProven
-	case n.statement.GetEpochNo() == 1 && n.statement.GetFirstSeq() == 1 && n.verdict != chain.Late:
+	case n.statement.GetEpochNo() == 1 && (first || n.verdict == chain.Gap):
 		return beginFirst
 	}
 	return beginClaimed

@@ -132,11 +132,11 @@ func (w *worker) whole(j *job) {
 		j.problem(CheckVerdict, j.from, errBlank)
 	}
 	if j.statement != nil && l.Batch != j.digest {
-		j.problem(CheckRoot, j.from, errLeafBatch)
+		j.problem(CheckBatch, j.from, errLeafBatch)
 	}
 	w.present(j, 0)
 	if e.state == stateHere && chain.EventHash(e.bytes) != l.Event {
-		j.problem(CheckEventHash, j.from, errMessage)
+		j.problem(CheckContent, j.from, errMessage)
 	}
 	if e.state == stateHere && j.statement != nil && !holds(e.bytes, j.record.statement) {
 		j.problem(CheckEvent, j.from, errMessage)
@@ -182,12 +182,12 @@ func (w *worker) root(j *job) {
 	for i := range j.leaves {
 		l := &j.leaves[i]
 		if hashes = append(hashes, l.Event); l.Batch != j.digest || l.Position != uint32(ahead+i) {
-			j.problem(CheckRoot, j.index(i), errLeafBatch)
+			j.problem(CheckBatch, j.index(i), errLeafBatch)
 		}
 	}
 	hashes = append(hashes, j.record.outside[ahead:]...)
 	if root := chain.EventRoot(hashes); !bytes.Equal(root[:], j.statement.GetEventRoot()) {
-		j.problem(CheckRoot, j.from, errRoot)
+		j.problem(CheckBatch, j.from, errRoot)
 	}
 }
 
@@ -217,7 +217,7 @@ func (w *worker) event(j *job, i int) *eventv1.Event {
 		return nil
 	}
 	if chain.EventHash(record.bytes) != l.Event {
-		j.problem(CheckEventHash, l.Index, errEventBytes)
+		j.problem(CheckContent, l.Index, errEventBytes)
 		return nil
 	}
 	e, err := event.ParseMember(j.statement, record.bytes)
@@ -282,16 +282,13 @@ func (w *worker) fields(j *job, i int, e *eventv1.Event, rest []openingRecord) [
 func (w *worker) field(j *job, e *eventv1.Event, s *eventv1.Sealed, o *openingRecord) {
 	switch o.state {
 	case stateHere:
-		j.count.FieldsDisclosed++
 		opening := &eventv1.Opening{Path: s.GetPath(), Salt: o.salt, Value: o.value}
 		if err := event.CheckOpening(e, opening, nil, 0); err != nil {
 			j.problem(CheckOpening, o.index, err)
 		}
 	case stateErased:
-		j.count.FieldsErased++
 		j.erasures = append(j.erasures, erasureClaim{erasure{o.tombstone, s.GetSubject()}, claimed{o.generation, o.index}})
 	case stateWithheld:
-		j.count.FieldsWithheld++
 		if int(o.reason) >= w.reasons {
 			j.problem(CheckRedactions, o.index, errReason)
 		}

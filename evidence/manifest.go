@@ -103,9 +103,9 @@ func checkContents(c *container, m *manifest) error {
 	return g.Wait()
 }
 
-func sumFile(r io.Reader) (digest chain.Hash, crc uint32, err error) {
+func sumFile(r *io.SectionReader) (digest chain.Hash, crc uint32, err error) {
 	sum, check := sha256.New(), crc32.New(crcTable)
-	if _, err = io.CopyBuffer(io.MultiWriter(sum, check), struct{ io.Reader }{r}, make([]byte, stageBuffer)); err != nil {
+	if _, err = io.CopyBuffer(io.MultiWriter(sum, check), struct{ io.Reader }{r}, make([]byte, bufferFor(r))); err != nil {
 		return digest, 0, err
 	}
 	return chain.Hash(sum.Sum(nil)), check.Sum32(), nil

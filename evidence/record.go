@@ -299,8 +299,12 @@ type records struct {
 }
 
 func newRecords(c *container, name string, limit int) *records {
-	return &records{name: name, r: bufio.NewReaderSize(c.open(name), stageBuffer), limit: limit}
+	f := c.open(name)
+	return &records{name: name, r: bufio.NewReaderSize(f, bufferFor(f)), limit: limit}
 }
+
+// bufferFor is the size of a buffer to read a file with.
+func bufferFor(f *io.SectionReader) int { return int(min(max(f.Size(), 512), stageBuffer)) }
 
 // next appends the next record to room, whose spare capacity it uses. It returns nil at the end of the file. The errors
 // are ErrRecord and those of the file.

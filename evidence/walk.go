@@ -26,7 +26,7 @@ type leafFile struct{ r *bufio.Reader }
 func newLeafFile(c *container, s *Scope) *leafFile {
 	f := c.open(fileLeaves)
 	_, _ = f.Seek(int64(s.Begin-s.shownBegin())*chain.LeafSize, io.SeekStart)
-	return &leafFile{bufio.NewReaderSize(f, stageBuffer)}
+	return &leafFile{bufio.NewReaderSize(f, bufferFor(f))}
 }
 
 // read appends n leaves to room.
@@ -188,7 +188,7 @@ func (j *judge) end() error {
 		j.link(j.scope.End, b)
 	}
 	j.do(CheckRange, j.rebuild.Verify(j.head.Checkpoint))
-	j.done(CheckChain, CheckKey, CheckSignature, CheckRoot, CheckEventHash, CheckEvent, CheckVerdict, CheckNumbering, CheckTag,
+	j.done(CheckChain, CheckKey, CheckSignature, CheckBatch, CheckContent, CheckEvent, CheckVerdict, CheckNumbering, CheckTag,
 		CheckLastSeen, CheckOpening, CheckFormat)
 	return nil
 }
@@ -228,17 +228,14 @@ func (j *judge) tally(m *job) {
 	c.Held += n.Held
 	c.Withheld += n.Withheld
 	c.Expired += n.Expired
-	c.FieldsDisclosed += n.FieldsDisclosed
-	c.FieldsWithheld += n.FieldsWithheld
-	c.FieldsErased += n.FieldsErased
 	j.clock.Ahead += m.ahead
-	j.examine(CheckEventHash, n.Clear)
+	j.examine(CheckContent, n.Clear)
 	j.examine(CheckEvent, n.Clear)
-	j.examine(CheckOpening, n.FieldsDisclosed)
 	for i := range m.leaves {
 		j.verdicts[m.leaves[i].Verdict]++
 	}
 	j.tallyReasons(m)
+	j.tallyFields(m)
 	for _, e := range m.erasures {
 		j.claim(e)
 	}
@@ -253,6 +250,20 @@ func (j *judge) tallyReasons(m *job) {
 	for i := range m.openings {
 		if o := &m.openings[i]; o.state == stateWithheld && int(o.reason) < len(j.reasons.list) {
 			j.reasons.list[o.reason].Fields++
+		}
+	}
+}
+
+func (j *judge) tallyFields(m *job) {
+	for i := range m.openings {
+		switch m.openings[i].state {
+		case stateHere:
+			j.count.FieldsDisclosed++
+			j.examine(CheckOpening, 1)
+		case stateErased:
+			j.count.FieldsErased++
+		case stateWithheld:
+			j.count.FieldsWithheld++
 		}
 	}
 }
@@ -280,7 +291,7 @@ var (
 // producer holds a batch to its key, its instance and its signature.
 func (j *judge) producer(m *job) {
 	j.examine(CheckKey, 1)
-	j.examine(CheckRoot, 1)
+	j.examine(CheckBatch, 1)
 	key, known := j.registry.Key([32]byte(m.statement.GetKeyId()))
 	if err := j.admitted(m, key, known); err != nil {
 		j.failAt(CheckKey, m.from, err)

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/agentcustody/custody/evidence"
+)
+
+const (
+	bundle = "../../evidence/testdata/bundle/exported.evb"
+	policy = "../../evidence/testdata/bundle/policy.json"
+)
+
+// maxProgram is how large the program may be: small enough to be sent along, and to be read in an afternoon.
+const maxProgram = 8_000_000
+
+func TestCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken.evb")
+	if err := os.WriteFile(broken, []byte("no bundle"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		args        string
+		exit        int
+		out, stderr string // what must be said
+	}{
+		"verified":          {bundle + " --policy " + policy, evidence.ExitVerified, "COMPLETE", ""},
+		"flags first":       {"--policy=" + policy + " " + bundle, evidence.ExitVerified, "AUTHENTIC", ""},
+		"as JSON":           {bundle + " -o json --policy " + policy, evidence.ExitVerified, `"exit": 0`, ""},
+		"without a policy":  {bundle, evidence.ExitNoPolicy, "NOT-CLAIMED", ""},
+		"broken":            {broken + " --policy " + policy, evidence.ExitContainer, "not a well-formed", ""},
+		"no such bundle":    {dir + "/none", evidence.ExitError, "", "none"},
+		"a folder":          {dir, evidence.ExitError, "", "directory"},
+		"no such policy":    {bundle + " --policy " + dir + "/none", evidence.ExitError, "", "none"},
+		"not a policy":      {bundle + " --policy " + broken, evidence.ExitError, "", "malformed policy"},
+		"nothing":           {"", evidence.ExitUsage, "", "name one bundle"},
+		"two bundles":       {bundle + " " + bundle, evidence.ExitUsage, "", "name one bundle"},
+		"unknown flag":      {bundle + " --quick", evidence.ExitUsage, "", "quick"},
+		"unknown format":    {bundle + " -o html", evidence.ExitUsage, "", "text or json"},
+		"help":              {"--help", evidence.ExitVerified, "Exit codes", ""},
+		"version":           {"--version", evidence.ExitVerified, "custody-verify ", ""},
+		"policy, no bundle": {"--policy " + policy, evidence.ExitUsage, "", "name one bundle"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, problems bytes.Buffer
+			if exit := run(t.Context(), strings.Fields(test.args), &out, &problems); exit != test.exit {
+				t.Errorf("exit %d, want %d\n%s%s", exit, test.exit, out.String(), problems.String())
+			}
+			if !strings.Contains(out.String(), test.out) || !strings.Contains(problems.String(), test.stderr) || (test.stderr == "") != (problems.Len() == 0) {
+				t.Errorf("says %q and %q", out.String(), problems.String())
+			}
+		})
+	}
+}
+
+func TestJSON(t *testing.T) {
+	var out bytes.Buffer
+	run(t.Context(), []string{bundle, "-o", "json"}, &out, io.Discard)
+	var v evidence.Verdict
+	if err := json.Unmarshal(out.Bytes(), &v); err != nil || v.Exit != evidence.ExitNoPolicy {
+		t.Errorf("exit %d, %v", v.Exit, err)
+	}
+}
+
+// The help must name every exit code.
+func TestHelpListsExitCodes(t *testing.T) {
+	for code := range evidence.ExitReport + 1 {
+		listed := strings.Contains(usage, fmt.Sprintf("\n%4d  ", code))
+		if exists := code <= evidence.ExitNoPolicy || code >= evidence.ExitContainer; listed != exists {
+			t.Errorf("exit code %d: listed %v", code, listed)
+		}
+	}
+}
+
+func TestProgramIsSmall(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "custody-verify")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", program, ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	info, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() >= maxProgram {
+		t.Errorf("%d bytes, limit %d", info.Size(), maxProgram)
+	}
+	if said, err := exec.CommandContext(t.Context(), program, "--version").Output(); err != nil || !strings.HasPrefix(string(said), "custody-verify ") {
+		t.Errorf("--version says %q, %v", said, err)
+	}
+}
+
+// It must build where auditors work.
+func TestBuildsEverywhere(t *testing.T) {
+	for _, system := range []string{"linux", "darwin", "windows"} {
+		if system == runtime.GOOS {
+			continue
+		}
+		cmd := exec.CommandContext(t.Context(), "go", "vet", ".")
+		cmd.Env = append(os.Environ(), "GOOS="+system)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", system, err, out)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package evidence
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer"
+)
+
+var update = flag.Bool("update", false, "write the golden texts")
+
+// jargon is what a lawyer should never have to read.
+var jargon = regexp.MustCompile(`(?i)\b(lea(f|ves)|merkle|epochs?|roots?|hash(es)?|digest)\b`)
+
+// One text for each exit code.
+func TestTexts(t *testing.T) {
+	good := func(w *world) func(*testing.T) ([]byte, *Policy) {
+		return func(*testing.T) ([]byte, *Policy) { return w.bundle("08:30", "10:30"), w.policy() }
+	}
+	tampered := func(edit func(map[string][]byte)) func(*testing.T) ([]byte, *Policy) {
+		return exporter("", 0, edit).make
+	}
+	lied := func(tell func(w *world, a *sender)) func(*testing.T) ([]byte, *Policy) { return liar("", 0, tell).make }
+	for name, test := range map[string]struct {
+		exit int
+		make func(*testing.T) ([]byte, *Policy)
+	}{
+		"verified":  {ExitVerified, good(exported(t))},
+		"open-tail": {ExitOpenTail, good(eventful(t))},
+		"gaps":      {ExitGaps, lied(func(_ *world, a *sender) { a.send(3, lost).send(1).say(a.closing()) })},
+		"no-policy": {ExitNoPolicy, func(t *testing.T) ([]byte, *Policy) { return exported(t).bundle("08:30", "10:30"), nil }},
+		"container": {ExitContainer, func(t *testing.T) ([]byte, *Policy) {
+			w := exported(t)
+			return w.bundle("08:30", "10:30")[1:], w.policy()
+		}},
+		"manifest": {ExitManifest, func(t *testing.T) ([]byte, *Policy) {
+			w := exported(t)
+			return list(t, w.bundle("08:30", "10:30"), fileEvents), w.policy()
+		}},
+		"format": {ExitFormat, tampered(editRecords(fileBatches, without(1)))},
+		"policy": {ExitPolicy, tampered(replace(fileScope, `"acme"`, `"umbrella"`))},
+		"envelope": {ExitEnvelope, func(t *testing.T) ([]byte, *Policy) {
+			w := exported(t)
+			p := w.policy()
+			p.ExportKey = w.key().Public()
+			return w.bundle("08:30", "10:30"), p
+		}},
+		"checkpoint": {ExitCheckpoint, func(t *testing.T) ([]byte, *Policy) {
+			w := exported(t)
+			p := w.policy()
+			p.LogKey = signer.VKey(p.Origin, w.key().Public())
+			return w.bundle("08:30", "10:30"), p
+		}},
+		"chain":     {ExitChain, tampered(swapLeaves(1, 2))},
+		"boundary":  {ExitBoundary, tampered(replace(fileScope, "10:30", "11:30"))},
+		"keys":      {ExitKeys, lied(func(_ *world, a *sender) { a.w.revoke(a, 0); a.send(30, func(d *draft) { d.verdict = 1 }) })},
+		"signature": {ExitSignature, lied(func(w *world, a *sender) { a.send(1, signedBy(w.key())) })},
+		"event":     {ExitEvent, tampered(editRecord(fileEvents, 2, flipLast))},
+		"verdict":   {ExitVerdict, lied(func(_ *world, a *sender) { a.send(1, lost).send(1, func(d *draft) { d.verdict = 1 }) })},
+		"opening":   {ExitOpening, tampered(editRecord(fileOpenings, 0, flipLast))},
+		"report":    {ExitReport, tampered(replace(fileEmitters, `"ends": "closed"`, `"ends": "open"`))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bundle, policy := test.make(t)
+			v := verify(t, bundle, policy)
+			text := v.Text()
+			if v.Exit != test.exit {
+				t.Errorf("exit %d, want %d\n%s", v.Exit, test.exit, details(v))
+			}
+			if words := jargon.FindAllString(text, -1); words != nil {
+				t.Errorf("a lawyer must read %q", words)
+			}
+			golden(t, filepath.Join("testdata", "text", name+".txt"), text)
+		})
+	}
+}
+
+// list changes one byte of a file without making anything else right.
+func list(t *testing.T, bundle []byte, name string) []byte {
+	t.Helper()
+	files := unpack(t, bundle)
+	flipLast(files[name])
+	var staged []*staged
+	for _, l := range layout {
+		staged = append(staged, stageBytes(files[l.name]))
+	}
+	var out strings.Builder
+	if err := writeContainer(&out, staged); err != nil {
+		t.Fatal(err)
+	}
+	return []byte(out.String())
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (go test -update writes it):\n%s", name, diff)
+	}
+}
+
+// What a producer or a requester wrote cannot drive the reader's terminal or forge lines.
+func TestTextIsEscaped(t *testing.T) {
+	w := newWorld(t, "acme")
+	a := w.agent("support-1")
+	w.clock("09:00")
+	a.batch([]*eventv1.Event{a.call("person-1", "x")})
+	w.clock("12:00").access()
+	s := w.scope("08:30", "10:00")
+	s.Requester, s.Purpose = "\x1b[2J\x1b[31m", "review\nANSWERS\n  integrity INTACT\u202e"
+	var b strings.Builder
+	_, err := Export(t.Context(), &b, w, s, w.export, ExportOptions{Disclose: Disclose{Nothing: "\x07\x1b]0;"}, Dir: t.TempDir()})
+	w.must(err)
+	v := verify(t, []byte(b.String()), w.policy())
+	if text := v.Text(); strings.ContainsAny(text, "\x1b\x07\u202e") || strings.Count(text, "\nANSWERS\n") != 1 {
+		t.Errorf("%q", text)
+	}
+}
+
+// A check that has no row, or a row without words, would leave a failure unsaid.
+func TestRules(t *testing.T) {
+	seen := map[string]bool{}
+	exit := 0
+	for _, r := range rules {
+		if seen[r.name] || r.what == "" || r.failure == "" || r.therefore == "" {
+			t.Errorf("%s: repeated or silent", r.name)
+		}
+		if seen[r.name] = true; r.exit < ExitContainer || r.exit > ExitReport {
+			t.Errorf("%s: exit %d", r.name, r.exit)
+		}
+		exit = max(exit, r.exit)
+	}
+	if exit != ExitReport {
+		t.Errorf("the last class is %d", exit)
+	}
+}
