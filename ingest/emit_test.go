@@ -487,7 +487,7 @@ func sameStatus(a, b error) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-func TestHelloIsChecked(t *testing.T) {
+func TestHandshakeRefusals(t *testing.T) {
 	s := newSite(t, siteConfig{})
 	s.tenant("acme", "support-1")
 	a := s.enrol("acme", "support-1")
