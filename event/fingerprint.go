@@ -3,9 +3,7 @@ package event
 import (
 	"bytes"
 	"cmp"
-	"crypto/hmac"
 	"crypto/sha256"
-	"hash"
 	"slices"
 
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -26,31 +24,62 @@ func Fingerprints(key []byte, keyID uint32, path string, value []byte, dst []*ev
 // Fingerprinter makes fingerprints under one key. It reuses its memory and is not safe for concurrent use.
 type Fingerprinter struct {
 	keyID uint32
-	mac   hash.Hash
-	sum   [sha256.Size]byte
+	mac   mac
 	found [][FingerprintSize]byte
 	scan  normaliser
 }
 
 // NewFingerprinter takes the tenant's fingerprint key and its number (from 1).
 func NewFingerprinter(key []byte, keyID uint32) *Fingerprinter {
-	return &Fingerprinter{keyID: keyID, mac: hmac.New(sha256.New, key)}
+	return &Fingerprinter{keyID: keyID, mac: newMAC(key)}
 }
 
 // Append is Fingerprints.
 func (f *Fingerprinter) Append(dst []*eventv1.Fingerprint, path string, value []byte) []*eventv1.Fingerprint {
+	return f.append(dst, path, f.choose(value, len(dst)))
+}
+
+// choose returns the fingerprints of a value in an event that has so many before; they are valid until the next call.
+func (f *Fingerprinter) choose(value []byte, before int) [][FingerprintSize]byte {
 	f.found = f.found[:0]
 	f.scan.each(value, f.add)
 	slices.SortFunc(f.found, func(a, b [FingerprintSize]byte) int { return bytes.Compare(a[:], b[:]) })
 	f.found = slices.Compact(f.found)
-	n := min(len(f.found), MaxFingerprintsPerValue, max(0, MaxFingerprints-len(dst)))
-	return f.append(dst, path, f.found[:n])
+	return f.found[:min(len(f.found), MaxFingerprintsPerValue, max(0, MaxFingerprints-before))]
 }
 
 func (f *Fingerprinter) add(value []byte) {
-	f.mac.Reset()
-	f.mac.Write(value)
-	f.found = append(f.found, [FingerprintSize]byte(f.mac.Sum(f.sum[:0])))
+	sum := f.mac.sum(value)
+	f.found = append(f.found, [FingerprintSize]byte(sum[:]))
+}
+
+// mac is HMAC-SHA-256 (RFC 2104) for short messages: the key's two blocks stand ready before room for what is hashed. It gives what
+// crypto/hmac gives, in half the time.
+type mac struct {
+	inner, outer []byte
+}
+
+func newMAC(key []byte) mac {
+	if len(key) > sha256.BlockSize {
+		sum := sha256.Sum256(key)
+		key = sum[:]
+	}
+	pad := func(with byte) []byte {
+		block := make([]byte, sha256.BlockSize, 4*sha256.BlockSize)
+		copy(block, key)
+		for i := range block {
+			block[i] ^= with
+		}
+		return block
+	}
+	return mac{inner: pad(0x36), outer: pad(0x5c)}
+}
+
+func (m *mac) sum(message []byte) [sha256.Size]byte {
+	inner := append(m.inner, message...)
+	m.inner = inner[:sha256.BlockSize] // keeps its room
+	sum := sha256.Sum256(inner)
+	return sha256.Sum256(append(m.outer, sum[:]...))
 }
 
 // append makes the messages in two allocations.

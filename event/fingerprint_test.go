@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json"
@@ -192,6 +193,20 @@ func FuzzFingerprints(f *testing.F) {
 		}
 		if !slices.IsSorted(first) || len(slices.Compact(first)) != len(first) {
 			t.Fatal("not unique and ascending")
+		}
+	})
+}
+
+// TestMACIsHMAC: the fingerprints' own HMAC is that of the standard library.
+func TestMACIsHMAC(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(t, "key")
+		text := "a1@" + rapid.StringMatching(`[a-z]{1,80}`).Draw(t, "host") + ".example"
+		got := event.Fingerprints(key, 1, "p", []byte(text), nil)
+		want := hmac.New(sha256.New, key)
+		want.Write([]byte(text))
+		if len(got) != 1 || !bytes.Equal(got[0].GetValue(), want.Sum(nil)[:event.FingerprintSize]) {
+			t.Fatalf("%q: %v", text, got)
 		}
 	})
 }

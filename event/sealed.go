@@ -14,19 +14,26 @@ const sealedDomain = "custody/sealed/v1\x00"
 // SealedDigest commits to a sealed value: SHA-256 of "custody/sealed/v1\0" and then event id, path, media type, salt and
 // value, each after its length as a big-endian uint32. The salt is random, so that a short value cannot be guessed.
 func SealedDigest(id ID, path, mediaType string, salt *[SaltSize]byte, value []byte) [DigestSize]byte {
+	var room [shortCommitment]byte
+	b := append(room[:0], sealedDomain...)
+	b = appendPart(b, id[:])
+	b = appendPart(b, path)
+	b = appendPart(b, mediaType)
+	b = appendPart(b, salt[:])
+	b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
+	if len(b)+len(value) <= len(room) {
+		return sha256.Sum256(append(b, value...))
+	}
 	h := sha256.New()
-	buf := append(make([]byte, 0, 256), sealedDomain...)
-	buf = appendPart(buf, id[:])
-	buf = appendPart(buf, []byte(path))
-	buf = appendPart(buf, []byte(mediaType))
-	buf = appendPart(buf, salt[:])
-	buf = binary.BigEndian.AppendUint32(buf, uint32(len(value)))
-	h.Write(buf)
+	h.Write(b)
 	h.Write(value)
 	return [DigestSize]byte(h.Sum(nil))
 }
 
-func appendPart(dst, part []byte) []byte {
+// shortCommitment is how much is put together on the stack to be hashed at once.
+const shortCommitment = 1024
+
+func appendPart[T string | []byte](dst []byte, part T) []byte {
 	return append(binary.BigEndian.AppendUint32(dst, uint32(len(part))), part...)
 }
 
@@ -34,17 +41,29 @@ func appendPart(dst, part []byte) []byte {
 // path, which must be exactly those that Fingerprints finds. Without a fingerprint key these are not checked. The error is
 // a *FieldError that names the event's field.
 func CheckOpening(e *eventv1.Event, o *eventv1.Opening, fpKey []byte, fpKeyID uint32) error {
+	if len(fpKey) == 0 {
+		return checkCommitment(e, o).err()
+	}
+	return NewFingerprinter(fpKey, fpKeyID).CheckOpening(e, o)
+}
+
+// CheckOpening is the function of that name, for many openings.
+func (f *Fingerprinter) CheckOpening(e *eventv1.Event, o *eventv1.Opening) error {
+	if err := checkCommitment(e, o); err != nil {
+		return err
+	}
+	return f.check(e, o).err()
+}
+
+func checkCommitment(e *eventv1.Event, o *eventv1.Opening) *FieldError {
 	i := slices.IndexFunc(e.GetSealed(), func(s *eventv1.Sealed) bool { return s.GetPath() == o.GetPath() })
 	if i < 0 {
 		return &FieldError{"sealed", "has no field for the opening"}
 	}
-	if err := checkDigest(e, e.Sealed[i], o).under(at("sealed", i)); err != nil {
-		return err
+	if err := checkDigest(e, e.Sealed[i], o); err != nil {
+		return err.under(at("sealed", i))
 	}
-	if len(fpKey) == 0 {
-		return nil
-	}
-	return checkFingerprints(e, o, fpKey, fpKeyID).err()
+	return nil
 }
 
 func checkDigest(e *eventv1.Event, s *eventv1.Sealed, o *eventv1.Opening) *FieldError {
@@ -64,17 +83,16 @@ func checkDigest(e *eventv1.Event, s *eventv1.Sealed, o *eventv1.Opening) *Field
 	return nil
 }
 
-// checkFingerprints computes the fingerprints of the path again, after the same fingerprints before it: their number
-// limits how many there may be.
-func checkFingerprints(e *eventv1.Event, o *eventv1.Opening, key []byte, keyID uint32) *FieldError {
+// check computes the fingerprints of the path again. How many stand before them limits how many there may be.
+func (f *Fingerprinter) check(e *eventv1.Event, o *eventv1.Opening) *FieldError {
 	all := e.GetFingerprints()
 	from := slices.IndexFunc(all, func(f *eventv1.Fingerprint) bool { return f.GetPath() == o.GetPath() })
 	if from < 0 {
 		from = before(e, o.GetPath())
 	}
-	want := Fingerprints(key, keyID, o.GetPath(), o.GetValue(), all[:from:from])[from:]
-	for i, f := range want {
-		if from+i >= len(all) || !sameFingerprint(all[from+i], f) {
+	want := f.choose(o.GetValue(), from)
+	for i := range want {
+		if from+i >= len(all) || !f.made(all[from+i], o.GetPath(), &want[i]) {
 			return &FieldError{at("fingerprints", from+i), "is not that of the opened value"}
 		}
 	}
@@ -82,6 +100,11 @@ func checkFingerprints(e *eventv1.Event, o *eventv1.Opening, key []byte, keyID u
 		return &FieldError{at("fingerprints", end), "is of nothing in the opened value"}
 	}
 	return nil
+}
+
+// made says whether x is this value under the fingerprinter's key.
+func (f *Fingerprinter) made(x *eventv1.Fingerprint, path string, value *[FingerprintSize]byte) bool {
+	return x.GetPath() == path && x.GetKeyId() == f.keyID && x.GetNormaliser() == NormaliserV1 && bytes.Equal(x.GetValue(), value[:])
 }
 
 // before counts the fingerprints of the sealed fields before path.
@@ -96,8 +119,4 @@ func before(e *eventv1.Event, path string) int {
 		}
 	}
 	return n
-}
-
-func sameFingerprint(a, b *eventv1.Fingerprint) bool {
-	return a.GetPath() == b.GetPath() && compareFingerprints(a, b) == 0
 }

@@ -1,7 +1,6 @@
 package event
 
 import (
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -34,24 +33,24 @@ func shapeOf(md protoreflect.MessageDescriptor) *shape {
 func ScanEvent(b []byte) (field, detector string, found bool) { return eventShape.scan(b) }
 
 func (s *shape) scan(b []byte) (field, detector string, found bool) {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		size := protowire.ConsumeFieldValue(num, typ, b[max(n, 0):])
-		if n < 0 || size < 0 || int(num) >= len(s) {
-			return "", "", false
+	for c := (cursor{b: b}); len(c.b) > 0 && !c.bad; {
+		tag := c.varint()
+		if tag&7 == varintType {
+			c.varint()
+			continue
 		}
-		if typ == protowire.BytesType {
-			v, _ := protowire.ConsumeBytes(b[n:])
-			if field, detector, found = s.scanField(num, v); found {
-				return field, detector, true
-			}
+		v := c.block()
+		if c.bad || tag&7 != bytesType || tag>>3 >= uint64(len(s)) {
+			return "", "", false // not canonical
 		}
-		b = b[n+size:]
+		if field, detector, found = s.scanField(tag>>3, v); found {
+			return field, detector, true
+		}
 	}
 	return "", "", false
 }
 
-func (s *shape) scanField(num protowire.Number, v []byte) (field, detector string, found bool) {
+func (s *shape) scanField(num uint64, v []byte) (field, detector string, found bool) {
 	switch f := &s[num]; {
 	case f.text:
 		detector, found = ScanSecrets(v)
