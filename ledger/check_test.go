@@ -37,7 +37,8 @@ func story(t *testing.T) (*site, *running) {
 	return s, r
 }
 
-// TestCheckNamesWhatWasChanged changes one value each, checks, expects it named, and sets it back.
+// TestCheckNamesWhatWasChanged changes one value each, checks, expects it named, and sets it back. That every
+// column is compared is shown by the store's own tests; these are the changes that the fold has to get past.
 func TestCheckNamesWhatWasChanged(t *testing.T) {
 	s, r := story(t)
 	idx := func(n int) string { return fmt.Sprintf("tenant = 'acme' AND idx = %d", n) }
@@ -49,13 +50,12 @@ func TestCheckNamesWhatWasChanged(t *testing.T) {
 	}{
 		{"events", idx(3), "tool", "'other'", "events tool", true},
 		{"events", idx(3), "verdict", "'late'", "events verdict", true},
-		{"events", idx(3), "received", "received + 1", "events received", true},
 		{"events", idx(3), "bytes", "concat(substring(bytes, 1, 40), 'X', substring(bytes, 42))", "events bytes", false},
 		{"events", idx(8), "bytes", "'gerbage'", "events bytes", false},
 		{"events", idx(12), "bytes", "concat(bytes, 'X')", "events bytes", false},
+		{"events", idx(3), "fingerprints", "['xxxxxxxx']", "events fingerprints", true},
 		{"leaves", idx(3), "leaf", "concat(substring(leaf, 1, 100), 'X', substring(leaf, 102))", "leaves leaf", true},
 		{"leaves", idx(12), "leaf", "concat(substring(leaf, 1, 182), 'X')", "leaves leaf", true},
-		{"leaves", idx(4), "time", "time + 1", "leaves time", true},
 		{"batches", idx(3), "message_time", "message_time + toIntervalSecond(5)", "batches message_time", false},
 		{"batches", idx(12), "message_time", "message_time + toIntervalSecond(5)", "batches message_time", false},
 		{"batches", idx(3), "message_digest", "toFixedString(repeat('x', 32), 32)", "batches message_digest", true},
@@ -63,16 +63,8 @@ func TestCheckNamesWhatWasChanged(t *testing.T) {
 		{"batches", idx(3), "signature", "repeat('x', 64)", "batches signature", false},
 		{"batches", idx(3), "statement", "concat(statement, 'x')", "batches statement", true},
 		{"batches", idx(3), "statement", "''", "batches statement", true},
-		{"batches", idx(3), "count", "9", "batches count", true},
-		{"batches", idx(3), "producer", "'gateway'", "batches producer", true},
-		{"batches", idx(3), "batch_digest", "toFixedString(repeat('x', 32), 32)", "batches batch_digest", true},
 		{"held", idx(5), "ciphertext", "concat(ciphertext, 'x')", "batches message_digest", false},
-		{"held", idx(5), "detector", "'other'", "batches message_digest", false},
-		{"edges", idx(3), "relation", "'retry'", "edges relation", true},
-		{"fingerprints", idx(3), "value", "'xxxxxxxx'", "fingerprints value", true},
-		{"keys", idx(2), "instance", "'support-9'", "keys instance", true},
 		{"heads", "tenant = 'acme'", "root", "toFixedString(repeat('x', 32), 32)", "heads root", true},
-		{"heads", "tenant = 'acme'", "size", "size + 1", "heads size", false},
 		{"fold_state", "tenant = 'acme' AND key = 'instance/support-1'", "value", "'{}'", "fold_state value", true},
 		{"checkpoints", "tenant = 'acme'", "note", "replaceOne(note, '\\n13\\n', '\\n12\\n')", "checkpoints note", true},
 	}
@@ -173,7 +165,7 @@ func TestCheckFindsWhatWasNeverReceived(t *testing.T) {
 
 func TestCheckFindsAShortenedLog(t *testing.T) {
 	s, r := story(t)
-	for _, table := range []string{"events", "leaves", "batches", "edges", "fingerprints", "heads", "fold_state"} {
+	for _, table := range []string{"events", "leaves", "batches", "heads", "fold_state"} {
 		s.exec("DELETE FROM ${db}." + table + " WHERE tenant = 'globex'")
 	}
 	problems, _ := s.checkAll(r.Ledger)

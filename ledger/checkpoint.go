@@ -52,7 +52,7 @@ func (l *Ledger) LatestCheckpoint(ctx context.Context, tenant event.TenantID) (s
 func (l *Ledger) signCheckpoints(ctx context.Context) error {
 	l.restoreCheckpoints(ctx)
 	said := map[string]string{} // what was logged last about each tenant
-	for sleep(ctx, checkpointEvery) {
+	for sleep(ctx, l.cfg.checkpointEvery) {
 		heads := l.view.snapshot()
 		for _, tenant := range slices.Sorted(maps.Keys(heads)) {
 			text := ""

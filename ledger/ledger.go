@@ -80,6 +80,8 @@ type Config struct {
 	Now      func() time.Time // nil is time.Now
 	Log      *slog.Logger     // nil discards
 	Hook     func(Step) error // called at each step; an error stops the writer there, as a crash would; may be nil
+
+	checkpointEvery time.Duration // while a log grows; 0 is the constant
 }
 
 func (c Config) withDefaults() Config {
@@ -91,6 +93,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.BlockAge == 0 {
 		c.BlockAge = DefaultBlockAge
+	}
+	if c.checkpointEvery == 0 {
+		c.checkpointEvery = checkpointEvery
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -113,6 +113,7 @@ func (s *site) publish() {
 func (s *site) config() Config {
 	return Config{
 		Stream: s.stream, Store: NewStore(s.store), System: s.system.Public(), LogKey: s.log, BlockAge: 20 * time.Millisecond,
+		checkpointEvery: 20 * time.Millisecond,
 	}
 }
 
@@ -284,7 +285,7 @@ func TestCrashAtEachStep(t *testing.T) {
 	for _, step := range []Step{StepClaimed, StepIntended, StepInserted, StepDone, StepPublished} {
 		t.Run(string(step), func(t *testing.T) {
 			s := newSite(t, 1)
-			s.chaos(150)
+			s.chaos(100)
 			s.publish()
 			for range 2 {
 				cfg := s.config()
@@ -328,7 +329,7 @@ func TestRandomCrashes(t *testing.T) {
 	s.chaos(100)
 	steps := []Step{StepIntended, StepInserted, StepDone, StepPublished}
 	rnd := rand.New(rand.NewPCG(4, 4))
-	for range 25 {
+	for range 15 {
 		s.mischiefMore(3)
 		cfg := s.config()
 		cfg.BlockAge = time.Millisecond
