@@ -97,8 +97,12 @@ func TestWrittenOutCodecsAgreeWithTheGeneralOne(t *testing.T) {
 		}
 		sb := new(eventv1.StreamBatch)
 		drawMessage(t, sb.ProtoReflect())
-		if want, err = encoder.Marshal(sb); err != nil || !agreeOnStreamBatch(t, want) {
+		want, err = encoder.Marshal(sb)
+		if err != nil || !agreeOnStreamBatch(t, want) {
 			t.Fatalf("%v is not read (%v)", sb, err)
+		}
+		if got := encodeStreamBatch(sb); !bytes.Equal(got, want) || len(got) > streamBatchRoom(sb) {
+			t.Fatalf("%v encodes as %x in room for %d, want %x", sb, got, streamBatchRoom(sb), want)
 		}
 	})
 }

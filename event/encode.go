@@ -177,6 +177,63 @@ func (w *writer) approval(x *eventv1.Approval) {
 	w.close(at)
 }
 
+// encodeStreamBatch is the one encoding of a valid stream batch. Unknown fields are left out.
+func encodeStreamBatch(sb *eventv1.StreamBatch) []byte {
+	w := make(writer, 0, streamBatchRoom(sb))
+	w.uint(1, uint64(sb.GetVersion()))
+	w.bytes(2, sb.GetStatement())
+	w.bytes(3, sb.GetSignature())
+	for _, e := range sb.GetEvents() {
+		w.item(4, view(e))
+	}
+	for _, x := range sb.GetOpenings() {
+		w.encryptedOpening(x)
+	}
+	for _, x := range sb.GetHeld() {
+		w.heldEvent(x)
+	}
+	return w
+}
+
+// itemRoom is more than the tags, lengths and numbers of one item take.
+const itemRoom = 48
+
+// streamBatchRoom is at least the length of the encoding.
+func streamBatchRoom(sb *eventv1.StreamBatch) int {
+	n := len(sb.GetStatement()) + len(sb.GetSignature()) + itemRoom
+	for _, e := range sb.GetEvents() {
+		n += len(e) + itemRoom
+	}
+	for _, x := range sb.GetOpenings() {
+		n += len(x.GetPath()) + len(x.GetSubject()) + len(x.GetCiphertext()) + itemRoom
+	}
+	for _, x := range sb.GetHeld() {
+		n += len(x.GetEventHash()) + len(x.GetCiphertext()) + len(x.GetDetector()) + itemRoom
+	}
+	return n
+}
+
+func (w *writer) encryptedOpening(x *eventv1.EncryptedOpening) {
+	at := w.open(5)
+	w.uint(1, uint64(x.GetPosition()))
+	w.string(2, x.GetPath())
+	w.string(3, x.GetSubject())
+	w.uint(4, uint64(x.GetGeneration()))
+	w.bytes(5, x.GetCiphertext())
+	w.close(at)
+}
+
+func (w *writer) heldEvent(x *eventv1.HeldEvent) {
+	at := w.open(6)
+	w.uint(1, uint64(x.GetPosition()))
+	w.bytes(2, x.GetEventHash())
+	w.uint(3, uint64(x.GetKind()))
+	w.uint(4, uint64(x.GetGeneration()))
+	w.bytes(5, x.GetCiphertext())
+	w.string(6, x.GetDetector())
+	w.close(at)
+}
+
 // writer appends fields. Default values are not written. Enumerations are never negative in a valid event.
 type writer []byte
 
@@ -191,22 +248,25 @@ func (w *writer) uint(field uint32, v uint64) {
 
 func (w *writer) string(field uint32, s string) {
 	if s != "" {
-		w.tag(field, bytesType)
-		*w = append(binary.AppendUvarint(*w, uint64(len(s))), s...)
+		w.item(field, s)
 	}
+}
+
+// item writes text or bytes, also if they are empty.
+func (w *writer) item(field uint32, s string) {
+	w.tag(field, bytesType)
+	*w = append(binary.AppendUvarint(*w, uint64(len(s))), s...)
 }
 
 func (w *writer) bytes(field uint32, b []byte) {
 	if len(b) > 0 {
-		w.string(field, view(b))
+		w.item(field, view(b))
 	}
 }
 
-// strings writes empty ones too.
 func (w *writer) strings(field uint32, all []string) {
 	for _, s := range all {
-		w.tag(field, bytesType)
-		*w = append(binary.AppendUvarint(*w, uint64(len(s))), s...)
+		w.item(field, s)
 	}
 }
 

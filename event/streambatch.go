@@ -28,10 +28,7 @@ func MarshalStreamBatch(sb *eventv1.StreamBatch) ([]byte, error) {
 	if err := streamBatch(sb); err != nil {
 		return nil, err
 	}
-	b, err := encode(sb)
-	if err != nil {
-		return nil, err
-	}
+	b := encodeStreamBatch(sb)
 	return b, checkSize("", len(b), 1, MaxStreamBatch).err()
 }
 

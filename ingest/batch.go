@@ -108,7 +108,7 @@ func (b *batch) checkSignature(from *emitter, hashes []chain.Hash) ([]chain.Hash
 }
 
 // readEvents parses and validates every event, and holds every opening to the event that commits to it.
-func (b *batch) readEvents(fingerprintKey []byte, fingerprintKeyID uint32) *refusal {
+func (b *batch) readEvents(prints *event.Fingerprinter) *refusal {
 	_, events, err := event.CheckBatch(b.signed)
 	if err != nil {
 		r := fieldRefusal(malformed, "", err)
@@ -121,7 +121,7 @@ func (b *batch) readEvents(fingerprintKey []byte, fingerprintKeyID uint32) *refu
 		}
 	}
 	b.events = events
-	return b.checkOpenings(fingerprintKey, fingerprintKeyID)
+	return b.checkOpenings(prints)
 }
 
 // reasonOf tells the reason by the part of the batch that is wrong.
@@ -145,9 +145,9 @@ func (b *batch) eventsAreValid() bool {
 	})
 }
 
-func (b *batch) checkOpenings(fingerprintKey []byte, fingerprintKeyID uint32) *refusal {
+func (b *batch) checkOpenings(prints *event.Fingerprinter) *refusal {
 	for _, o := range b.signed.GetOpenings() {
-		err := event.CheckOpening(b.events[o.GetPosition()], o, fingerprintKey, fingerprintKeyID)
+		err := prints.CheckOpening(b.events[o.GetPosition()], o)
 		if err != nil {
 			return fieldRefusal(commitment, indexed("events", int(o.GetPosition())), err)
 		}

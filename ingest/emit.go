@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
@@ -98,6 +99,7 @@ type session struct {
 	member      Member
 	receipts    note.Signer
 	fingerprint [32]byte
+	prints      *event.Fingerprinter
 	wrapper     wrapper
 	hashes      []chain.Hash // of the events of the batch
 
@@ -120,6 +122,7 @@ func (s *session) open(ctx context.Context) (err error) {
 	if s.fingerprint, err = s.service.cfg.Vault.FingerprintKey(string(s.tenant)); err != nil {
 		return err
 	}
+	s.prints = event.NewFingerprinter(s.fingerprint[:], fingerprintKeyID)
 	s.wrapper = wrapper{tenant: s.tenant, vault: s.service.cfg.Vault, erased: func(subject string) uint32 {
 		return s.service.cfg.Admission.Erased(s.tenant, subject)
 	}}
@@ -229,7 +232,7 @@ func (s *session) check(ctx context.Context, b *batch) (message []byte, r *refus
 	if s.hashes, r = b.checkSignature(&s.emitter, s.hashes); r != nil {
 		return nil, r
 	}
-	if r := b.readEvents(s.fingerprint[:], fingerprintKeyID); r != nil {
+	if r := b.readEvents(s.prints); r != nil {
 		return nil, r
 	}
 	return s.wrap(b)

@@ -35,7 +35,7 @@ func FuzzBatch(f *testing.F) {
 			_, r = b.checkSignature(from, nil)
 		}
 		if r == nil {
-			r = b.readEvents(nil, 0)
+			r = b.readEvents(nil)
 		}
 		if r != nil {
 			checkRefusal(t, r)

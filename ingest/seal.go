@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/agentcustody/custody/access/content"
 	"github.com/agentcustody/custody/chain"
@@ -29,10 +30,13 @@ type wrapper struct {
 	erased func(subject string) uint32 // the last generation of a subject that is gone
 
 	names     []string
-	position  map[string]int // of a name among names
+	subjects  map[string]int // place of a subject's key among keys
+	subjectOf []string       // of each opening
 	keys      []*vault.Key
-	data      []byte // additional data
+	gone      []uint32 // for each key, the last generation that is gone
+	data      []byte   // additional data
 	plaintext []byte
+	openings  []eventv1.EncryptedOpening
 	secrets   []secret // found in the openings of the last batch
 }
 
@@ -72,7 +76,7 @@ type suspect struct {
 // scan looks for secrets in events and, for the record, in openings.
 func (w *wrapper) scan(b *batch) (suspects []suspect) {
 	for i, encoded := range b.signed.GetEvents() {
-		if detector, found := event.ScanSecrets(encoded); found {
+		if _, detector, found := event.ScanEvent(encoded); found {
 			suspects = append(suspects, suspect{i, detector})
 		}
 	}
@@ -85,14 +89,14 @@ func (w *wrapper) scan(b *batch) (suspects []suspect) {
 	return suspects
 }
 
-// ensureKeys gets the data keys of all subjects of a batch at once.
+// ensureKeys gets the data keys of all subjects of a batch at once, and at the end that of held events if there are any.
 func (w *wrapper) ensureKeys(b *batch, held bool) (err error) {
-	w.names, w.position = w.names[:0], map[string]int{}
+	w.names, w.subjectOf, w.subjects = w.names[:0], w.subjectOf[:0], map[string]int{}
 	for _, o := range b.signed.GetOpenings() {
-		w.need(content.SubjectKey(subjectOf(b, o)))
+		w.need(subjectOf(b, o))
 	}
 	if held {
-		w.need(content.HeldKey)
+		w.names = append(w.names, content.HeldKey)
 	}
 	if len(w.names) == 0 {
 		return nil
@@ -100,17 +104,21 @@ func (w *wrapper) ensureKeys(b *batch, held bool) (err error) {
 	if w.keys, err = w.vault.Ensure(string(w.tenant), w.names); err != nil {
 		return fmt.Errorf("get data keys: %w", err)
 	}
+	w.gone = slices.Grow(w.gone[:0], len(w.keys))[:len(w.keys)]
+	for subject, i := range w.subjects {
+		w.gone[i] = w.erased(subject)
+	}
 	return nil
 }
 
-func (w *wrapper) need(name string) {
-	if _, known := w.position[name]; !known {
-		w.position[name] = len(w.names)
-		w.names = append(w.names, name)
+// need adds an opening's subject.
+func (w *wrapper) need(subject string) {
+	w.subjectOf = append(w.subjectOf, subject)
+	if _, known := w.subjects[subject]; !known {
+		w.subjects[subject] = len(w.names)
+		w.names = append(w.names, content.SubjectKey(subject))
 	}
 }
-
-func (w *wrapper) key(name string) *vault.Key { return w.keys[w.position[name]] }
 
 // subjectOf is the subject of a sealed field that an opening opens.
 func subjectOf(b *batch, o *eventv1.Opening) string {
@@ -128,7 +136,7 @@ func (w *wrapper) hold(out *eventv1.StreamBatch, b *batch, suspects []suspect, h
 		return nil
 	}
 	out.Events = append([][]byte(nil), out.Events...)
-	key := w.key(content.HeldKey)
+	key := w.keys[len(w.keys)-1]
 	for _, s := range suspects {
 		w.data = content.AppendHeldData(w.data[:0], w.tenant, hashes[s.position])
 		ciphertext, err := vault.Seal(key, w.data, out.Events[s.position])
@@ -147,22 +155,40 @@ func (w *wrapper) hold(out *eventv1.StreamBatch, b *batch, suspects []suspect, h
 // encryptOpenings puts each opening under its subject's key. One for a generation that is gone is dropped:
 // the tombstone is in the log before the key is.
 func (w *wrapper) encryptOpenings(out *eventv1.StreamBatch, b *batch) error {
-	for _, o := range b.signed.GetOpenings() {
-		subject := subjectOf(b, o)
-		key := w.key(content.SubjectKey(subject))
-		if key.Generation() <= w.erased(subject) {
+	all := b.signed.GetOpenings()
+	w.openings = slices.Grow(w.openings[:0], len(all))[:len(all)]
+	out.Openings = make([]*eventv1.EncryptedOpening, 0, len(all))
+	room := make([]byte, 0, ciphertexts(all))
+	for i, o := range all {
+		key := w.keys[w.subjects[w.subjectOf[i]]]
+		if key.Generation() <= w.gone[w.subjects[w.subjectOf[i]]] {
 			continue
 		}
-		w.data = content.AppendOpeningData(w.data[:0], w.tenant, event.ID(b.events[o.GetPosition()].GetId()), o.GetPath())
-		w.plaintext = content.AppendOpening(w.plaintext[:0], o.GetSalt(), o.GetValue())
-		ciphertext, err := vault.Seal(key, w.data, w.plaintext)
-		if err != nil {
+		at := len(room)
+		var err error
+		if room, err = w.encrypt(room, key, b.events[o.GetPosition()], o); err != nil {
 			return fmt.Errorf("encrypt opening: %w", err)
 		}
-		out.Openings = append(out.Openings, &eventv1.EncryptedOpening{
-			Position: o.GetPosition(), Path: o.GetPath(), Subject: subject, Generation: key.Generation(), Ciphertext: ciphertext,
-		})
+		x := &w.openings[i]
+		x.Position, x.Path, x.Subject, x.Generation = o.GetPosition(), o.GetPath(), w.subjectOf[i], key.Generation()
+		x.Ciphertext = room[at:len(room):len(room)]
+		out.Openings = append(out.Openings, x)
 	}
 	clear(w.plaintext)
 	return nil
+}
+
+// ciphertexts is how many bytes the openings take, encrypted.
+func ciphertexts(all []*eventv1.Opening) (bytes int) {
+	for _, o := range all {
+		bytes += len(o.GetSalt()) + len(o.GetValue()) + vault.Overhead
+	}
+	return bytes
+}
+
+// encrypt appends the ciphertext of one opening to dst.
+func (w *wrapper) encrypt(dst []byte, key *vault.Key, e *eventv1.Event, o *eventv1.Opening) ([]byte, error) {
+	w.data = content.AppendOpeningData(w.data[:0], w.tenant, event.ID(e.GetId()), o.GetPath())
+	w.plaintext = content.AppendOpening(w.plaintext[:0], o.GetSalt(), o.GetValue())
+	return vault.AppendSealed(dst, key, w.data, w.plaintext)
 }
