@@ -31,10 +31,9 @@ type Block struct {
 	heads    *heads
 	state    *state
 
-	ends    []Head
-	size    int
-	loader  loader
-	scratch []byte
+	ends   []Head
+	size   int
+	loader loader
 }
 
 // NewBlock returns an empty block that begins at the stream sequence first.

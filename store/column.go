@@ -216,7 +216,7 @@ func (c *dict) show(row int) string               { return showText(c.value(row)
 // The head of a LowCardinality column in the Native format: the width of the
 // keys, with the flag that the dictionary travels with them.
 const (
-	lowKey8  = 1<<9 | 0
+	lowKey8  = 1 << 9
 	lowKey16 = 1<<9 | 1
 	lowKey32 = 1<<9 | 2
 )

@@ -72,8 +72,7 @@ func classify(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
-	var ex *clickhouse.Exception
-	if errors.As(err, &ex) {
+	if ex, ok := errors.AsType[*clickhouse.Exception](err); ok {
 		return classifyCode(ex.Code)
 	}
 	var network net.Error

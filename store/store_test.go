@@ -28,7 +28,7 @@ func runTests(m *testing.M) int {
 	if err != nil {
 		return complain(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	embedded, err = engine.Open(engine.Config{Path: dir, NoSync: true})
 	if err != nil {
 		return complain(err)
@@ -76,6 +76,41 @@ func TestServerGone(t *testing.T) {
 	}
 	if err := s.Insert(t.Context(), b); err != nil {
 		t.Errorf("the same block later: %v", err)
+	}
+}
+
+// TestSize holds the events table, merged and with its indexes, to 0.7 of the
+// bytes that were signed.
+func TestSize(t *testing.T) {
+	const messages, most = 200, 0.7
+	var head atomic.Uint64
+	s := storetest.Fresh(t, openEmbedded, &head)
+	l := storetest.NewLog(t, 1)
+	var all []*store.Folded
+	signed := 0
+	for range messages {
+		f := l.Random("acme", 50)
+		for i := range f.Leaves {
+			signed += len(f.Leaves[i].EventBytes)
+		}
+		all = append(all, f)
+	}
+	if err := s.Insert(t.Context(), l.Block(nil, all...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Conn().Exec(t.Context(), "OPTIMIZE TABLE "+s.Database()+".events FINAL"); err != nil {
+		t.Fatal(err)
+	}
+	sizes, err := s.Sizes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range sizes {
+		perEvent := float64(size.OnDisk) / (messages * 50)
+		t.Logf("%-12s %6.1f bytes an event", size.Table, perEvent)
+		if size.Table == "events" && float64(size.OnDisk) > most*float64(signed) {
+			t.Errorf("events takes %d bytes for %d signed, want at most %.1f of them", size.OnDisk, signed, most)
+		}
 	}
 }
 

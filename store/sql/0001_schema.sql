@@ -62,7 +62,7 @@ CREATE TABLE IF NOT EXISTS ${db}.events
     approver      LowCardinality(String) CODEC(ZSTD(1)),
     subject_event FixedString(16) CODEC(ZSTD(1)),
     object        LowCardinality(String) CODEC(ZSTD(1)),
-    bytes         String CODEC(ZSTD(3)),
+    bytes         String CODEC(ZSTD(1)),
 
     INDEX by_stream_seq    stream_seq    TYPE minmax GRANULARITY 1,
     INDEX by_received      received      TYPE minmax GRANULARITY 1,

@@ -41,7 +41,8 @@ var Start = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
 // NewLog returns an empty stream.
 func NewLog(tb testing.TB, seed uint64) *Log {
 	return &Log{
-		tb: tb, rnd: rand.New(rand.NewPCG(seed, 1)), now: Start.UnixNano(),
+		tb: tb, now: Start.UnixNano(),
+		rnd:     rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // tests repeat
 		tenants: map[string]*tenantLog{}, touched: map[string]bool{},
 	}
 }
