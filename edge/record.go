@@ -12,9 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-
 	"github.com/agentcustody/custody/edge/spool"
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -262,8 +259,8 @@ func (w *workspace) validate(p *eventv1.Event) error {
 	if err := w.encode(p); err != nil {
 		return err
 	}
-	if _, found := event.ScanSecrets(w.encoded); found {
-		scrubText(p.ProtoReflect())
+	if _, _, found := event.ScanEvent(w.encoded); found {
+		event.ScrubEvent(p)
 		if err := w.encode(p); err != nil {
 			return err
 		}
@@ -277,41 +274,12 @@ func (w *workspace) validate(p *eventv1.Event) error {
 
 // encode is event.Marshal into the workspace.
 func (w *workspace) encode(p *eventv1.Event) (err error) {
-	if err := event.Validate(p); err != nil {
-		return err
-	}
-	w.encoded, err = encoder.MarshalAppend(w.encoded[:0], p)
+	w.encoded, err = event.AppendMarshal(w.encoded[:0], p)
 	return err
 }
 
 // runSeqRoom is what a run_seq and a last_run_seq can add to an event over those that validate has tried.
 const runSeqRoom = 2 * 10
-
-// scrubText removes secrets from every plain text of a message.
-func scrubText(m protoreflect.Message) {
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case f.Kind() == protoreflect.StringKind && f.IsList():
-			for i := range v.List().Len() {
-				v.List().Set(i, scrubString(v.List().Get(i)))
-			}
-		case f.Kind() == protoreflect.StringKind:
-			m.Set(f, scrubString(v))
-		case f.Kind() == protoreflect.MessageKind && f.IsList():
-			for i := range v.List().Len() {
-				scrubText(v.List().Get(i).Message())
-			}
-		case f.Kind() == protoreflect.MessageKind:
-			scrubText(v.Message())
-		}
-		return true
-	})
-}
-
-func scrubString(v protoreflect.Value) protoreflect.Value {
-	clean, _ := event.Scrub([]byte(v.String()))
-	return protoreflect.ValueOfString(string(clean))
-}
 
 // number takes room in the spool, gives the event its place in its run, and puts it in line. From here on only the disk
 // can fail; an event that the disk refuses leaves a hole in its run, and the caller has the error.
@@ -326,14 +294,11 @@ func (w *workspace) number(ctx context.Context, p *eventv1.Event) (spool.Ticket,
 	defer w.run.mu.Unlock()
 	if n := w.run.last.Add(1); n != p.RunSeq { // another goroutine has recorded in this run
 		w.setRunSeq(p, n)
-		w.encoded, _ = encoder.MarshalAppend(w.encoded[:0], p) // cannot fail: it did not before
+		_ = w.encode(p) // cannot fail: it did not before
 		w.frame = spool.AppendEvent(w.frame[:0], w.encoded, w.openings)
 	}
 	return e.queue.Enqueue(w.frame, room), nil
 }
-
-// encoder writes what event.Marshal writes.
-var encoder = proto.MarshalOptions{Deterministic: true}
 
 func (w *workspace) setRunSeq(p *eventv1.Event, n uint64) {
 	p.RunSeq = n

@@ -36,22 +36,28 @@ func parse(b []byte) (*eventv1.Event, *FieldError) {
 }
 
 // Marshal returns the canonical bytes of e. The error is a *FieldError if e is not valid.
-func Marshal(e *eventv1.Event) ([]byte, error) {
-	if err := validate(e); err != nil {
-		return nil, err
-	}
-	b, known := encodeEvent(make([]byte, 0, usualEvent), e)
-	if !known {
-		var err error
-		if b, err = encode(e); err != nil {
-			return nil, err
-		}
-	}
-	return b, checkSize("", len(b), 1, MaxEvent).err()
-}
+func Marshal(e *eventv1.Event) ([]byte, error) { return AppendMarshal(make([]byte, 0, usualEvent), e) }
 
 // usualEvent is room for most events, in bytes.
 const usualEvent = 512
+
+// AppendMarshal is Marshal into the room behind dst. On an error it returns nothing of use.
+func AppendMarshal(dst []byte, e *eventv1.Event) ([]byte, error) {
+	if err := validate(e); err != nil {
+		return dst, err
+	}
+	b, known := encodeEvent(dst, e)
+	if !known {
+		var err error
+		if b, err = encoder.MarshalAppend(dst, e); err != nil {
+			return dst, fmt.Errorf("encode event: %w", err)
+		}
+	}
+	if err := checkSize("", len(b)-len(dst), 1, MaxEvent); err != nil {
+		return dst, err
+	}
+	return b, nil
+}
 
 // Validate checks every field of e but the size of its encoding. The error is a *FieldError.
 func Validate(e *eventv1.Event) error { return validate(e).err() }
