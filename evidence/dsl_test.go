@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type world struct {
 	system, log, export *signer.Key
 	time                *signer.Key // cosigns checkpoints if not nil
 	custody             *sender
+	temp                string
 	registry            *registry.State
 	chain               *chain.Chain
 	leaves              [][]byte
@@ -344,11 +346,11 @@ func (w *world) judge(d *draft, n *numbered) chain.Verdict {
 		return chain.KeyInvalid
 	}
 	h := w.heads[signer.KeyID(d.statement.KeyId)]
-	if h == nil {
-		h = &head{epochNo: 1, epoch: d.statement.Epoch}
-		if d.statement.FirstSeq == 1 {
-			return chain.Accepted
-		}
+	switch {
+	case h == nil && d.statement.EpochNo == 1 && d.statement.FirstSeq == 1:
+		return chain.Accepted
+	case h == nil:
+		return chain.Gap
 	}
 	switch h.place(n) {
 	case leavesGap:
@@ -513,9 +515,15 @@ func (m *stored) moves() bool {
 }
 
 func (w *world) Before(_ context.Context, key signer.KeyID, index chain.Index) (found *Message, err error) {
+	var greatest [2]uint64
 	for _, m := range w.messages {
-		if m.key == key && m.moves() && m.end() <= index {
-			found = &m.Message
+		if m.key != key || m.verdict == chain.Equivocation || m.end() > index {
+			continue
+		}
+		s, err := event.ParseStatement(m.Statement)
+		w.must(err)
+		if number := [2]uint64{s.EpochNo, s.FirstSeq}; slices.Compare(number[:], greatest[:]) > 0 {
+			found, greatest = &m.Message, number
 		}
 	}
 	return found, nil
@@ -562,6 +570,23 @@ func (w *world) bundle(from, to string, options ...ExportOptions) []byte {
 	_, err := Export(context.Background(), &b, w, w.scope(from, to), w.export, o)
 	w.must(err)
 	return b.Bytes()
+}
+
+// verify exports a scope and verifies the bundle.
+func (w *world) verify(t testing.TB, s Scope) Verdict {
+	t.Helper()
+	var b bytes.Buffer
+	_, err := Export(context.Background(), &b, w, s, w.export, ExportOptions{Dir: w.dir()})
+	w.must(err)
+	return verify(t, b.Bytes(), w.policy())
+}
+
+// dir is one folder for all exports of a test.
+func (w *world) dir() string {
+	if w.temp == "" {
+		w.temp = w.t.TempDir()
+	}
+	return w.temp
 }
 
 func verify(t testing.TB, bundle []byte, p *Policy) Verdict {

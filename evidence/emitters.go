@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"slices"
@@ -120,9 +121,9 @@ type emitter struct {
 	before   bool // the head is a batch before the range
 	skipped  bool // numbers are missing of epochs that the range does not show
 	late     uint64
-	doubled  uint64 // messages that were recorded as a second story
-	epochs   []*epoch
-	others   map[uint64]*epoch // epochs that only late batches are of
+	doubled  uint64            // messages that were recorded as a second story
+	epochs   []*epoch          // that the range shows, in order
+	byNo     map[uint64]*epoch // these, and epochs that only late batches are of
 }
 
 // epoch is one numbering of an emitter.
@@ -153,7 +154,7 @@ func (nu *numbering) of(n *numbered) *emitter {
 	key := signer.KeyID(n.statement.GetKeyId())
 	e := nu.emitters[key]
 	if e == nil {
-		e = &emitter{key: key, instance: n.statement.GetInstance(), others: map[uint64]*epoch{}}
+		e = &emitter{key: key, instance: n.statement.GetInstance(), byNo: map[uint64]*epoch{}}
 		nu.emitters[key] = e
 	}
 	return e
@@ -244,17 +245,12 @@ func (e *emitter) addLate(n *numbered) error {
 	return err
 }
 
-// epoch finds an epoch that the range has shown, or makes one for late batches alone.
+// epoch finds the epoch with a number, or makes it.
 func (e *emitter) epoch(no uint64) *epoch {
-	for _, ep := range e.epochs {
-		if ep.no == no {
-			return ep
-		}
+	if e.byNo[no] == nil {
+		e.byNo[no] = &epoch{no: no}
 	}
-	if e.others[no] == nil {
-		e.others[no] = &epoch{no: no}
-	}
-	return e.others[no]
+	return e.byNo[no]
 }
 
 // move makes the batch the head.
@@ -277,7 +273,8 @@ func (e *emitter) enter(n *numbered, at position) *epoch {
 	if len(e.epochs) > 0 && e.newest().no == s.GetEpochNo() {
 		return e.newest()
 	}
-	ep := &epoch{no: s.GetEpochNo(), id: s.GetEpoch()}
+	ep := e.epoch(s.GetEpochNo())
+	ep.id = s.GetEpoch()
 	switch {
 	case e.head == nil:
 		e.skipped = at == leavesGap && ep.no > 1
@@ -285,10 +282,6 @@ func (e *emitter) enter(n *numbered, at position) *epoch {
 		ep.last = e.head.last
 	default:
 		e.leave(s, at)
-	}
-	if late := e.others[ep.no]; late != nil {
-		ep.seen = late.seen
-		delete(e.others, ep.no)
 	}
 	e.epochs = append(e.epochs, ep)
 	return ep
@@ -336,7 +329,14 @@ func (e *emitter) finish(next *numbered) {
 
 // overlaps reports whether any of the numbers was seen.
 func (ep *epoch) overlaps(s span) bool {
-	return slices.ContainsFunc(ep.seen, func(x span) bool { return x.first <= s.last && x.last >= s.first })
+	at := ep.behind(s.first)
+	return at < len(ep.seen) && ep.seen[at].first <= s.last
+}
+
+// behind is the place of the first span that was seen and does not end before a number.
+func (ep *epoch) behind(number uint64) int {
+	at, _ := slices.BinarySearchFunc(ep.seen, number, func(s span, n uint64) int { return cmp.Compare(s.last, n) })
+	return at
 }
 
 // see adds numbers to those that were seen. They usually follow the last.
@@ -345,30 +345,18 @@ func (ep *epoch) see(s span) {
 		ep.seen[n-1].last = s.last
 		return
 	}
-	at, _ := slices.BinarySearchFunc(ep.seen, s, func(a, b span) int {
-		switch {
-		case a.first < b.first:
-			return -1
-		case a.first > b.first:
-			return 1
-		}
-		return 0
-	})
-	ep.seen = slices.Insert(ep.seen, at, s)
+	ep.seen = slices.Insert(ep.seen, ep.behind(s.first), s)
 }
 
 // missing are the numbers that were left out and never came.
 func (ep *epoch) missing() []span {
 	var list []span
 	for _, gap := range ep.gaps {
-		for _, s := range ep.seen {
-			if s.last < gap.first || s.first > gap.last {
-				continue
-			}
-			if s.first > gap.first {
+		for at := ep.behind(gap.first); at < len(ep.seen) && ep.seen[at].first <= gap.last; at++ {
+			if s := ep.seen[at]; s.first > gap.first {
 				list = append(list, span{gap.first, s.first - 1})
 			}
-			gap.first = s.last + 1
+			gap.first = ep.seen[at].last + 1
 		}
 		if gap.first <= gap.last {
 			list = append(list, gap)

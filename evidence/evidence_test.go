@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"iter"
+	"os"
+	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -183,7 +187,8 @@ func TestDisclosure(t *testing.T) {
 		reasons  []Reason
 	}{
 		"all": {
-			Disclose{}, Disclosure{Records: 4, Clear: 4, FieldsDisclosed: 3, FieldsWithheld: 2},
+			Disclose{},
+			Disclosure{Records: 4, Clear: 4, FieldsDisclosed: 3, FieldsWithheld: 2},
 			[]Reason{{reasonAbsent, 1, 0}, {reasonDamaged, 1, 0}},
 		},
 		"some": {
@@ -192,7 +197,8 @@ func TestDisclosure(t *testing.T) {
 			[]Reason{{"privilege", 2, 0}, {reasonAbsent, 1, 0}, {reasonDamaged, 1, 0}},
 		},
 		"none": {
-			Disclose{Nothing: "not asked for"}, Disclosure{Records: 4, Clear: 4, FieldsWithheld: 5},
+			Disclose{Nothing: "not asked for"},
+			Disclosure{Records: 4, Clear: 4, FieldsWithheld: 5},
 			[]Reason{{"not asked for", 5, 0}},
 		},
 	} {
@@ -393,4 +399,42 @@ func (s skipping) Messages(ctx context.Context, begin, end chain.Index) iter.Seq
 			}
 		}
 	}
+}
+
+// What is in memory must not grow with the log: here the bundle is several times what the heap may gain.
+func TestMemoryIsFlat(t *testing.T) {
+	const most = 6 << 20
+	w := newWorld(t, "acme")
+	a := w.agent("support-1")
+	w.clock("09:00")
+	for range 200 {
+		a.send(128)
+	}
+	w.clock("12:00").access()
+	base, gained := liveHeap(), uint64(0)
+	watch := func(done, _ uint64) {
+		if done%(128*32) == 0 {
+			gained = max(gained, liveHeap()-min(base, liveHeap()))
+		}
+	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "bundle"))
+	w.must(err)
+	defer file.Close()
+	_, err = Export(t.Context(), file, w, w.scope("08:30", "10:00"), w.export, ExportOptions{Dir: t.TempDir(), Progress: watch})
+	w.must(err)
+	size, err := file.Seek(0, io.SeekEnd)
+	w.must(err)
+	v, err := Verify(t.Context(), file, size, w.policy(), VerifyOptions{Progress: watch})
+	w.must(err)
+	want{ExitOpenTail, OpenTail, 200 * 128}.check(t, v)
+	if gained > most || size < 2*most-most/2 {
+		t.Errorf("the heap gained %d KiB for a bundle of %d KiB", gained>>10, size>>10)
+	}
+}
+
+func liveHeap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

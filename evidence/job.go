@@ -144,6 +144,9 @@ func (w *worker) whole(j *job) {
 	if e.state == stateHeld {
 		j.problem(CheckEvent, j.from, errHeldOpen)
 	}
+	if len(j.openings) > 0 {
+		j.problem(CheckRedactions, j.from, errField)
+	}
 }
 
 // holds reports whether a raw message is the batch of the statement.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -72,8 +73,10 @@ func TestFingerprints(t *testing.T) {
 	list, err := p.Fingerprints()
 	w.must(err)
 	want := []Fingerprint{
-		{"policy", groups(sha256Of(b))}, {"log key", groups(w.log.ID())},
-		{"system key", groups(w.system.ID())}, {"export key", groups(w.export.ID())},
+		{"policy", groups(sha256Of(b))},
+		{"log key", groups(w.log.ID())},
+		{"system key", groups(w.system.ID())},
+		{"export key", groups(w.export.ID())},
 	}
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Error(diff)
@@ -124,10 +127,7 @@ func FuzzBundle(f *testing.F) {
 		f.Add(uint8(i), uint16(len(files[l.name])/2), []byte{0xff, 0})
 	}
 	f.Fuzz(func(t *testing.T, which uint8, at uint16, mask []byte) {
-		changed := map[string][]byte{}
-		for name, b := range files {
-			changed[name] = b
-		}
+		changed := maps.Clone(files)
 		name := layout[int(which)%len(layout)].name
 		changed[name] = smear(changed[name], int(at), mask)
 		bundle, ok := seal(w.export, changed)

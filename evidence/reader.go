@@ -26,10 +26,11 @@ type Reader interface {
 	// Admission yields, in order, the messages of the system key in [begin, end) that hold at least one accepted event of
 	// these: genesis, instance, manifest, key, grant, rule, hold, erasure. It may yield others.
 	Admission(ctx context.Context, begin, end chain.Index) iter.Seq2[*Message, error]
-	// Before returns the last message of a key's emitter with every leaf before index that is not late, malformed or an
-	// equivocation; nil if there is none. Its events are not needed.
+	// Before returns, of the batches of a key with every leaf before index, the one with the greatest epoch and sequence
+	// numbers, which is where its numbering stood; nil if there is none. Messages that are kept whole do not count. Its
+	// events are not needed.
 	Before(ctx context.Context, key signer.KeyID, index chain.Index) (*Message, error)
-	// After returns the first such message whose first leaf is in [begin, end); nil if there is none.
+	// After returns the first batch of a key with its first leaf in [begin, end) that is not late; nil if there is none.
 	After(ctx context.Context, key signer.KeyID, begin, end chain.Index) (*Message, error)
 }
 
