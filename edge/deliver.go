@@ -35,6 +35,8 @@ const (
 	leastBackoff = 100 * time.Millisecond
 	// handshakeTimeout bounds connection and handshake.
 	handshakeTimeout = 15 * time.Second
+	// writeBuffer is what one system call sends of a batch.
+	writeBuffer = 128 << 10
 	// keepaliveTime and keepaliveTimeout find a connection that is dead but not closed.
 	keepaliveTime    = 30 * time.Second
 	keepaliveTimeout = 10 * time.Second
@@ -136,6 +138,7 @@ func (e *Emitter) dial() (*grpc.ClientConn, error) {
 	}
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
+		grpc.WithWriteBufferSize(writeBuffer),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 	}
 	if e.config.dial != nil {

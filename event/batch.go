@@ -106,14 +106,17 @@ func lastSeen(l *eventv1.LastSeen) *FieldError {
 }
 
 // ParseSignedBatch reads the canonical bytes of a signed batch and holds it to the limits. It parses neither the statement
-// nor the events: see CheckBatch. The error is a *FieldError.
+// nor the events: see CheckBatch. The batch refers to b, which must not change. The error is a *FieldError.
 func ParseSignedBatch(b []byte) (*eventv1.SignedBatch, error) {
-	sb := new(eventv1.SignedBatch)
 	if err := checkSize("", len(b), 1, MaxBatch); err != nil {
 		return nil, err
 	}
-	if err := decodeCounted(b, sb, limit{3, "events", MaxBatchEvents}, limit{4, "openings", MaxOpenings}); err != nil {
-		return nil, err
+	sb := decodeSignedBatch(b)
+	if sb == nil {
+		sb = new(eventv1.SignedBatch)
+		if err := decodeCounted(b, sb, limit{3, "events", MaxBatchEvents}, limit{4, "openings", MaxOpenings}); err != nil {
+			return nil, err
+		}
 	}
 	if err := signedBatch(sb); err != nil {
 		return nil, err

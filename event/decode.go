@@ -167,6 +167,26 @@ func readApproval(c *cursor, x *eventv1.Approval) {
 	x.EscalatedTo = c.string(10)
 }
 
+// decodeSignedBatch is decodeEvent for a batch as it is sent. The batch refers to b.
+func decodeSignedBatch(b []byte) *eventv1.SignedBatch {
+	c, x := cursor{b: b}, new(eventv1.SignedBatch)
+	x.Statement = c.bytes(1)
+	x.Signature = c.bytes(2)
+	x.Events = c.blocks(3, MaxBatchEvents)
+	x.Openings = messages(&c, 4, MaxOpenings, readOpening)
+	if !c.done() {
+		return nil
+	}
+	return x
+}
+
+func readOpening(c *cursor, x *eventv1.Opening) {
+	x.Position = c.uint32(1)
+	x.Path = c.string(2)
+	x.Salt = c.bytes(3)
+	x.Value = c.bytes(4)
+}
+
 // decodeStreamBatch is decodeEvent for a stream message. The batch refers to b.
 func decodeStreamBatch(b []byte) *eventv1.StreamBatch {
 	c, x := cursor{b: b}, new(eventv1.StreamBatch)

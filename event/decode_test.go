@@ -34,6 +34,12 @@ func agreeOnStreamBatch(t interface{ Fatalf(string, ...any) }, b []byte) (found 
 	return sb != nil
 }
 
+func agreeOnSignedBatch(t interface{ Fatalf(string, ...any) }, b []byte) (found bool) {
+	sb := decodeSignedBatch(b)
+	agree(t, b, sb, sb != nil, new(eventv1.SignedBatch))
+	return sb != nil
+}
+
 // drawMessage fills any of the fields of m, at random and without regard to what is valid.
 func drawMessage(t *rapid.T, m protoreflect.Message) {
 	list := m.Descriptor().Fields()
@@ -95,6 +101,11 @@ func TestWrittenOutCodecsAgreeWithTheGeneralOne(t *testing.T) {
 		if found := agreeOnEvent(t, want); found != known {
 			t.Fatalf("%v: read %v, written %v", e, found, known)
 		}
+		signed := new(eventv1.SignedBatch)
+		drawMessage(t, signed.ProtoReflect())
+		if want, err = encoder.Marshal(signed); err != nil || !agreeOnSignedBatch(t, want) {
+			t.Fatalf("%v is not read (%v)", signed, err)
+		}
 		sb := new(eventv1.StreamBatch)
 		drawMessage(t, sb.ProtoReflect())
 		want, err = encoder.Marshal(sb)
@@ -152,7 +163,7 @@ func FuzzDecodeEvent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { agreeOnEvent(t, b) })
 }
 
-func FuzzDecodeStreamBatch(f *testing.F) {
+func FuzzDecodeBatch(f *testing.F) {
 	b, err := encoder.Marshal(&eventv1.StreamBatch{
 		Version: Version, Statement: []byte("statement"), Signature: make([]byte, SignatureSize), Events: [][]byte{[]byte("event"), {}},
 		Openings: []*eventv1.EncryptedOpening{{Position: 1, Path: "arguments", Subject: "s", Generation: 300, Ciphertext: make([]byte, 200)}},
@@ -162,5 +173,15 @@ func FuzzDecodeStreamBatch(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) { agreeOnStreamBatch(t, b) })
+	if b, err = encoder.Marshal(&eventv1.SignedBatch{
+		Statement: []byte("statement"), Signature: make([]byte, SignatureSize), Events: [][]byte{[]byte("event")},
+		Openings: []*eventv1.Opening{{Path: "arguments", Salt: make([]byte, SaltSize), Value: []byte("value")}},
+	}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		agreeOnStreamBatch(t, b)
+		agreeOnSignedBatch(t, b)
+	})
 }

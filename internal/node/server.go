@@ -24,6 +24,10 @@ const (
 	// keepaliveAfter is when an idle connection is asked whether anybody is there: a sender that vanished
 	// must not hold its stream for ever.
 	keepaliveAfter = time.Minute
+	// window is how much a sender may send before it is read: a batch in one go.
+	window = 2 << 20
+	// readBuffer is what one system call reads: eight TLS records.
+	readBuffer = 128 << 10
 	// handshakePatience bounds the time from connect to TLS.
 	handshakePatience = 10 * time.Second
 )
@@ -38,6 +42,7 @@ func (n *Node) openServer(context.Context) error {
 	n.server = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(n.authority.ServerTLS(tls.VerifyClientCertIfGiven))),
 		grpc.UnaryInterceptor(guard.Unary), grpc.StreamInterceptor(guard.Stream),
+		grpc.ForceServerCodecV2(ingest.NewCodec()), grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window), grpc.ReadBufferSize(readBuffer),
 		grpc.MaxRecvMsgSize(ingest.MaxMessage), grpc.MaxConcurrentStreams(maxStreams), grpc.ConnectionTimeout(handshakePatience),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveAfter}), grpc.WaitForHandlers(true),
 	)
