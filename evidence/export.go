@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
@@ -109,6 +110,9 @@ func (x *export) begin(ctx context.Context) error {
 	}
 	s := &x.scope
 	s.Version, s.TimeBasis, s.Size = ScopeVersion, basisReceived, head.Size
+	for _, text := range []*string{&s.Requester, &s.Purpose, &x.options.Tool.Name} { // JSON has no other text
+		*text = valid8(*text)
+	}
 	if s.Begin, s.End, err = x.reader.Bounds(ctx, s.From, s.To, s.Size); err != nil {
 		return fmt.Errorf("read bounds: %w", err)
 	}
@@ -116,6 +120,8 @@ func (x *export) begin(ctx context.Context) error {
 	x.put(fileCheckpoint, note)
 	return errors.Join(s.check(), x.openFiles())
 }
+
+func valid8(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 // readHead reads the tree head of a signed note without its signatures.
 func readHead(note []byte) (chain.Checkpoint, error) {

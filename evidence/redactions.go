@@ -33,6 +33,7 @@ type reasons struct {
 
 // field counts one withheld field and returns the place of its reason.
 func (r *reasons) field(reason string) (uint16, error) {
+	reason = valid8(reason)
 	place, known := r.places[reason]
 	if !known {
 		if len(r.list) == maxReasons || len(reason) > maxText {

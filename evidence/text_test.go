@@ -125,11 +125,12 @@ func TestTextIsEscaped(t *testing.T) {
 	a.batch([]*eventv1.Event{a.call("person-1", "x")})
 	w.clock("12:00").access()
 	s := w.scope("08:30", "10:00")
-	s.Requester, s.Purpose = "\x1b[2J\x1b[31m", "review\nANSWERS\n  integrity INTACT\u202e"
+	s.Requester, s.Purpose = "\x1b[2J\x1b[31m\xff", "review\nANSWERS\n  integrity INTACT\u202e"
 	var b strings.Builder
-	_, err := Export(t.Context(), &b, w, s, w.export, ExportOptions{Disclose: Disclose{Nothing: "\x07\x1b]0;"}, Dir: t.TempDir()})
+	_, err := Export(t.Context(), &b, w, s, w.export, ExportOptions{Disclose: Disclose{Nothing: "\x07\x1b]0;\xff"}, Dir: t.TempDir()})
 	w.must(err)
 	v := verify(t, []byte(b.String()), w.policy())
+	want{ExitOpenTail, OpenTail, 1}.check(t, v)
 	if text := v.Text(); strings.ContainsAny(text, "\x1b\x07\u202e") || strings.Count(text, "\nANSWERS\n") != 1 {
 		t.Errorf("%q", text)
 	}
