@@ -87,7 +87,7 @@ func orDefault[T comparable](field *T, value T) {
 func FromEnv(ctx context.Context) (*Emitter, error) {
 	dir := os.Getenv(EnvEmitter)
 	if dir == "" {
-		return nil, fmt.Errorf("open emitter: %s is not set: it names the folder made by custody edge join", EnvEmitter)
+		return nil, fmt.Errorf("open emitter: %s is not set: it names the folder made by custody join", EnvEmitter)
 	}
 	return Open(ctx, Config{Dir: dir})
 }

@@ -3,7 +3,7 @@
 //
 // # Using it
 //
-//	e, err := edge.FromEnv(ctx)                       // CUSTODY_EMITTER names the folder made by `custody edge join`
+//	e, err := edge.FromEnv(ctx)                       // CUSTODY_EMITTER names the folder made by `custody join`
 //	defer e.Close(ctx)
 //	ctx, run := e.Run(ctx, edge.RunOptions{Principal: "user-7f3a", Workflow: "support"})
 //	ctx = edge.Input(ctx, "e-mail", message, edge.Untrusted)

@@ -46,8 +46,8 @@ func (id *Identity) keyFile() string {
 var (
 	// ErrJoined says that the folder already holds an enrolled key.
 	ErrJoined = errors.New("the folder already holds an enrolled emitter")
-	// ErrNotJoined says that the folder holds no enrolled key: `custody edge join` makes one.
-	ErrNotJoined = errors.New("the folder holds no enrolled emitter: run custody edge join")
+	// ErrNotJoined says that the folder holds no enrolled key: `custody join` makes one.
+	ErrNotJoined = errors.New("the folder holds no enrolled emitter: run custody join")
 )
 
 // joinDomain separates the proof of Join from every other signature.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -13,46 +16,98 @@ import (
 	"github.com/agentcustody/custody/internal/node"
 )
 
-// connected runs fn with a connection to the server: the one named by --server, the one that runs on the data folder, or
-// one started for this command.
-func (a *app) connected(ctx context.Context, fn func(context.Context, *grpc.ClientConn) error) error {
-	conn, stop, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	return fn(ctx, conn)
+// call is the body of a command that talks to a server.
+type call func(ctx context.Context, conn *grpc.ClientConn, args []string) error
+
+// place says what a command needs of a server that is started for it.
+type place struct {
+	make    bool // a data folder that does not exist is made: otherwise a mistyped --data would look like an empty system
+	door    bool // emitters must reach it, so it listens on its address and not on the socket alone
+	anyPort bool // another port does as well
 }
 
-// connect finds or starts a server; stop releases what was opened.
-func (a *app) connect(ctx context.Context) (*grpc.ClientConn, func(), error) {
+// call makes a command body that runs with a connection to the server of a data folder that exists.
+func (a *app) call(fn call) func(*cobra.Command, []string) error { return a.callAt(place{}, fn) }
+
+func (a *app) callAt(p place, fn call) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		conn, stop, err := a.connect(cmd.Context(), p)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		return fn(cmd.Context(), conn, args)
+	}
+}
+
+const (
+	// startPatience bounds how long a command waits for another one that has started a server for itself.
+	startPatience = 30 * time.Second
+	// startPoll is how often it looks.
+	startPoll = 50 * time.Millisecond
+)
+
+// connect finds a server, or starts one inside this process for the length of one command. stop releases what was opened.
+func (a *app) connect(ctx context.Context, p place) (conn *grpc.ClientConn, stop func(), err error) {
 	if a.server != "" {
 		return a.dial(ctx, a.server)
 	}
-	if conn, stop, err := a.dial(ctx, ""); err == nil {
-		return conn, stop, nil
+	if !p.make && !a.isFolder() {
+		return nil, nil, fail(exitNotFound, fmt.Errorf("%s is not a data folder of custody", a.data), nothingChanged, "custody serve, or name another folder with --data")
 	}
-	return a.startHere(ctx)
+	for deadline := time.Now().Add(startPatience); ; {
+		if conn, stop, err = a.dial(ctx, ""); err == nil || !a.startable(err) {
+			return conn, stop, err
+		}
+		conn, stop, err = a.start(ctx, p)
+		if !errors.Is(err, node.ErrInUse) || time.Now().After(deadline) {
+			return conn, stop, err
+		}
+		select { // its socket is not there yet, or not any more
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-time.After(startPoll):
+		}
+	}
+}
+
+// startable reports whether starting a server would help: nobody answers, or the folder is new.
+func (a *app) startable(err error) bool {
+	return errors.Is(err, node.ErrNoServer) || errors.Is(err, fs.ErrNotExist) && !a.isFolder()
 }
 
 // dial connects to a server that runs: on the data folder's socket, or at an address.
 func (a *app) dial(ctx context.Context, address string) (*grpc.ClientConn, func(), error) {
 	conn, err := node.Dial(ctx, node.DialConfig{DataDir: a.data, Address: address, As: a.as})
-	if err != nil {
-		return nil, nil, fail(exitUnavailable, fmt.Errorf("connect: %w", err), "events wait in their senders' spools", "custody serve --data "+a.data)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !errors.Is(err, node.ErrNoServer):
+		return nil, nil, fail(exitNotFound, fmt.Errorf("no certificate of %s in %s: %w", a.as, a.path("people"), err), nothingChanged,
+			"ask an admin for one: custody user add "+shellWord(a.as)+" --role ROLE")
+	case errors.Is(err, node.ErrNoServer):
+		return nil, nil, fail(exitUnavailable, err, acknowledged, "custody serve")
+	case err != nil:
+		return nil, nil, err
 	}
 	return conn, func() { _ = conn.Close() }, nil
 }
 
-// startHere runs the server inside this process for the length of one command: where emitters look for it if that port is
-// free, otherwise on any.
-func (a *app) startHere(ctx context.Context) (*grpc.ClientConn, func(), error) {
-	n, err := node.Open(ctx, node.Config{DataDir: a.data, Listen: node.DefaultListen, Version: version(), Log: discardLog()})
-	if errors.Is(err, syscall.EADDRINUSE) {
-		n, err = node.Open(ctx, node.Config{DataDir: a.data, Listen: "127.0.0.1:0", Version: version(), Log: discardLog()})
+// start runs the server inside this process.
+func (a *app) start(ctx context.Context, p place) (*grpc.ClientConn, func(), error) {
+	cfg, err := a.borrowed(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	made := !a.isFolder()
+	n, err := node.Open(ctx, cfg)
+	if p.anyPort && errors.Is(err, syscall.EADDRINUSE) {
+		cfg.Listen = "127.0.0.1:0"
+		n, err = node.Open(ctx, cfg)
 	}
 	if err != nil {
-		return nil, nil, fail(exitUnavailable, fmt.Errorf("start on %s: %w", a.data, err), "nothing was changed", "custody doctor --data "+a.data)
+		return nil, nil, fmt.Errorf("start a server for this command: %w", err)
+	}
+	if made {
+		a.note("made a new data folder: %s", a.data)
 	}
 	conn, stop, err := a.dial(ctx, "")
 	if err != nil {
@@ -61,13 +116,26 @@ func (a *app) startHere(ctx context.Context) (*grpc.ClientConn, func(), error) {
 	return conn, func() { stop(); _ = n.Close() }, nil
 }
 
-func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-// call makes a command body that runs with a connection.
-func (a *app) call(fn func(context.Context, *grpc.ClientConn, []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		return a.connected(cmd.Context(), func(ctx context.Context, conn *grpc.ClientConn) error {
-			return fn(ctx, conn, args)
-		})
+// borrowed is the configuration with which the folder was last served.
+func (a *app) borrowed(p place) (node.Config, error) {
+	last, err := a.loadSettings()
+	if err != nil {
+		return node.Config{}, err
 	}
+	cfg := node.Config{
+		DataDir: a.data, Listen: last.Listen, Advertise: last.Advertise, Domain: last.Domain, SocketOnly: !p.door, Version: version(),
+		StoreDSN: os.Getenv(envStore), StreamURL: os.Getenv(envStream), Log: discardLog(),
+	}
+	if last.Elsewhere && cfg.StoreDSN == "" && cfg.StreamURL == "" {
+		err = fail(exitUnavailable, fmt.Errorf("no server runs on %s, and its store or stream is elsewhere", a.data), acknowledged,
+			"custody serve, with the same --store and --stream as before")
+	}
+	return cfg, err
 }
+
+// note tells a person something beside the answer.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.err, "custody: note: "+format+"\n", args...)
+}
+
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }

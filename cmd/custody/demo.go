@@ -201,23 +201,14 @@ func (d *demonstration) settle(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	for {
-		s, err := apiv1.NewLedgerServiceClient(conn).Status(ctx, &apiv1.StatusRequest{})
-		if err != nil {
-			return err
-		}
-		if err := haltedError(s); err != nil {
-			return err
-		}
-		if s.GetCommitted() >= s.GetStreamLast() {
-			return nil
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the ledger: %w", ctx.Err())
-		}
+	s, err := apiv1.NewLedgerServiceClient(conn).Status(ctx, &apiv1.StatusRequest{})
+	if err == nil {
+		_, err = d.app.awaitCommit(ctx, conn, s.GetStreamLast())
 	}
+	if err != nil {
+		return fmt.Errorf("wait for the ledger: %w", err)
+	}
+	return nil
 }
 
 // investigate follows the attack as an analyst would.
@@ -374,9 +365,7 @@ func (d *demonstration) exec(ctx context.Context, out io.Writer, args []string) 
 func shellWords(args []string) string {
 	out := make([]string, len(args))
 	for i, w := range args {
-		if out[i] = w; strings.ContainsAny(w, " *'\"") {
-			out[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
+		out[i] = shellWord(w)
 	}
 	return strings.Join(out, " ")
 }

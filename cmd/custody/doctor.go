@@ -2,32 +2,48 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/agentcustody/custody/internal/node"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/store/engine"
+)
+
+// What doctor says of a part.
+const (
+	partOK   = "ok"
+	partWarn = "warn" // works, but somebody should look
+	partFail = "fail" // does not work
 )
 
 // finding is what doctor says of one part.
 type finding struct {
 	Part   string `json:"part"`
-	State  string `json:"state"` // ok, warn or fail
+	State  string `json:"state"`
 	Detail string `json:"detail"`
-	Next   string `json:"next,omitempty"`
+	Next   string `json:"next,omitempty"` // the command to run
 }
 
-// lowDisk is the free space below which doctor warns, in bytes: room for a day of a busy small installation.
-const lowDisk = 2 << 30
+const (
+	// lowDisk is the free space below which doctor warns, in bytes: twice what the server keeps free.
+	lowDisk = 2 << 30
+	// soon is how long before its end doctor warns of a certificate.
+	soon = 30 * 24 * time.Hour
+	// clockSlack is how far files may be ahead of the clock: as far as the ledger lets a message be.
+	clockSlack = 5 * time.Minute
+)
 
 // earliestClock is a time that every sound clock has passed.
 var earliestClock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -37,42 +53,68 @@ func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Look at disk, clock, keys, engine, stream, store and ports",
-		Long:  "Look at disk, clock, keys, engine, stream, store and ports, and say what to do. Changes nothing.\n\n" + exitHelp,
-		Args:  cobra.NoArgs,
+		Long: "Look at disk, clock, keys, engine, stream, store and ports, and say what to do. Changes nothing, and starts no server.\n" +
+			"Each line begins with ok, warn or fail; the exit code is 6 if a part fails. With -o json: a list of findings, each with\n" +
+			"\"part\", \"state\", \"detail\" and \"next\".",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all := []finding{a.checkDisk(), checkClock(), a.checkKeys(), checkEngine()}
-			all = append(all, a.checkServer(cmd.Context())...)
-			return a.printFindings(all)
+			return a.printFindings(a.examine(cmd.Context()))
 		},
 	}
 }
 
+// examine looks at the parts: those of this machine, and the server if one runs.
+func (a *app) examine(ctx context.Context) []finding {
+	all := []finding{a.checkDisk(), a.checkClock(), a.checkKeys(), a.checkCertificate()}
+	s, trouble := a.askServer(ctx)
+	switch {
+	case s != nil:
+		return append(all, serverFindings(s)...)
+	case a.server != "":
+		return append(all, trouble)
+	}
+	return append(all, checkEngine(), a.checkStream(), trouble, a.checkPort())
+}
+
 func (a *app) printFindings(all []finding) error {
-	failed := 0
-	for _, f := range all {
-		if f.State == "fail" {
-			failed++
+	var failed []string
+	for i := range all {
+		all[i].Next = a.here(all[i].Next)
+		if all[i].State == partFail {
+			failed = append(failed, all[i].Part)
 		}
 	}
-	if a.format != formatTable {
-		if err := a.printJSON(all); err != nil {
-			return err
-		}
-	} else {
-		for _, f := range all {
-			fmt.Fprintf(a.out, "%-5s %-8s %s\n", f.State, f.Part, plain(f.Detail, 0))
-			if f.Next != "" {
-				fmt.Fprintf(a.out, "               next: %s\n", f.Next)
-			}
-		}
+	if err := a.showFindings(all); err != nil {
+		return err
 	}
-	if failed > 0 {
-		return fail(exitProblems, fmt.Errorf("doctor: %d parts need attention", failed), "doctor changes nothing", "see the lines marked fail")
+	if len(failed) > 0 {
+		return fail(exitProblems, errors.New("doctor: to be mended: "+strings.Join(failed, ", ")), "doctor changes nothing", "the line after each fail")
 	}
 	return nil
 }
 
-// checkDisk looks at the free space of the volume that holds the data folder.
+func (a *app) showFindings(all []finding) error {
+	switch a.format {
+	case formatJSON:
+		return a.printJSON(all)
+	case formatJSONL:
+		for _, f := range all {
+			if err := a.printJSON(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, f := range all {
+		fmt.Fprintf(a.out, "%-5s %-12s %s\n", f.State, f.Part, plain(f.Detail, 0))
+		if f.Next != "" {
+			fmt.Fprintf(a.out, "%18s next: %s\n", "", plain(f.Next, 0))
+		}
+	}
+	return nil
+}
+
+// checkDisk looks at the free space of the volume that holds the data folder, or would.
 func (a *app) checkDisk() finding {
 	dir := a.data
 	for !exists(dir) && filepath.Dir(dir) != dir {
@@ -80,34 +122,56 @@ func (a *app) checkDisk() finding {
 	}
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
-		return finding{"disk", "fail", err.Error(), "choose another --data"}
+		return finding{"disk", partFail, err.Error(), "custody doctor --data ANOTHER"}
 	}
 	free := st.Bavail * uint64(st.Bsize)
-	f := finding{"disk", "ok", fmt.Sprintf("%d MiB free at %s", free>>20, dir), ""}
+	f := finding{"disk", partOK, fmt.Sprintf("%d MiB free at %s", free>>20, dir), ""}
 	if free < lowDisk {
-		f.State, f.Next = "warn", "free some space: below the reserve the server pushes back (it loses nothing)"
+		f.State, f.Next = partWarn, "free some space: below its reserve the server pushes back, and loses nothing"
 	}
 	return f
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-func checkClock() finding {
+// checkClock compares the clock with what the files say: a clock that was set back makes the ledger halt.
+func (a *app) checkClock() finding {
 	now := time.Now().UTC()
+	f := finding{"clock", partOK, now.Format(time.RFC3339), ""}
 	if now.Before(earliestClock) {
-		return finding{"clock", "fail", "the clock says " + now.Format(time.RFC3339), "set the clock before you start the server"}
+		f.State, f.Next = partFail, "set the clock, then: custody serve"
 	}
-	return finding{"clock", "ok", now.Format(time.RFC3339), ""}
+	for _, name := range []string{"stream", "store", "serve.lock"} {
+		info, err := os.Stat(a.path(name))
+		if err == nil && info.ModTime().After(now.Add(clockSlack)) {
+			f = finding{"clock", partFail, fmt.Sprintf("%s, but %s was written at %s", f.Detail, name, info.ModTime().UTC().Format(time.RFC3339)), "set the clock, then: custody serve"}
+		}
+	}
+	return f
 }
 
-// checkKeys looks for private files that others can read.
+// checkKeys looks for private files that others can read, and for keys that cannot be read at all.
 func (a *app) checkKeys() finding {
-	n, open := 0, ""
+	if !a.isFolder() {
+		return finding{"keys", partWarn, "none yet in " + a.data, "custody serve"}
+	}
+	for _, name := range []string{"system.pem", "log.pem", "time.pem"} {
+		if _, err := signer.Load(a.path("keys", name)); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return finding{"keys", partFail, err.Error(), "restore keys/ from its backup"}
+		}
+	}
+	n, open, err := a.privateFiles()
+	switch {
+	case err != nil:
+		return finding{"keys", partFail, err.Error(), "run doctor as the user whom the files belong to"}
+	case open != "":
+		return finding{"keys", partFail, open + " can be read by others", "chmod go= " + shellWord(open)}
+	}
+	return finding{"keys", partOK, fmt.Sprintf("%d private files, readable by their owner alone", n), ""}
+}
+
+// privateFiles counts the private files, and names one that others can read.
+func (a *app) privateFiles() (n int, open string, err error) {
 	for _, sub := range []string{"keys", "people"} {
-		err := filepath.WalkDir(filepath.Join(a.data, sub), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(a.path(sub), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
@@ -122,54 +186,115 @@ func (a *app) checkKeys() finding {
 			return nil
 		})
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return finding{"keys", "fail", err.Error(), ""}
+			return n, open, err
 		}
 	}
-	if open != "" {
-		return finding{"keys", "fail", open + " can be read by others", "chmod 600 " + open}
+	return n, open, nil
+}
+
+// checkCertificate looks at the end of the caller's own certificate.
+func (a *app) checkCertificate() finding {
+	path := a.path("people", a.as+".crt")
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return finding{"certificate", partWarn, "none of " + a.as + " in " + a.path("people"), "custody user add " + shellWord(a.as) + " --role ROLE"}
 	}
-	return finding{"keys", "ok", fmt.Sprintf("%d private files, readable by their owner alone", n), ""}
+	block, _ := pem.Decode(raw)
+	if err != nil || block == nil {
+		return finding{"certificate", partFail, path + " is not a certificate", "custody user add " + shellWord(a.as) + " --role ROLE"}
+	}
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return finding{"certificate", partFail, path + ": " + err.Error(), "custody user add " + shellWord(a.as) + " --role ROLE"}
+	}
+	f := finding{"certificate", partOK, fmt.Sprintf("%s, until %s", a.as, c.NotAfter.UTC().Format(time.DateOnly)), ""}
+	if time.Now().Add(soon).After(c.NotAfter) {
+		f.State, f.Next = partWarn, "custody user add "+shellWord(a.as)+" --role ROLE"
+	}
+	return f
 }
 
 func checkEngine() finding {
 	path, err := engine.Find()
 	if err != nil {
-		return finding{"engine", "fail", err.Error(), "make engine"}
+		return finding{"engine", partFail, err.Error(), "make engine"}
 	}
-	return finding{"engine", "ok", path, ""}
+	return finding{"engine", partOK, path, ""}
 }
 
-// checkServer asks a running server, or looks whether its port is free.
-func (a *app) checkServer(ctx context.Context) []finding {
+// checkStream looks at the embedded stream's folder while no server runs.
+func (a *app) checkStream() finding {
+	if !a.isFolder() {
+		return finding{"stream", partOK, "none yet", ""}
+	}
+	if last, err := a.loadSettings(); err == nil && last.Elsewhere {
+		return finding{"stream", partOK, "not looked at: store or stream is elsewhere", ""}
+	}
+	if !exists(a.path("stream")) {
+		return finding{"stream", partFail, a.path("stream") + " is missing; the store still holds what was committed", "restore stream/ from its backup"}
+	}
+	return finding{"stream", partOK, a.path("stream"), ""}
+}
+
+// askServer asks a server that runs. Without one, trouble says what that means.
+func (a *app) askServer(ctx context.Context) (s *apiv1.StatusResponse, trouble finding) {
 	conn, stop, err := a.dial(ctx, a.server)
 	if err != nil {
-		return []finding{{"server", "warn", "no server runs on " + a.data, "custody serve --data " + a.data}, checkPort()}
+		if a.server != "" {
+			return nil, finding{"server", partFail, oneLine(err), "custody status where the server runs"}
+		}
+		return nil, finding{"server", partWarn, "none runs on " + a.data, "custody serve"}
 	}
 	defer stop()
-	s, err := apiv1.NewLedgerServiceClient(conn).Status(ctx, &apiv1.StatusRequest{})
-	if err != nil {
-		return []finding{{"server", "fail", explain(err).Error(), "custody status"}}
+	if s, err = apiv1.NewLedgerServiceClient(conn).Status(ctx, &apiv1.StatusRequest{}); err != nil {
+		return nil, finding{"server", partFail, oneLine(explain(err)), "custody status"}
 	}
+	return s, finding{}
+}
+
+func serverFindings(s *apiv1.StatusResponse) []finding {
 	return []finding{
-		{"server", "ok", s.GetAddress() + ", version " + s.GetVersion(), ""},
-		{"stream", "ok", fmt.Sprintf("%s, %d messages", s.GetStream(), s.GetStreamLast()), ""},
-		{"store", "ok", s.GetStore(), ""},
+		{"engine", partOK, s.GetStore(), ""},
+		{"stream", partOK, fmt.Sprintf("%s, %d messages", s.GetStream(), s.GetStreamLast()), ""},
 		ledgerFinding(s),
+		{"server", partOK, "version " + s.GetVersion(), ""},
+		checkReach(s.GetAddress()),
 	}
 }
 
 func ledgerFinding(s *apiv1.StatusResponse) finding {
-	if s.GetLedgerError() != "" {
-		return finding{"ledger", "fail", s.GetLedgerError(), "the ledger waits for a person: acknowledged events are safe in the stream"}
+	switch {
+	case strings.HasPrefix(s.GetLedgerError(), waits):
+		return finding{"ledger", partWarn, s.GetLedgerError(), "custody status --wait 1m"}
+	case s.GetLedgerError() != "":
+		return finding{"ledger", partFail, s.GetLedgerError(), "docs/OPERATIONS.md, When it says no; acknowledged events are safe in the stream"}
 	}
-	return finding{"ledger", "ok", fmt.Sprintf("committed %d of %d messages, backlog %d events", s.GetCommitted(), s.GetStreamLast(), s.GetBacklog()), ""}
+	return finding{"ledger", partOK, fmt.Sprintf("committed %d of %d messages, backlog %d events", s.GetCommitted(), s.GetStreamLast(), s.GetBacklog()), ""}
 }
 
-func checkPort() finding {
-	l, err := net.Listen("tcp", node.DefaultListen)
+// reachPatience bounds the attempt to reach the server's port.
+const reachPatience = 3 * time.Second
+
+// checkReach connects to where emitters are told to connect.
+func checkReach(address string) finding {
+	conn, err := net.DialTimeout("tcp", address, reachPatience)
 	if err != nil {
-		return finding{"port", "warn", node.DefaultListen + " is taken: " + err.Error(), "custody serve --listen 127.0.0.1:0"}
+		return finding{"port", partWarn, "emitters are told " + address + ", which cannot be reached from here: " + err.Error(), "custody serve --listen ADDRESS --advertise ADDRESS"}
+	}
+	_ = conn.Close()
+	return finding{"port", partOK, address + " can be reached", ""}
+}
+
+// checkPort looks whether the port is free that the server would take.
+func (a *app) checkPort() finding {
+	last, err := a.loadSettings()
+	if err != nil {
+		return finding{"port", partFail, err.Error(), "remove the file"}
+	}
+	l, err := net.Listen("tcp", last.Listen)
+	if err != nil {
+		return finding{"port", partWarn, err.Error(), "custody serve --listen 127.0.0.1:0"}
 	}
 	_ = l.Close()
-	return finding{"port", "ok", node.DefaultListen + " is free", ""}
+	return finding{"port", partOK, last.Listen + " is free", ""}
 }

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -13,22 +18,23 @@ import (
 
 // edgeCommand runs the sidecar.
 func (a *app) edgeCommand() *cobra.Command {
-	var cfg edge.Config
+	cfg := edge.Config{Dir: os.Getenv(edge.EnvEmitter)}
 	var socket string
 	var example, fullIsError bool
 	cmd := &cobra.Command{
 		Use:   "edge",
 		Short: "Record for an agent in any language: JSON lines on standard input or a Unix socket",
-		Long: "Record for an agent in any language. Each JSON line is one event and is answered by one line: {\"ok\":true,\"id\":…} once it is in the\n" +
-			"spool, or {\"ok\":false,\"field\":…,\"error\":…}. --example prints one valid line an action.\n\n" + exitHelp,
-		Example: "  custody edge --example\n  custody edge --dir /var/lib/agent/custody < events.jsonl\n  custody edge --dir DIR --socket /run/agent.sock",
+		Long: "Record for an agent in any language. Each JSON line is one event and is answered by one line: {\"ok\":true,\"id\":…} once\n" +
+			"it is in the spool, or {\"ok\":false,\"line\":…,\"field\":…,\"error\":…}, and the exit code is 7 at the end. --example prints\n" +
+			"one valid line for each action.",
+		Example: "  custody edge --example\n  custody edge --dir ./emitter < events.jsonl\n  custody edge --dir ./emitter --socket /run/agent.sock",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if example {
 				return sidecar.Example(a.out)
 			}
 			if cfg.Dir == "" {
-				return usageError("edge: --dir is required (custody enroll makes one)")
+				return usageError("edge: --dir or %s must name an emitter folder: custody enroll --into makes one", edge.EnvEmitter)
 			}
 			if fullIsError {
 				cfg.FullPolicy = edge.Error
@@ -37,24 +43,73 @@ func (a *app) edgeCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&cfg.Dir, "dir", "", "emitter folder, made by custody enroll --into or custody edge join")
+	f.StringVar(&cfg.Dir, "dir", cfg.Dir, "emitter folder, made by custody join or custody enroll --into; CUSTODY_EMITTER if absent")
+	f.Lookup("dir").DefValue = ""
+	f.StringVar(&cfg.Address, "address", "", "address of the server, HOST:PORT; as at join if absent")
 	f.StringVar(&socket, "socket", "", "listen on this Unix socket instead of standard input")
-	f.Int64Var(&cfg.SpoolMaxBytes, "spool-max", 0, "most bytes of the spool (1 GiB if absent)")
+	f.Int64Var(&cfg.SpoolMaxBytes, "spool-max", 0, "most bytes of the spool; 256 MiB if absent")
 	f.BoolVar(&fullIsError, "full-is-error", false, "answer with an error when the spool is full instead of waiting")
-	f.BoolVar(&example, "example", false, "print one valid line an action")
-	cmd.AddCommand(a.edgeJoin())
+	f.BoolVar(&example, "example", false, "print one valid line for each action")
+	_ = cmd.MarkFlagDirname("dir")
 	return cmd
 }
 
 // runSidecar reads until the input or the context ends, then waits for the receipts.
-func (a *app) runSidecar(ctx context.Context, cfg edge.Config, socket string) (err error) {
+func (a *app) runSidecar(ctx context.Context, cfg edge.Config, socket string) error {
+	var refused atomic.Pointer[edge.RefusedError]
+	cfg.Log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cfg.OnError = func(err error) {
+		if r, ok := errors.AsType[*edge.RefusedError](err); ok {
+			refused.Store(r)
+		}
+	}
+	if _, err := readIdentity(cfg.Dir); err != nil {
+		return err
+	}
 	e, err := edge.Open(ctx, cfg)
 	if err != nil {
-		return fmt.Errorf("open emitter %s: %w", cfg.Dir, err)
+		return err
 	}
-	defer func() { err = errors.Join(err, e.Close(context.WithoutCancel(ctx))) }()
+	err = errors.Join(a.serveLines(ctx, e, socket), e.Close(context.WithoutCancel(ctx)))
+	if r := refused.Load(); err == nil && r != nil {
+		return r
+	}
+	return err
+}
+
+func (a *app) serveLines(ctx context.Context, e *edge.Emitter, socket string) error {
 	if socket != "" {
 		return sidecar.Listen(ctx, e, socket)
 	}
-	return sidecar.Serve(ctx, e, a.in, a.out)
+	answers := &refusals{w: a.out}
+	if err := sidecar.Serve(ctx, e, a.in, answers); err != nil {
+		return err
+	}
+	if answers.count > 0 {
+		return fail(exitInput, fmt.Errorf("edge: %d lines were refused", answers.count), "all other lines are recorded", "correct the lines: each answer names its line and field")
+	}
+	return nil
+}
+
+// refusals counts the answers that refuse a line.
+type refusals struct {
+	w     io.Writer
+	begun []byte // of the line that is being written
+	count int
+}
+
+// refusal begins an answer that refuses a line.
+const refusal = `{"ok":false`
+
+func (r *refusals) Write(p []byte) (int, error) {
+	for line := range bytes.Lines(p) {
+		if r.begun = append(r.begun, line[:min(len(line), len(refusal))]...); line[len(line)-1] != '\n' {
+			continue // the rest comes with the next call
+		}
+		if bytes.HasPrefix(r.begun, []byte(refusal)) {
+			r.count++
+		}
+		r.begun = r.begun[:0]
+	}
+	return r.w.Write(p)
 }

@@ -7,25 +7,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
-// defaultTokenTTL is how long a join token waits to be used.
-const defaultTokenTTL = time.Hour
+// defaultTicketTTL is how long a ticket waits to be used.
+const defaultTicketTTL = time.Hour
 
-// ticket is what enroll prints and join takes: the token with what is needed to reach the server and to know it.
+// ticket is what enroll prints and join takes: a one-time token with what is needed to reach the server and to know it.
 type ticket struct {
 	Token   string `json:"token"`
 	Address string `json:"address"`
 	CA      []byte `json:"ca"`
+
+	expires int64 // ns since the Unix epoch
 }
 
 func (t ticket) String() string {
@@ -43,8 +48,8 @@ func parseTicket(s string) (ticket, error) {
 	if err == nil {
 		err = json.Unmarshal(raw, &t)
 	}
-	if err != nil || t.Token == "" {
-		return ticket{}, fail(exitInput, errors.New("the ticket is not one that custody enroll printed"), "nothing was changed", "custody enroll TENANT/INSTANCE")
+	if err != nil || t.Token == "" || t.Address == "" {
+		return ticket{}, inputError(errors.New("the ticket is not one that custody enroll printed"), "custody enroll TENANT/INSTANCE")
 	}
 	return t, nil
 }
@@ -57,35 +62,47 @@ func (a *app) enrollCommand() *cobra.Command {
 		Use:   "enroll TENANT/INSTANCE",
 		Short: "Let an emitter join: a one-time ticket, or a ready emitter folder with --into",
 		Long: "Make a one-time, expiring ticket with which an emitter enrols its own key. The key is made where the agent runs and\n" +
-			"never leaves it. With --into the ticket is used at once and the folder is ready for the SDK or for custody edge.",
-		Example: "  custody enroll acme/support-1 --into /var/lib/agent/custody\n  custody enroll acme/support-1 --ttl 10m    # then, where the agent runs: custody edge join TICKET --dir DIR",
-		Args:    cobra.ExactArgs(1),
-		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
-			t, err := a.makeTicket(ctx, conn, args[0], producer, ttl)
+			"never leaves it: run custody join there. With --into the ticket is used at once, on this machine, and the folder is\n" +
+			"ready for the SDK (CUSTODY_EMITTER=DIR) or for custody edge --dir DIR.",
+		Example: "  custody enroll acme/support-1 --into ./emitter\n" +
+			"  custody enroll acme/support-1 --ttl 10m | ssh agents-1 custody join - --dir /var/lib/agent/custody",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.firstInstance,
+		RunE: a.callAt(place{door: true}, func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
+			t, err := makeTicket(ctx, conn, args[0], producer, ttl)
 			if err != nil {
 				return err
 			}
-			if into == "" {
-				fmt.Fprintln(a.out, t)
-				return nil
+			if into != "" {
+				return a.join(ctx, t, into)
 			}
-			return a.join(ctx, t, into)
+			return a.say(object{{"ticket", t.String()}, {"address", t.Address}, {"expires_at", timeJSON(t.expires)}}, "%s\n", t)
 		}),
 	}
-	cmd.Flags().DurationVar(&ttl, "ttl", defaultTokenTTL, "how long the ticket waits to be used")
+	cmd.Flags().DurationVar(&ttl, "ttl", defaultTicketTTL, "how long the ticket waits to be used, at most 168h")
 	cmd.Flags().StringVar(&producer, "producer", "agent", "agent, gateway or importer")
-	cmd.Flags().StringVar(&into, "into", "", "use the ticket now and write the emitter's folder here")
+	cmd.Flags().StringVar(&into, "into", "", "use the ticket now, and write the emitter's folder here")
+	a.offer(cmd, "producer", outsiders)
 	return cmd
 }
 
-func (a *app) makeTicket(ctx context.Context, conn *grpc.ClientConn, name, producer string, ttl time.Duration) (ticket, error) {
+// outsiders are the producers that a ticket can be for: everybody but Custody itself.
+var outsiders = []string{"agent", "gateway", "importer"}
+
+func makeTicket(ctx context.Context, conn *grpc.ClientConn, name, producer string, ttl time.Duration) (ticket, error) {
 	tenant, instance, err := splitInstance(name)
 	if err != nil {
 		return ticket{}, err
 	}
 	class, err := parseName(event.Producers, producer)
+	if err == nil && class == eventv1.ProducerClass_PRODUCER_CLASS_CUSTODY {
+		err = fmt.Errorf("%q is Custody itself", producer)
+	}
 	if err != nil {
-		return ticket{}, usageError("--producer: %s", err)
+		return ticket{}, usageError("--producer: %w", err)
+	}
+	if ttl <= 0 {
+		return ticket{}, usageError("--ttl %s: must be more than 0", ttl)
 	}
 	resp, err := apiv1.NewAdminServiceClient(conn).CreateJoinToken(ctx, &apiv1.CreateJoinTokenRequest{
 		Tenant: tenant, Instance: instance, Producer: class, Ttl: ttl.Nanoseconds(),
@@ -93,57 +110,89 @@ func (a *app) makeTicket(ctx context.Context, conn *grpc.ClientConn, name, produ
 	if err != nil {
 		return ticket{}, err
 	}
-	return ticket{Token: resp.GetToken(), Address: resp.GetAddress(), CA: resp.GetCaPem()}, nil
+	return ticket{Token: resp.GetToken(), Address: resp.GetAddress(), CA: resp.GetCaPem(), expires: resp.GetExpiresAt()}, nil
 }
 
-// join uses a ticket.
-func (a *app) join(ctx context.Context, t ticket, dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("create emitter folder: %w", err)
-	}
-	id, err := edge.Join(ctx, dir, t.Token, t.Address, t.CA)
-	if err != nil {
-		return fmt.Errorf("join: %w", err)
-	}
-	fmt.Fprintf(a.out, "%s/%s: key %s in %s\n", id.Tenant, id.Instance, id.KeyID.String()[:12], dir)
-	return nil
-}
-
-// edgeJoin uses a ticket where the agent runs.
-func (a *app) edgeJoin() *cobra.Command {
+// joinCommand uses a ticket where the agent runs.
+func (a *app) joinCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "join TICKET",
-		Short: "Enrol a new key with a ticket (- reads it from standard input)",
-		Args:  cobra.ExactArgs(1),
+		Short: "Make a key for an emitter and enrol it with a ticket",
+		Long: "Make a key for an emitter, in a folder on this machine, and enrol it with the ticket that custody enroll printed. The\n" +
+			"ticket - is read from standard input. The folder is for one process at a time: the SDK (CUSTODY_EMITTER=DIR) or\n" +
+			"custody edge --dir DIR.",
+		Example:           "  custody join - --dir /var/lib/agent/custody < ticket",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: noFiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			text, err := a.argument(args[0])
-			if err != nil {
-				return err
-			}
-			t, err := parseTicket(text)
+			t, err := a.readTicket(args[0])
 			if err != nil {
 				return err
 			}
 			return a.join(cmd.Context(), t, dir)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "dir", "", "emitter folder (required)")
+	cmd.Flags().StringVar(&dir, "dir", "", "emitter folder, made if it does not exist (required)")
 	_ = cmd.MarkFlagRequired("dir")
+	_ = cmd.MarkFlagDirname("dir")
 	return cmd
 }
 
-// maxArgument bounds an argument that is read from standard input, in bytes.
-const maxArgument = 64 << 10
-
-// argument is the word itself, or standard input for "-": secrets do not belong on a command line.
-func (a *app) argument(word string) (string, error) {
-	if word != "-" {
-		return word, nil
-	}
-	raw, err := io.ReadAll(io.LimitReader(a.in, maxArgument))
+// join uses a ticket.
+func (a *app) join(ctx context.Context, t ticket, dir string) error {
+	id, err := edge.Join(ctx, dir, t.Token, t.Address, t.CA)
 	if err != nil {
-		return "", fmt.Errorf("read standard input: %w", err)
+		return joinError(err, t.Address)
 	}
-	return string(trimSpace(raw)), nil
+	return a.sayIdentity(id, dir)
+}
+
+// joinError says what to do about a ticket.
+func joinError(err error, address string) error {
+	switch status.Code(rootStatus(err)) {
+	case codes.Unauthenticated:
+		return fail(exitDenied, explain(err).err, "no key was enrolled", "get another ticket: custody enroll TENANT/INSTANCE")
+	case codes.Unavailable:
+		return fail(exitUnavailable, fmt.Errorf("%s cannot be reached: %w", address, explain(err).err), "the ticket can still be used", "custody status where the server runs; then the same command again")
+	}
+	return err
+}
+
+// rootStatus is the server's answer inside an error; the error itself if there is none.
+func rootStatus(err error) error {
+	var remote interface {
+		error
+		GRPCStatus() *status.Status
+	}
+	if errors.As(err, &remote) {
+		return remote
+	}
+	return err
+}
+
+func (a *app) sayIdentity(id edge.Identity, dir string) error {
+	return a.say(object{
+		{"tenant", id.Tenant},
+		{"instance", id.Instance},
+		{"producer", id.Producer},
+		{"key_id", id.KeyID.String()},
+		{"address", id.Address},
+		{"dir", dir},
+	}, "%s/%s: key %s in %s\n", id.Tenant, id.Instance, id.KeyID.String()[:12], dir)
+}
+
+// maxTicket bounds a ticket that is read from standard input, in bytes.
+const maxTicket = 64 << 10
+
+// readTicket reads a ticket from the command line, or from standard input: secrets do not belong on a command line.
+func (a *app) readTicket(text string) (ticket, error) {
+	if text == "-" {
+		raw, err := io.ReadAll(io.LimitReader(a.in, maxTicket))
+		if err != nil {
+			return ticket{}, fmt.Errorf("read standard input: %w", err)
+		}
+		text = strings.TrimSpace(string(raw))
+	}
+	return parseTicket(text)
 }

@@ -4,13 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"io/fs"
+	"strings"
+	"syscall"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/internal/node"
+	"github.com/agentcustody/custody/store"
+	"github.com/agentcustody/custody/store/engine"
+	"github.com/agentcustody/custody/stream"
 )
 
 // Exit codes. They are part of the interface: scripts and the on-call runbook rely on them.
@@ -22,13 +28,23 @@ const (
 	exitNotFound    = 4 // the thing named does not exist
 	exitUnavailable = 5 // the server, stream or store cannot be reached, or pushes back
 	exitProblems    = 6 // a check ran and found problems
-	exitInput       = 7 // the input is wrong; nothing was changed
+	exitInput       = 7 // the input is wrong
 	exitConflict    = 8 // the thing exists already, or another process holds it
 )
 
-// exitHelp is printed under every command's help.
-const exitHelp = `Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not permitted, 4 not found,
-5 unavailable (try again), 6 problems found, 7 wrong input (nothing changed), 8 conflict`
+// exitHelp ends every command's help.
+const exitHelp = `Exit codes:
+  0 done            3 not permitted   6 problems found
+  1 failed          4 not found       7 wrong input
+  2 wrong command   5 unavailable     8 conflict: exists already, or in use
+`
+
+// What an error leaves alone.
+const (
+	nothingChanged = "nothing was changed"
+	acknowledged   = "events that were acknowledged are safe; others wait with their senders"
+	spooled        = "what was recorded is in the spool, and is delivered at the next start"
+)
 
 // failure is an error as a person needs it: what failed, what is unaffected, and the next command.
 type failure struct {
@@ -48,59 +64,119 @@ func fail(code int, err error, unaffected, next string) error {
 
 // usageError marks a wrong command line.
 func usageError(format string, args ...any) error {
-	return fail(exitUsage, fmt.Errorf(format, args...), "nothing was changed", "custody help")
+	return fail(exitUsage, fmt.Errorf(format, args...), nothingChanged, "custody help")
 }
 
+// inputError marks input that is wrong.
+func inputError(err error, next string) error { return fail(exitInput, err, nothingChanged, next) }
+
 // report prints an error for a person and returns the exit code.
-func report(w io.Writer, err error) int {
+func (a *app) report(err error) int {
 	f := explain(err)
-	fmt.Fprintf(w, "custody: %s\n", event.Escape(f.err.Error()))
-	if f.unaffected != "" {
-		fmt.Fprintf(w, "  unaffected: %s\n", f.unaffected)
-	}
-	if f.next != "" {
-		fmt.Fprintf(w, "  next: %s\n", f.next)
-	}
+	fmt.Fprintf(a.err, "custody: %s\n  unaffected: %s\n  next: %s\n", event.Escape(oneLine(f.err)), event.Escape(f.unaffected), event.Escape(a.here(f.next)))
 	return f.code
+}
+
+// oneLine is an error on one line: joined errors have several.
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
+}
+
+// here makes advice about the data folder that the command was about.
+func (a *app) here(command string) string {
+	rest, ok := strings.CutPrefix(command, "custody ")
+	if !ok || !a.chosen || strings.Contains(rest, "--help") {
+		return command
+	}
+	return "custody --data " + shellWord(a.data) + " " + rest
+}
+
+// advice is what is known about a kind of error.
+type advice struct {
+	is         error
+	code       int
+	unaffected string
+	next       string
+}
+
+// advices holds the errors of this process by kind; the first that fits counts.
+var advices = []advice{
+	{context.Canceled, exitFailed, "what was acknowledged before is kept", "run the same command again"},
+	{context.DeadlineExceeded, exitUnavailable, acknowledged, "custody doctor"},
+	{node.ErrInUse, exitConflict, "the server that runs goes on", "custody status, or stop that process first"},
+	{stream.ErrLocked, exitConflict, "the server that runs goes on", "custody status, or stop that process first"},
+	{syscall.EADDRINUSE, exitConflict, "whatever listens there goes on", "custody serve --listen 127.0.0.1:0"},
+	{syscall.EADDRNOTAVAIL, exitInput, nothingChanged, "custody serve --listen ADDRESS, with an address of this machine"},
+	{engine.ErrNotInstalled, exitUnavailable, nothingChanged, "make engine"},
+	{store.ErrSchema, exitConflict, "the store is as it was, and the stream holds every event", "run the version of custody that the store belongs to"},
+	{store.ErrUnavailable, exitUnavailable, acknowledged, "custody doctor"},
+	{stream.ErrUnavailable, exitUnavailable, acknowledged, "custody doctor"},
+	{edge.ErrInUse, exitConflict, "the process that uses the folder goes on", "give each process an emitter of its own: custody enroll TENANT/INSTANCE"},
+	{edge.ErrJoined, exitConflict, "the emitter in the folder stays", "custody key rotate DIR, or join into another folder"},
+	{edge.ErrNotJoined, exitNotFound, nothingChanged, "custody join TICKET --dir DIR"},
+	{edge.ErrUndelivered, exitUnavailable, spooled, "custody status where the server runs; then start the emitter again"},
+	{edge.ErrSpoolFull, exitUnavailable, "what is in the spool is kept", "custody status where the server runs"},
+	{fs.ErrNotExist, exitNotFound, nothingChanged, "check the name and run the command again"},
+	{fs.ErrExist, exitConflict, nothingChanged, "choose another name"},
+	{fs.ErrPermission, exitDenied, nothingChanged, "check who owns the file, and its mode"},
+	{syscall.ENOSPC, exitUnavailable, acknowledged, "free some space, then: custody doctor"},
 }
 
 // explain gives an error the advice of its kind unless it already carries its own.
 func explain(err error) *failure {
-	var f *failure
-	if errors.As(err, &f) {
-		return f
-	}
-	var fe *event.FieldError
+	var own *failure
+	var field *event.FieldError
+	var refused *edge.RefusedError
+	var remote interface{ GRPCStatus() *status.Status }
 	switch {
-	case errors.As(err, &fe):
-		return &failure{exitInput, err, "nothing was changed", "correct the field and run the command again"}
-	case errors.Is(err, context.Canceled):
-		return &failure{exitFailed, errors.New("interrupted"), "what was acknowledged before is kept", "run the same command again"}
-	case errors.Is(err, os.ErrNotExist):
-		return &failure{exitNotFound, err, "nothing was changed", ""}
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &field):
+		return &failure{exitInput, err, nothingChanged, "correct the field and run the command again"}
+	case errors.As(err, &refused):
+		return &failure{exitInput, err, "all other events; the refused ones are kept in refused/ of the emitter's folder", "read the reason there, and correct the agent"}
+	case errors.As(err, &remote):
+		return explainStatus(err, remote.GRPCStatus())
 	}
-	if s, ok := status.FromError(err); ok {
-		return explainStatus(s)
+	for _, a := range advices {
+		if errors.Is(err, a.is) {
+			return &failure{a.code, told(err, a.is), a.unaffected, a.next}
+		}
 	}
-	return &failure{exitFailed, err, "", "custody doctor"}
+	return &failure{exitFailed, err, acknowledged, "custody doctor"}
 }
 
-// explainStatus translates a gRPC status.
-func explainStatus(s *status.Status) *failure {
-	err := errors.New(s.Message())
-	switch s.Code() {
-	case codes.PermissionDenied, codes.Unauthenticated:
-		return &failure{exitDenied, err, "nothing was read or changed", "ask an operator for a role: custody user add NAME --role ROLE --tenant T"}
-	case codes.NotFound:
-		return &failure{exitNotFound, err, "nothing was changed", "custody ps"}
-	case codes.InvalidArgument:
-		return &failure{exitInput, err, "nothing was changed", "correct the field and run the command again"}
-	case codes.AlreadyExists, codes.Aborted, codes.FailedPrecondition:
-		return &failure{exitConflict, err, "nothing was changed", "custody status"}
-	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded:
-		return &failure{exitUnavailable, err, "acknowledged events are safe; unacknowledged ones are still with their senders", "custody doctor"}
-	case codes.Canceled:
-		return &failure{exitFailed, errors.New("interrupted"), "what was acknowledged before is kept", "run the same command again"}
+// told is the error, or a word that people know for it.
+func told(err, kind error) error {
+	if errors.Is(kind, context.Canceled) {
+		return errors.New("interrupted")
 	}
-	return &failure{exitFailed, err, "acknowledged events are safe", "custody doctor"}
+	return err
+}
+
+// statuses says what a server's answer means.
+var statuses = map[codes.Code]advice{
+	codes.PermissionDenied:   {nil, exitDenied, "nothing was read or changed", "custody tenant list shows your tenants; an admin gives roles: custody user add NAME --role ROLE --tenant TENANT"},
+	codes.Unauthenticated:    {nil, exitDenied, "nothing was read or changed", "ask an admin for a certificate: custody user add NAME --role ROLE --tenant TENANT"},
+	codes.NotFound:           {nil, exitNotFound, nothingChanged, "custody ps"},
+	codes.InvalidArgument:    {nil, exitInput, nothingChanged, "correct the field and run the command again"},
+	codes.OutOfRange:         {nil, exitInput, nothingChanged, "correct the field and run the command again"},
+	codes.AlreadyExists:      {nil, exitConflict, nothingChanged, "custody ps"},
+	codes.Aborted:            {nil, exitConflict, nothingChanged, "run the same command again"},
+	codes.FailedPrecondition: {nil, exitConflict, nothingChanged, "custody status"},
+	codes.Unavailable:        {nil, exitUnavailable, acknowledged, "custody doctor"},
+	codes.ResourceExhausted:  {nil, exitUnavailable, acknowledged, "custody status"},
+	codes.DeadlineExceeded:   {nil, exitUnavailable, acknowledged, "custody doctor"},
+	codes.Unimplemented:      {nil, exitUnavailable, nothingChanged, "run the same version of custody here and on the server"},
+	codes.Canceled:           {context.Canceled, exitFailed, "what was acknowledged before is kept", "run the same command again"},
+}
+
+// explainStatus translates a server's answer; the words of the transport are left out.
+func explainStatus(err error, s *status.Status) *failure {
+	bare := errors.New(strings.ReplaceAll(err.Error(), status.FromProto(s.Proto()).Err().Error(), s.Message()))
+	a, known := statuses[s.Code()]
+	if !known {
+		return &failure{exitFailed, bare, acknowledged, "custody doctor"}
+	}
+	return &failure{a.code, told(bare, a.is), a.unaffected, a.next}
 }

@@ -59,8 +59,10 @@ func (a *app) instanceCreate() *cobra.Command {
 			"    - {verb: write, tool: update_ticket, consequence: moderate}\n" +
 			"    - {verb: send,  tool: send_email, resource: '*@acme.example', consequence: high}\n\n" +
 			"Verbs: read, write, send, approve, trigger. Consequences: low, moderate, high.",
-		Example: "  custody instance create acme/support-1 --client acme --owner support --allow read:crm.*:low --allow send:send_email:high",
-		Args:    cobra.ExactArgs(1),
+		Example: "  custody instance create acme/support-1 --client acme --owner support --allow 'read:crm.*:low' --allow send:send_email:high\n" +
+			"  custody instance create acme/support-1 --manifest support.yaml",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.firstInstance,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
 			req, err := f.request(args[0])
 			if err != nil {
@@ -70,9 +72,8 @@ func (a *app) instanceCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(resp, func(w io.Writer) {
-				fmt.Fprintf(w, "instance %s: manifest version %d\n", args[0], resp.GetManifestVersion())
-			})
+			return a.say(object{{"tenant", req.GetTenant()}, {"instance", req.GetInstance()}, {"manifest_version", resp.GetManifestVersion()}},
+				"instance %s: manifest version %d\n", args[0], resp.GetManifestVersion())
 		}),
 	}
 	f.register(cmd)
@@ -104,7 +105,7 @@ func (f *instanceFlags) request(name string) (*apiv1.CreateInstanceRequest, erro
 	for i, l := range lines {
 		p, err := l.permission()
 		if err != nil {
-			return nil, fail(exitInput, fmt.Errorf("manifest[%d].%w", i, err), "nothing was changed", "custody instance create --help")
+			return nil, inputError(fmt.Errorf("manifest[%d].%w", i, err), "custody instance create --help")
 		}
 		req.Permissions = append(req.Permissions, p)
 	}
@@ -154,13 +155,13 @@ func readManifest(path string) ([]byte, []permissionLine, error) {
 		return nil, nil, fmt.Errorf("read manifest: %w", err)
 	}
 	if len(raw) > maxManifestFile {
-		return nil, nil, fail(exitInput, fmt.Errorf("manifest %s: longer than %d bytes", path, maxManifestFile), "nothing was changed", "")
+		return nil, nil, inputError(fmt.Errorf("manifest %s: longer than %d bytes", path, maxManifestFile), "custody instance create --help")
 	}
 	var m manifestFile
 	dec := yaml.NewDecoder(bytes.NewReader(raw))
 	dec.KnownFields(true)
 	if err := dec.Decode(&m); err != nil {
-		return nil, nil, fail(exitInput, fmt.Errorf("manifest %s: %w", path, err), "nothing was changed", "custody instance create --help")
+		return nil, nil, inputError(fmt.Errorf("manifest %s: %w", path, err), "custody instance create --help")
 	}
 	return raw, m.Manifest, nil
 }

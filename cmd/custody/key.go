@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
@@ -17,18 +15,18 @@ import (
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 )
 
-func trimSpace(b []byte) []byte { return bytes.TrimSpace(b) }
-
 // keyCommand manages emitter keys.
 func (a *app) keyCommand() *cobra.Command {
-	return group("key", "List, revoke and suspect emitter keys, by log index", a.keyList(), a.keyRevoke(), a.keySuspect())
+	return group("key", "List, rotate, revoke and suspect emitter keys", a.keyList(), a.keyRotate(), a.keyRevoke(), a.keySuspect())
 }
 
 func (a *app) keyList() *cobra.Command {
 	return &cobra.Command{
-		Use:   "list TENANT",
-		Short: "List a tenant's emitter keys and the leaves that each may sign for",
-		Args:  cobra.ExactArgs(1),
+		Use:               "list TENANT",
+		Short:             "List a tenant's emitter keys and the leaves that each may sign for",
+		Long:              "List a tenant's emitter keys. A key counts from leaf FROM on, up to but not including leaf TO.",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.firstTenant,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
 			resp, err := apiv1.NewAdminServiceClient(conn).ListKeys(ctx, &apiv1.ListKeysRequest{Tenant: args[0]})
 			if err != nil {
@@ -40,7 +38,7 @@ func (a *app) keyList() *cobra.Command {
 }
 
 func renderKeys(w io.Writer, keys []*apiv1.KeyInfo) {
-	t := newTable(w, "key", "instance", "producer", "from", "to", "suspect from")
+	t := newGrid("key", "instance", "producer", "from", "to", "suspect from")
 	for _, k := range keys {
 		to, suspect := "-", "-"
 		if k.GetRevoked() {
@@ -49,37 +47,38 @@ func renderKeys(w io.Writer, keys []*apiv1.KeyInfo) {
 		if k.GetSuspect() {
 			suspect = strconv.FormatUint(k.GetSuspectFrom(), 10)
 		}
-		t.AppendRow(table.Row{hex.EncodeToString(k.GetKeyId()), k.GetInstance(), event.Producers.Name(k.GetProducer()), k.GetValidFrom(), to, suspect})
+		t.row(hex.EncodeToString(k.GetKeyId()), k.GetInstance(), event.Producers.Name(k.GetProducer()), k.GetValidFrom(), to, suspect)
 	}
-	t.Render()
+	t.print(w)
 }
 
 func (a *app) keyRevoke() *cobra.Command {
 	var reason string
-	var suspect int64
+	var suspect uint64
 	cmd := &cobra.Command{
-		Use:     "revoke TENANT KEY",
-		Short:   "Make a key invalid from the next leaf on",
-		Example: "  custody key revoke acme 3f2a9c --reason 'laptop lost' --suspect-from 4711",
-		Args:    cobra.ExactArgs(2),
-		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
-			id, err := findKey(ctx, conn, args[0], args[1])
-			if err != nil {
-				return err
-			}
-			req := &apiv1.RevokeKeyRequest{Tenant: args[0], KeyId: id, Reason: reason, Suspect: suspect >= 0}
-			if suspect >= 0 {
-				req.SuspectFrom = uint64(suspect)
-			}
-			if _, err := apiv1.NewAdminServiceClient(conn).RevokeKey(ctx, req); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.out, "key %s: revoked\n", short(id))
-			return nil
-		}),
+		Use:   "revoke TENANT KEY",
+		Short: "Make a key invalid from the next leaf on",
+		Long: "Make a key invalid from the next leaf on. KEY is the beginning of its id. What it signed before stays valid, unless\n" +
+			"--suspect-from marks it as in doubt.",
+		Example:           "  custody key revoke acme 3f2a9c --reason 'laptop lost' --suspect-from 4711",
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: a.firstTenant,
 	}
+	cmd.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
+		id, err := findKey(ctx, conn, args[0], args[1])
+		if err != nil {
+			return err
+		}
+		doubted := cmd.Flags().Changed("suspect-from")
+		req := &apiv1.RevokeKeyRequest{Tenant: args[0], KeyId: id, Reason: reason, Suspect: doubted, SuspectFrom: suspect}
+		if _, err := apiv1.NewAdminServiceClient(conn).RevokeKey(ctx, req); err != nil {
+			return err
+		}
+		return a.say(object{{"key_id", hex.EncodeToString(id)}, {"revoked", true}}, "key %s: revoked\n", short(id))
+	})
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record (required)")
-	cmd.Flags().Int64Var(&suspect, "suspect-from", -1, "first leaf index that is in doubt")
+	cmd.Flags().Uint64Var(&suspect, "suspect-from", 0, "first leaf index that is in doubt; none if absent")
+	cmd.Flags().Lookup("suspect-from").DefValue = ""
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }
@@ -88,9 +87,11 @@ func (a *app) keySuspect() *cobra.Command {
 	var reason string
 	var from uint64
 	cmd := &cobra.Command{
-		Use:   "suspect TENANT KEY",
-		Short: "Mark a key's leaves from an index on as in doubt; the key stays valid",
-		Args:  cobra.ExactArgs(2),
+		Use:               "suspect TENANT KEY",
+		Short:             "Mark a key's leaves from an index on as in doubt; the key stays valid",
+		Example:           "  custody key suspect acme 3f2a9c --from 4711 --reason 'image was altered'",
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: a.firstTenant,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
 			id, err := findKey(ctx, conn, args[0], args[1])
 			if err != nil {
@@ -100,11 +101,11 @@ func (a *app) keySuspect() *cobra.Command {
 			if _, err := apiv1.NewAdminServiceClient(conn).SuspectKey(ctx, req); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "key %s: in doubt from leaf %d\n", short(id), from)
-			return nil
+			return a.say(object{{"key_id", hex.EncodeToString(id)}, {"suspect_from", from}}, "key %s: in doubt from leaf %d\n", short(id), from)
 		}),
 	}
 	cmd.Flags().Uint64Var(&from, "from", 0, "first leaf index that is in doubt (required)")
+	cmd.Flags().Lookup("from").DefValue = ""
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record (required)")
 	_ = cmd.MarkFlagRequired("from")
 	_ = cmd.MarkFlagRequired("reason")
@@ -123,8 +124,11 @@ func findKey(ctx context.Context, conn *grpc.ClientConn, tenant, prefix string) 
 			found = append(found, k.GetKeyId())
 		}
 	}
-	if len(found) != 1 {
-		return nil, fail(exitNotFound, fmt.Errorf("key %q: %d keys match", prefix, len(found)), "nothing was changed", "custody key list "+tenant)
+	switch len(found) {
+	case 0:
+		return nil, fail(exitNotFound, fmt.Errorf("no key of %s begins with %q", tenant, prefix), nothingChanged, "custody key list "+shellWord(tenant))
+	case 1:
+		return found[0], nil
 	}
-	return found[0], nil
+	return nil, usageError("%d keys of %s begin with %q: give more of the id", len(found), tenant, prefix)
 }

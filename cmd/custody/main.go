@@ -8,11 +8,9 @@ import (
 	"syscall"
 )
 
-func main() {
-	os.Exit(run())
-}
+func main() { os.Exit(run()) }
 
-// run is main with an exit code, so that tests can call it.
+// run is main with an exit code.
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -8,10 +8,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/agentcustody/custody/event"
 )
@@ -25,54 +24,90 @@ const (
 	formatJSONL outputFormat = "jsonl"
 )
 
+var formats = []outputFormat{formatTable, formatJSON, formatJSONL}
+
 func (f *outputFormat) String() string { return string(*f) }
 func (f *outputFormat) Type() string   { return "format" }
 
 // Set accepts the three formats and names them otherwise.
 func (f *outputFormat) Set(s string) error {
-	all := []outputFormat{formatTable, formatJSON, formatJSONL}
-	if !slices.Contains(all, outputFormat(s)) {
-		return fmt.Errorf("output must be table, json or jsonl, not %q", s)
+	if !slices.Contains(formats, outputFormat(s)) {
+		return fmt.Errorf("must be table, json or jsonl, not %q", s)
 	}
 	*f = outputFormat(s)
 	return nil
 }
 
+// output remembers that writing failed: a full disk must not look like success.
+type output struct {
+	w      io.Writer
+	failed error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil && o.failed == nil {
+		o.failed = fmt.Errorf("write output: %w", err)
+	}
+	return n, err
+}
+
+// say prints what a command did: as JSON if asked for, otherwise as a person reads it.
+func (a *app) say(v any, format string, args ...any) error {
+	if a.format == formatTable {
+		fmt.Fprintf(a.out, format, args...)
+		return nil
+	}
+	return a.printJSON(v)
+}
+
 // printJSON writes a value as JSON: indented, or on one line for jsonl.
 func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.out)
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if a.format == formatJSON {
 		enc.SetIndent("", "  ")
 	}
-	return enc.Encode(v)
-}
-
-// printProto writes a message as JSON with the names of the .proto files.
-func (a *app) printProto(m proto.Message) error {
-	raw, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
-	if err != nil {
+	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
-	return a.printJSON(json.RawMessage(raw))
+	_, err := io.WriteString(a.out, visible(b.String()))
+	return err
 }
 
-// result prints an answer: as JSON if asked for, otherwise as a person reads it.
-func (a *app) result(m proto.Message, text func(io.Writer)) error {
-	if a.format != formatTable {
-		return a.printProto(m)
+// visible replaces what a terminal would not show as it is by JSON escapes, which mean the same to a program.
+func visible(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r == '\n' || event.Escape(string(r)) == string(r) {
+			b.WriteRune(r)
+			continue
+		}
+		escapeJSON(&b, r)
 	}
-	text(a.out)
-	return nil
+	return b.String()
 }
 
-// newTable is a table without lines, made for terminals and for grep.
-func newTable(w io.Writer, header ...string) table.Writer {
-	t := table.NewWriter()
-	t.SetOutputMirror(w)
+func escapeJSON(b *strings.Builder, r rune) {
+	if r < 0x10000 {
+		fmt.Fprintf(b, `\u%04x`, r)
+		return
+	}
+	r -= 0x10000
+	fmt.Fprintf(b, `\u%04x\u%04x`, 0xd800+(r>>10), 0xdc00+(r&0x3ff))
+}
+
+// grid is a table without lines, made for terminals and for grep.
+type grid struct {
+	table.Writer
+}
+
+func newGrid(header ...string) grid {
+	t := grid{table.NewWriter()}
 	style := table.StyleDefault
-	style.Name = "plain"
 	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	t.SetStyle(style)
 	row := make(table.Row, len(header))
 	for i, h := range header {
@@ -82,13 +117,46 @@ func newTable(w io.Writer, header ...string) table.Writer {
 	return t
 }
 
-// plain makes hostile text safe to show and cuts it to n runes.
+func (t grid) row(cells ...any) { t.AppendRow(cells) }
+
+// print writes the table, without spaces at the ends of lines.
+func (t grid) print(w io.Writer) {
+	for line := range strings.Lines(t.Render()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
+}
+
+// plain makes hostile text safe to show and cuts it to n runes; 0 is no limit.
 func plain(s string, n int) string {
 	out := []rune(event.Escape(s))
 	if n > 0 && len(out) > n {
 		return string(out[:n-1]) + "…"
 	}
 	return string(out)
+}
+
+// maxWord is how much of one value a line shows, in runes.
+const maxWord = 80
+
+// word is one value of an agent's on a line with others. It stands in quotes if it could be taken for anything else.
+func word(s string) string {
+	text := plain(s, maxWord)
+	if s != "" && strings.IndexFunc(text, ambiguous) < 0 {
+		return text
+	}
+	return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`
+}
+
+func ambiguous(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-./:+%=*,~&#?@…", r)
+}
+
+// dash is word with a dash for nothing.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return word(s)
 }
 
 // stamp shows nanoseconds since the Unix epoch as UTC, to the millisecond.
@@ -105,10 +173,16 @@ func short(b []byte) string {
 	return s[:min(12, len(s))]
 }
 
-// dash stands for an empty cell.
-func dash(s string) string {
-	if s == "" {
-		return "-"
+// safeInShell are the characters of a word that no shell changes.
+const safeInShell = "_-./:,@%+="
+
+// shellWord is a word as a person would type it.
+func shellWord(s string) string {
+	special := func(r rune) bool {
+		return (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r)) && !strings.ContainsRune(safeInShell, r)
 	}
-	return plain(s, 0)
+	if s != "" && strings.IndexFunc(s, special) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

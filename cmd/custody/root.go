@@ -14,86 +14,157 @@ import (
 
 // app is what every command needs: the global flags and the standard streams.
 type app struct {
-	in       io.Reader
-	out, err io.Writer
+	in  io.Reader
+	out *output
+	err io.Writer
 
 	data   string // data folder of the server
 	server string // address of a server on another machine
 	as     string // person whose client certificate is used
 	format outputFormat
+
+	chosen bool // --data was given
+	began  bool // the command line was right, and the command runs
 }
 
 // execute runs one command line and returns its exit code.
 func execute(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
-	a := &app{in: in, out: out, err: errw, format: formatTable}
+	a := &app{in: in, out: &output{w: out}, err: errw, format: formatTable}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
+	root.SetOut(a.out)
 	root.SetErr(errw)
-	if err := root.ExecuteContext(ctx); err != nil {
-		return report(errw, err)
+	cmd, err := root.ExecuteContextC(ctx)
+	a.chosen = root.PersistentFlags().Changed("data")
+	if err == nil {
+		err = a.out.failed
 	}
-	return exitOK
+	if err == nil {
+		return exitOK
+	}
+	return a.report(a.usage(cmd, err))
+}
+
+// usage makes an error from before the command ran one about the command line.
+func (a *app) usage(cmd *cobra.Command, err error) error {
+	var f *failure
+	if a.began || errors.As(err, &f) {
+		return err
+	}
+	return fail(exitUsage, fmt.Errorf("%s: %w", cmd.CommandPath(), err), nothingChanged, cmd.CommandPath()+" --help")
 }
 
 // rootCommand builds the whole command tree.
 func (a *app) rootCommand() *cobra.Command {
+	cobra.EnableCommandSorting = false // they are in the order in which people meet them
 	root := &cobra.Command{
 		Use:           "custody",
 		Short:         "A flight recorder with a brake for AI agents",
-		Long:          "Custody records what AI agents do as signed, hash-chained evidence, and stops the ones that go wrong.\n\n" + exitHelp,
+		Long:          "Custody records what AI agents do as signed, hash-chained evidence, and stops the ones that go wrong.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version(),
-		// A bare or a mistyped command must not look like success.
+		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("unknown command %q%s", args[0], suggest(cmd, args[0]))
+				return unknownCommand(cmd, args[0])
 			}
 			return cmd.Help()
 		},
-		Args: cobra.ArbitraryArgs,
 	}
-	f := root.PersistentFlags()
-	f.StringVar(&a.data, "data", defaultDataDir(), "data folder (the server in it is used, or started for the command)")
-	f.StringVar(&a.server, "server", "", "address of a server on another machine; needs --as with a certificate in people/ of --data")
-	f.StringVar(&a.as, "as", "admin", "whose client certificate to use: NAME in people/ of the data folder")
-	f.VarP(&a.format, "output", "o", "output: table, json or jsonl")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError("%s", err) })
-	root.AddCommand(a.commands()...)
-	wrapArgErrors(root)
+	a.globalFlags(root)
+	for _, g := range a.groups() {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			root.AddCommand(c)
+		}
+	}
+	root.SetHelpTemplate(helpTemplate)
+	root.SetHelpCommand(helpCommand(root))
+	a.finish(root)
 	return root
 }
 
-// commands lists the commands in the order in which people meet them.
-func (a *app) commands() []*cobra.Command {
-	return []*cobra.Command{
-		a.serveCommand(), a.statusCommand(), a.doctorCommand(),
-		a.tenantCommand(), a.instanceCommand(), a.enrollCommand(), a.keyCommand(), a.userCommand(),
-		a.edgeCommand(), a.importCommand(), a.demoCommand(),
-		a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand(),
-		a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand(),
+// helpTemplate is cobra's, with the exit codes after it.
+const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{.UsageString}}
+` + exitHelp
+
+func (a *app) globalFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&a.data, "data", defaultDataDir(), "data folder (the server in it is used, or started for the command)")
+	f.StringVar(&a.server, "server", "", "address of a server on another machine; needs a certificate in people/ of --data")
+	f.StringVar(&a.as, "as", "admin", "whose client certificate to use: NAME in people/ of the data folder")
+	f.VarP(&a.format, "output", "o", "output: table, json or jsonl")
+	f.Lookup("data").DefValue = "~/.custody, or CUSTODY_HOME"
+	a.offer(root, "output", words(formats))
+}
+
+// commandGroup is commands under one heading of the help.
+type commandGroup struct {
+	title    string
+	commands []*cobra.Command
+}
+
+// groups lists the commands in the order in which people meet them.
+func (a *app) groups() []commandGroup {
+	return []commandGroup{
+		{"Run", []*cobra.Command{a.serveCommand(), a.statusCommand(), a.doctorCommand(), a.demoCommand()}},
+		{"Set up", []*cobra.Command{a.tenantCommand(), a.instanceCommand(), a.enrollCommand(), a.keyCommand(), a.userCommand()}},
+		{"Record", []*cobra.Command{a.joinCommand(), a.edgeCommand(), a.importCommand()}},
+		{"Look", []*cobra.Command{a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand()}},
+		{"Prove", []*cobra.Command{a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand()}},
 	}
 }
 
-// wrapArgErrors turns cobra's argument errors into usage errors, for the exit code.
-func wrapArgErrors(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return fail(exitUsage, fmt.Errorf("%s: %w", c.CommandPath(), err), "nothing was changed", c.CommandPath()+" --help")
-			}
-			return nil
+// finish goes over the tree: it notes when a command begins, and completes the names of tenants.
+func (a *app) finish(cmd *cobra.Command) {
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(c *cobra.Command, args []string) error {
+			a.began = true
+			return run(c, args)
 		}
 	}
+	if cmd.Flags().Lookup("tenant") != nil {
+		_ = cmd.RegisterFlagCompletionFunc("tenant", a.completeTenants)
+	}
 	for _, sub := range cmd.Commands() {
-		wrapArgErrors(sub)
+		a.finish(sub)
 	}
 }
+
+// helpCommand is help for a command; cobra's own takes an unknown one for success.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err == nil && len(rest) > 0 {
+				err = unknownCommand(cmd, rest[0])
+			}
+			if err != nil {
+				return err
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
+}
+
+func unknownCommand(cmd *cobra.Command, word string) error {
+	return fail(exitUsage, fmt.Errorf("unknown command %q%s", cmd.CommandPath()+" "+word, suggest(cmd, word)), nothingChanged, cmd.CommandPath()+" --help")
+}
+
+// maxTypos is how many letters may be wrong in a command that is suggested.
+const maxTypos = 2
 
 // suggest names the commands that a mistyped one could have meant.
 func suggest(cmd *cobra.Command, word string) string {
+	cmd.SuggestionsMinimumDistance = maxTypos
 	names := cmd.SuggestionsFor(word)
 	if len(names) == 0 {
 		return ""
@@ -121,12 +192,19 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError("unknown command %q%s", cmd.CommandPath()+" "+args[0], suggest(cmd, args[0]))
+				return unknownCommand(cmd, args[0])
 			}
-			_ = cmd.Help()
-			return fail(exitUsage, errors.New(cmd.CommandPath()+" needs a subcommand"), "nothing was changed", cmd.CommandPath()+" --help")
+			return fail(exitUsage, fmt.Errorf("%s: which one? %s", cmd.CommandPath(), subcommands(cmd)), nothingChanged, cmd.CommandPath()+" --help")
 		},
 	}
 	cmd.AddCommand(subs...)
 	return cmd
+}
+
+func subcommands(cmd *cobra.Command) string {
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return strings.Join(names, ", ")
 }

@@ -1,15 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"unicode/utf8"
-
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
@@ -18,14 +15,18 @@ import (
 
 // rowPrinter prints pages of events in the chosen format.
 type rowPrinter struct {
-	a     *app
-	rows  []json.RawMessage // all rows, for one JSON document at the end
+	a       *app
+	follows bool
+	limit   int // of a search that follows; 0 is none
+
+	rows  []any // all rows, for one JSON document at the end
 	count int
 	last  uint64
 	more  bool
 }
 
-func (a *app) rowPrinter() *rowPrinter { return &rowPrinter{a: a} }
+// errEnough ends a search that follows at its limit.
+var errEnough = errors.New("limit reached")
 
 func (p *rowPrinter) page(m *apiv1.SearchResponse) error {
 	p.more = m.GetMore()
@@ -35,75 +36,89 @@ func (p *rowPrinter) page(m *apiv1.SearchResponse) error {
 		if err := p.row(r); err != nil {
 			return err
 		}
+		if p.follows && p.count == p.limit {
+			return errEnough
+		}
 	}
-	return nil
+	return p.a.out.failed
 }
 
 func (p *rowPrinter) row(r *apiv1.EventRow) error {
-	if p.a.format == formatTable {
-		fmt.Fprintf(p.a.out, "%7d  %s  %s\n", r.GetIndex(), stamp(r.GetReceivedAt()), describe(r))
-		printOpened(p.a, r, "           ")
+	switch p.a.format {
+	case formatTable:
+		fmt.Fprintf(p.a.out, "%7s  %s  %s\n", at(r), stamp(r.GetReceivedAt()), describe(r, whole))
+		printOpened(p.a.out, r, "           ")
+	case formatJSONL:
+		return p.a.printJSON(rowJSON(r))
+	case formatJSON:
+		p.rows = append(p.rows, rowJSON(r))
+	}
+	return nil
+}
+
+// end prints what comes after the last row.
+func (p *rowPrinter) end() error {
+	switch {
+	case p.a.format == formatJSON:
+		return p.a.printJSON(object{{"rows", append([]any{}, p.rows...)}, {"more", p.more}})
+	case p.a.format == formatTable && p.more:
+		p.a.note("there are more: add --after %d, or --all", p.last)
+	case p.a.format == formatTable && p.count == 0 && !p.follows:
+		p.a.note("no committed event matches")
+	}
+	return nil
+}
+
+// ended is how a search ends that did not come to its end: one that follows has no other way.
+func (p *rowPrinter) ended(ctx context.Context, err error) error {
+	if p.follows && (errors.Is(err, errEnough) || ctx.Err() != nil) {
 		return nil
 	}
-	raw, err := rowJSON(r)
-	if err != nil {
-		return err
-	}
-	if p.a.format == formatJSONL {
-		return p.a.printJSON(raw)
-	}
-	p.rows = append(p.rows, raw)
-	return nil
+	return err
 }
 
-func (p *rowPrinter) end() error {
-	if p.a.format == formatJSON {
-		return p.a.printJSON(map[string]any{"rows": slices.Concat([]json.RawMessage{}, p.rows), "more": p.more})
-	}
-	if p.a.format == formatTable && p.more {
-		fmt.Fprintf(p.a.out, "… more: add --after %d\n", p.last)
-	}
-	if p.a.format == formatTable && p.count == 0 {
-		fmt.Fprintln(p.a.out, "no committed event matches")
-	}
-	return nil
-}
+// at names a row for trace and why.
+func at(r *apiv1.EventRow) string { return fmt.Sprintf("@%d", r.GetIndex()) }
 
-// rowJSON is one row with its event decoded, for programs.
-func rowJSON(r *apiv1.EventRow) (json.RawMessage, error) {
-	out := map[string]any{
-		"index": r.GetIndex(), "received_at": stamp(r.GetReceivedAt()), "verdict": r.GetVerdict(),
-		"producer": event.Producers.Name(r.GetProducer()), "leaf_hash": hex.EncodeToString(r.GetLeafHash()),
-		"key_id": hex.EncodeToString(r.GetKeyId()), "seq": r.GetSeq(), "suspect": r.GetSuspect(),
-		"bytes": base64.StdEncoding.EncodeToString(r.GetEvent()),
+// rowJSON is one row with its event decoded, for programs. "event" is absent where it is held, expired, or not an event.
+func rowJSON(r *apiv1.EventRow) object {
+	out := object{{"index", r.GetIndex()}, {"received_at", timeJSON(r.GetReceivedAt())}, {"verdict", r.GetVerdict()}}
+	ev := parsed(r)
+	if ev != nil {
+		out = append(out, member{"id", idOf(ev).String()}, member{"action", event.Action(ev)})
 	}
-	if ev := parsed(r); ev != nil {
-		raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(ev)
-		if err != nil {
-			return nil, fmt.Errorf("encode event %d: %w", r.GetIndex(), err)
-		}
-		out["id"], out["action"], out["event"] = idOf(ev).String(), event.Action(ev), json.RawMessage(raw)
+	out = append(out, member{"producer", event.Producers.Name(r.GetProducer())}, member{"suspect", r.GetSuspect()},
+		member{"key_id", fmt.Sprintf("%x", r.GetKeyId())}, member{"seq", r.GetSeq()}, member{"leaf_hash", fmt.Sprintf("%x", r.GetLeafHash())})
+	if ev != nil {
+		out = append(out, member{"event", messageJSON(ev.ProtoReflect())})
 	}
 	if len(r.GetOpened()) > 0 {
-		out["opened"] = openedJSON(r.GetOpened())
+		out = append(out, member{"opened", openedJSON(r.GetOpened())})
 	}
-	raw, err := json.Marshal(out)
-	if err != nil {
-		return nil, fmt.Errorf("encode row %d: %w", r.GetIndex(), err)
-	}
-	return raw, nil
+	return append(out, member{"bytes", base64.StdEncoding.EncodeToString(r.GetEvent())})
 }
 
-func openedJSON(fields []*apiv1.OpenedField) []map[string]string {
-	var out []map[string]string
-	for _, f := range fields {
-		m := map[string]string{"path": f.GetPath(), "state": f.GetState(), "media_type": f.GetMediaType()}
-		if utf8.Valid(f.GetValue()) {
-			m["text"] = string(f.GetValue())
-		} else {
-			m["base64"] = base64.StdEncoding.EncodeToString(f.GetValue())
+func rowsJSON(rows []*apiv1.EventRow) []any {
+	out := make([]any, len(rows))
+	for i, r := range rows {
+		out[i] = rowJSON(r)
+	}
+	return out
+}
+
+// openedJSON has the content as text, or as base64 if it is not text.
+func openedJSON(fields []*apiv1.OpenedField) []json.Marshaler {
+	out := make([]json.Marshaler, len(fields))
+	for i, f := range fields {
+		o := object{{"path", f.GetPath()}, {"state", f.GetState()}, {"media_type", f.GetMediaType()}}
+		switch {
+		case f.GetState() != disclosed:
+		case utf8.Valid(f.GetValue()):
+			o = append(o, member{"text", string(f.GetValue())})
+		default:
+			o = append(o, member{"base64", base64.StdEncoding.EncodeToString(f.GetValue())})
 		}
-		out = append(out, m)
+		out[i] = o
 	}
 	return out
 }
@@ -121,101 +136,3 @@ func parsed(r *apiv1.EventRow) *eventv1.Event {
 }
 
 func idOf(ev *eventv1.Event) event.ID { return event.ID(ev.GetId()) }
-
-// describe is one event on one line, escaped: who, what, with which outcome and trust.
-func describe(r *apiv1.EventRow) string {
-	ev := parsed(r)
-	if ev == nil {
-		return fmt.Sprintf("%-28s %s", "("+r.GetVerdict()+")", "content not available")
-	}
-	parts := []string{fmt.Sprintf("%-28s", event.Action(ev)), ev.GetInstance(), dash(ev.GetRun())}
-	parts = append(parts, subject(ev)...)
-	return strings.Join(append(parts, marks(r, ev)...), "  ")
-}
-
-// subject says what the event is about.
-func subject(ev *eventv1.Event) []string {
-	switch {
-	case ev.GetExecution() != nil:
-		return executionWords(ev.GetExecution())
-	case ev.GetData() != nil:
-		d := ev.GetData()
-		return words(d.GetSource(), d.GetResource(), d.GetDomain(), d.GetMemoryKey(), d.GetLabel())
-	case ev.GetApproval() != nil:
-		ap := ev.GetApproval()
-		return words(ap.GetTool(), by(ap.GetApprover()), ap.GetReason())
-	case ev.GetIdentity() != nil:
-		i := ev.GetIdentity()
-		return words(i.GetWorkflow(), i.GetModel(), i.GetRole(), i.GetDelegate(), event.Outcomes.Name(i.GetOutcome()))
-	}
-	s := ev.GetSystem()
-	return words(by(s.GetActor()), s.GetAccess().GetMethod(), s.GetInstance().GetInstance(), s.GetManifest().GetInstance(), s.GetKey().GetInstance(),
-		s.GetGrant().GetPrincipal(), s.GetRefusal().GetReason(), s.GetReason())
-}
-
-func executionWords(x *eventv1.Execution) []string {
-	tool := fmt.Sprintf("%q", plain(x.GetTool(), 60))
-	if !strings.ContainsAny(x.GetTool(), " \t") && x.GetTool() != "" {
-		tool = plain(x.GetTool(), 60)
-	}
-	out := append([]string{tool}, words(x.GetOperation(), to(x.GetDestination()))...)
-	out = append(out, words(event.Consequences.Name(x.GetConsequence()), event.Decisions.Name(x.GetDecision()), event.Outcomes.Name(x.GetOutcome()), x.GetPolicy(), x.GetReason())...)
-	return out
-}
-
-// words keeps what is not empty, escaped and cut.
-func words(all ...string) []string {
-	var out []string
-	for _, s := range all {
-		if s != "" {
-			out = append(out, plain(s, 80))
-		}
-	}
-	return out
-}
-
-func by(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "by " + s
-}
-
-func to(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "to " + s
-}
-
-// marks are what must catch the eye: trust, verdict, producer, doubt.
-func marks(r *apiv1.EventRow, ev *eventv1.Event) []string {
-	var out []string
-	if t := event.Trusts.Name(ev.GetTrust()); t != "" {
-		out = append(out, "["+t+"]")
-	}
-	if r.GetVerdict() != "accepted" {
-		out = append(out, "["+strings.ToUpper(r.GetVerdict())+"]")
-	}
-	if p := r.GetProducer(); p != eventv1.ProducerClass_PRODUCER_CLASS_AGENT && p != eventv1.ProducerClass_PRODUCER_CLASS_CUSTODY {
-		out = append(out, "["+event.Producers.Name(p)+"]")
-	}
-	if r.GetSuspect() {
-		out = append(out, "[KEY IN DOUBT]")
-	}
-	return out
-}
-
-// openedWidth is how much of a disclosed value a screen line shows, in runes.
-const openedWidth = 400
-
-// printOpened shows disclosed content under its event.
-func printOpened(a *app, r *apiv1.EventRow, indent string) {
-	for _, f := range r.GetOpened() {
-		text := f.GetState()
-		if f.GetState() == "disclosed" {
-			text = plain(strings.ToValidUTF8(string(f.GetValue()), "�"), openedWidth)
-		}
-		fmt.Fprintf(a.out, "%s%s: %s\n", indent, plain(f.GetPath(), 60), text)
-	}
-}

@@ -19,7 +19,8 @@ type searchFlags struct {
 	req                                             apiv1.SearchRequest
 	decision, outcome, consequence, trust, from, to string
 	fingerprint                                     string
-	after                                           int64
+	after                                           uint64
+	all                                             bool
 }
 
 // searchCommand finds events.
@@ -28,23 +29,34 @@ func (a *app) searchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "search",
 		Short: "Find events; all conditions must hold",
+		Long: "Find events, in the order of the log; all conditions must hold. A page is 100 rows unless --limit says otherwise;\n" +
+			"--after goes on where a page ended, --all reads every page, --follow goes on as events are committed.\n\n" +
+			"A line begins with @INDEX, by which trace and why find the event. What an agent wrote stands in quotes where it could\n" +
+			"be taken for anything else; [marks] are Custody's own. With -o json, rows are in \"rows\", and \"more\" says whether there\n" +
+			"are others; with -o jsonl each row is a line. Each search is recorded.",
 		Example: "  custody search --tenant acme --decision block\n" +
 			"  custody search --tenant acme --kind execution --action started --consequence high --from 24h\n" +
 			"  custody search --tenant acme --follow -o jsonl",
 		Args: cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
-			req, err := f.request()
-			if err != nil {
-				return err
-			}
-			return a.search(ctx, conn, req)
-		}),
 	}
-	f.register(cmd)
+	f.register(a, cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		req, err := f.request(cmd.Flags().Changed("after"))
+		if err == nil && req.GetFollow() && a.format == formatJSON {
+			err = usageError("--follow has no end: use -o jsonl")
+		}
+		if err != nil {
+			return err
+		}
+		run := func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
+			return a.search(ctx, conn, req, f.all)
+		}
+		return a.call(a.read(run))(cmd, args)
+	}
 	return cmd
 }
 
-func (f *searchFlags) register(cmd *cobra.Command) {
+func (f *searchFlags) register(a *app, cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.req.Tenant, "tenant", "", "tenant to search (required)")
 	fl.StringVar(&f.req.Instance, "instance", "", "instance")
@@ -58,46 +70,55 @@ func (f *searchFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.req.Principal, "principal", "", "who or what triggered it")
 	fl.StringVar(&f.req.Destination, "destination", "", "host or domain that was reached")
 	fl.StringVar(&f.trust, "trust", "", "trusted, untrusted or checked")
-	fl.StringVar(&f.from, "from", "", "first received time, UTC, or a duration back from now")
-	fl.StringVar(&f.to, "to", "", "received time past the end")
-	fl.StringVar(&f.fingerprint, "fingerprint", "", "events whose sealed content holds the value with this fingerprint (hex)")
-	fl.Int64Var(&f.after, "after", -1, "continue after this index")
-	fl.Uint32Var(&f.req.Limit, "limit", 0, "most rows (100 if absent, at most 10000)")
-	fl.BoolVar(&f.req.Follow, "follow", false, "go on as events are committed")
+	fl.StringVar(&f.from, "from", "", "received from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h)")
+	fl.StringVar(&f.to, "to", "", "received before this time")
+	fl.StringVar(&f.fingerprint, "fingerprint", "", "events whose sealed content holds the value with this fingerprint (16 hex digits)")
+	fl.Uint64Var(&f.after, "after", 0, "go on after this index")
+	fl.Lookup("after").DefValue = ""
+	fl.Uint32Var(&f.req.Limit, "limit", 0, "most rows of a page, or with --follow of all (100 if absent, at most 10000)")
+	fl.Lookup("limit").DefValue = ""
+	fl.BoolVar(&f.all, "all", false, "read every page")
+	fl.BoolVar(&f.req.Follow, "follow", false, "go on as events are committed, until interrupted")
 	fl.BoolVar(&f.req.Newest, "newest", false, "the last rows that match")
-	fl.BoolVar(&f.req.Open, "open", false, "disclose sealed content; this is recorded")
+	fl.BoolVar(&f.req.Open, "open", false, "disclose sealed content; the record says so")
 	_ = cmd.MarkFlagRequired("tenant")
+	cmd.MarkFlagsMutuallyExclusive("follow", "newest", "all")
+	f.complete(a, cmd)
+}
+
+func (f *searchFlags) complete(a *app, cmd *cobra.Command) {
+	for flag, all := range map[string][]string{
+		"kind": {"identity", "data", "execution", "approval", "system"}, "action": event.Actions(), "decision": event.Decisions.All(),
+		"outcome": event.Outcomes.All(), "consequence": event.Consequences.All(), "trust": event.Trusts.All(),
+	} {
+		a.offer(cmd, flag, all)
+	}
 }
 
 // request turns words into the call, and names the flag that is wrong.
-func (f *searchFlags) request() (*apiv1.SearchRequest, error) {
+func (f *searchFlags) request(afterGiven bool) (*apiv1.SearchRequest, error) {
 	r := &f.req
-	var err error
-	if r.Fingerprint, err = hex.DecodeString(f.fingerprint); err != nil {
-		return nil, usageError("--fingerprint: %s", err)
-	}
 	if err := errors.Join(
-		word("decision", f.decision, named(event.Decisions), &r.Decision),
-		word("outcome", f.outcome, named(event.Outcomes), &r.Outcome),
-		word("consequence", f.consequence, named(event.Consequences), &r.Consequence),
-		word("trust", f.trust, named(event.Trusts), &r.Trust),
-		word("from", f.from, parseTime, &r.From),
-		word("to", f.to, parseTime, &r.To),
+		parse("decision", f.decision, named(event.Decisions), &r.Decision),
+		parse("outcome", f.outcome, named(event.Outcomes), &r.Outcome),
+		parse("consequence", f.consequence, named(event.Consequences), &r.Consequence),
+		parse("trust", f.trust, named(event.Trusts), &r.Trust),
+		parse("from", f.from, parseTime, &r.From),
+		parse("to", f.to, parseTime, &r.To),
+		parse("fingerprint", f.fingerprint, hex.DecodeString, &r.Fingerprint),
 	); err != nil {
-		return nil, usageError("%s", err)
+		return nil, usageError("search: %w", err)
 	}
-	if f.after >= 0 {
-		r.AfterIndex, r.Page = uint64(f.after), true
-	}
+	r.AfterIndex, r.Page = f.after, afterGiven
 	return r, nil
 }
 
-// word parses a flag's word, if there is one.
-func word[T any](flag, s string, parse func(string) (T, error), to *T) error {
+// parse reads a flag's word, if there is one.
+func parse[T any](flag, s string, read func(string) (T, error), to *T) error {
 	if s == "" {
 		return nil
 	}
-	v, err := parse(s)
+	v, err := read(s)
 	if err != nil {
 		return fmt.Errorf("--%s: %w", flag, err)
 	}
@@ -106,18 +127,34 @@ func word[T any](flag, s string, parse func(string) (T, error), to *T) error {
 }
 
 // search prints the pages as they come.
-func (a *app) search(ctx context.Context, conn *grpc.ClientConn, req *apiv1.SearchRequest) error {
+func (a *app) search(ctx context.Context, conn *grpc.ClientConn, req *apiv1.SearchRequest, all bool) error {
+	p := &rowPrinter{a: a, follows: req.GetFollow(), limit: int(req.GetLimit())}
+	for {
+		err := p.answer(ctx, conn, req)
+		if err != nil {
+			return p.ended(ctx, err)
+		}
+		if !all || !p.more {
+			return p.end()
+		}
+		req.AfterIndex, req.Page = p.last, true
+	}
+}
+
+// answer prints the answer to one request.
+func (p *rowPrinter) answer(ctx context.Context, conn *grpc.ClientConn, req *apiv1.SearchRequest) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	stream, err := apiv1.NewQueryServiceClient(conn).Search(ctx, req)
 	if err != nil {
 		return err
 	}
-	p := a.rowPrinter()
 	for {
 		page, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return p.end()
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
 			return err
 		}
 		if err := p.page(page); err != nil {

@@ -2,19 +2,24 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/internal/node"
 )
 
 // version is the module version that this binary was built from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "development"
 	}
 	return info.Main.Version
@@ -22,28 +27,80 @@ func version() string {
 
 // serveCommand runs the server.
 func (a *app) serveCommand() *cobra.Command {
-	var cfg node.Config
+	cfg := node.Config{}
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server: ingest, stream, ledger and store in one process",
-		Long: "Run the server. Without a flag it listens on loopback, keeps everything under the data folder, makes its keys and a\n" +
-			"certificate authority at first start, and says in its log what it chose.\n\n" + exitHelp,
-		Example: "  custody serve\n  custody serve --store clickhouse://user@db:9000/custody --stream nats://bus:4222",
-		Args:    cobra.NoArgs,
+		Long: "Run the server until it is told to stop. Without a flag it listens on loopback, keeps everything under the data\n" +
+			"folder, makes its keys and a certificate authority at first start, and says in its log what it chose. It prints one\n" +
+			"line when it is ready. CUSTODY_STORE and CUSTODY_STREAM stand for --store and --stream, and keep a password off the\n" +
+			"command line.",
+		Example: "  custody serve\n  custody serve --listen 0.0.0.0:7443 --advertise custody.example.com:7443 --domain custody.example.com\n" +
+			"  CUSTODY_STORE=clickhouse://user:password@db:9000/custody custody serve --stream nats://bus:4222 --stream-creds FILE",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.DataDir = a.data
-			cfg.Log, cfg.Version = a.logger(verbose), version()
+			cfg.DataDir, cfg.Log, cfg.Version = a.data, a.logger(verbose), version()
+			if err := a.complete(&cfg, cmd.Flags().Changed("domain")); err != nil {
+				return err
+			}
 			return a.serve(cmd.Context(), cfg)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&cfg.Listen, "listen", node.DefaultListen, "address for emitters and people")
-	f.StringVar(&cfg.StoreDSN, "store", "", "store: chdb:///path (default, in the data folder), clickhouse://… or https://…")
-	f.StringVar(&cfg.StreamURL, "stream", "", "NATS URL; embedded if absent")
-	f.StringVar(&cfg.Domain, "domain", node.DefaultDomain, "operator domain in the names of logs")
-	f.BoolVarP(&verbose, "verbose", "v", false, "log at debug level")
+	serveFlags(cmd, &cfg)
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log at debug level")
 	return cmd
+}
+
+func serveFlags(cmd *cobra.Command, cfg *node.Config) {
+	f := cmd.Flags()
+	f.StringVar(&cfg.Listen, "listen", node.DefaultListen, "address for emitters and people, HOST:PORT")
+	f.StringVar(&cfg.Advertise, "advertise", "", "address that emitters are told, HOST:PORT; where it listens if absent")
+	f.StringVar(&cfg.Domain, "domain", node.DefaultDomain, "operator domain in the names of new logs; as the last time if absent")
+	f.StringVar(&cfg.StoreDSN, "store", "", "store: chdb:///path, clickhouse://… or https://…; in the data folder if absent")
+	f.StringVar(&cfg.StreamURL, "stream", "", "NATS URL; embedded in the data folder if absent")
+	f.StringVar(&cfg.NKeyFile, "stream-nkey", "", "file with the seed for --stream")
+	f.StringVar(&cfg.CredsFile, "stream-creds", "", "file with the credentials for --stream")
+	f.Int64Var(&cfg.StreamMaxBytes, "stream-max", 0, "most bytes of the stream; 256 GiB if absent")
+	f.Int64Var(&cfg.DiskReserve, "disk-reserve", 0, "free bytes below which emitters are pushed back; 1 GiB if absent")
+}
+
+// complete takes what is not on the command line from the environment and from the last time, and checks it.
+func (a *app) complete(cfg *node.Config, domainGiven bool) error {
+	last, err := a.loadSettings()
+	if err != nil {
+		return err
+	}
+	if !domainGiven {
+		cfg.Domain = last.Domain
+	}
+	if cfg.StoreDSN == "" {
+		cfg.StoreDSN = os.Getenv(envStore)
+	}
+	if cfg.StreamURL == "" {
+		cfg.StreamURL = os.Getenv(envStream)
+	}
+	return checkServe(cfg)
+}
+
+// storeSchemes begin what --store takes.
+var storeSchemes = []string{"chdb:///", "clickhouse://", "https://", "http://"}
+
+func checkServe(cfg *node.Config) error {
+	for flag, address := range map[string]string{"--listen": cfg.Listen, "--advertise": cfg.Advertise} {
+		if _, _, err := net.SplitHostPort(address); err != nil && (address != "" || flag == "--listen") {
+			return usageError("%s %q: want HOST:PORT", flag, address)
+		}
+	}
+	if chain.CheckOrigin(cfg.Domain+"/custody/0") != nil {
+		return usageError("--domain %q: want a host name", cfg.Domain)
+	}
+	for _, scheme := range storeSchemes {
+		if cfg.StoreDSN == "" || strings.HasPrefix(cfg.StoreDSN, scheme) {
+			return nil
+		}
+	}
+	return usageError("--store: want chdb:///PATH, clickhouse://HOST:9000/DATABASE or https://HOST:8443/DATABASE")
 }
 
 func (a *app) logger(verbose bool) *slog.Logger {
@@ -58,12 +115,12 @@ func (a *app) logger(verbose bool) *slog.Logger {
 func (a *app) serve(ctx context.Context, cfg node.Config) error {
 	n, err := node.Open(ctx, cfg)
 	if err != nil {
-		return fail(exitUnavailable, fmt.Errorf("start: %w", err), "nothing that was acknowledged is lost", "custody doctor --data "+a.data)
+		return fmt.Errorf("start: %w", err)
 	}
-	fmt.Fprintf(a.out, "custody: ready on %s, data in %s\n", n.Address(), a.data)
-	err = n.Wait(ctx)
-	if cerr := n.Close(); err == nil {
-		err = cerr
+	err = a.saveSettings(settings{Listen: n.Address(), Advertise: cfg.Advertise, Domain: cfg.Domain, Elsewhere: cfg.StoreDSN != "" || cfg.StreamURL != ""})
+	if err == nil {
+		fmt.Fprintf(a.out, "custody: ready on %s, data in %s\n", n.Address(), a.data)
+		err = n.Wait(ctx)
 	}
-	return err
+	return errors.Join(err, n.Close())
 }

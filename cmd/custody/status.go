@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -16,31 +18,52 @@ import (
 
 // statusCommand shows where the parts stand.
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var wait time.Duration
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the stream, the committed head and the backlog",
-		Args:  cobra.NoArgs,
+		Long: "Show the stream, the committed head and the backlog. With --wait, return when everything that the stream holds now is\n" +
+			"committed, or fail as unavailable.",
+		Example: "  custody status\n  custody status --wait 1m -o json",
+		Args:    cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
-			resp, err := apiv1.NewLedgerServiceClient(conn).Status(ctx, &apiv1.StatusRequest{})
+			s, err := a.status(ctx, conn, wait)
 			if err != nil {
 				return err
 			}
-			if err := a.result(resp, func(w io.Writer) { renderStatus(w, resp) }); err != nil {
+			if err := a.result(s, func(w io.Writer) { renderStatus(w, s) }); err != nil {
 				return err
 			}
-			return haltedError(resp)
+			return haltedError(s)
 		}),
 	}
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait at most this long for everything to be committed")
+	return cmd
+}
+
+func (a *app) status(ctx context.Context, conn *grpc.ClientConn, wait time.Duration) (*apiv1.StatusResponse, error) {
+	s, err := apiv1.NewLedgerServiceClient(conn).Status(ctx, &apiv1.StatusRequest{})
+	if err != nil || wait <= 0 {
+		return s, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	s, err = a.awaitCommit(waiting, conn, s.GetStreamLast())
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		return nil, fail(exitUnavailable, fmt.Errorf("after %s, %d events are not committed", wait, s.GetBacklog()), acknowledged, "custody doctor")
+	}
+	return s, err
 }
 
 func renderStatus(w io.Writer, s *apiv1.StatusResponse) {
-	fmt.Fprintf(w, "version    %s\naddress    %s\nstore      %s\nstream     %s\n", s.GetVersion(), s.GetAddress(), plain(s.GetStore(), 0), plain(s.GetStream(), 0))
-	fmt.Fprintf(w, "stream     %d messages, %d committed, backlog %d events\n", s.GetStreamLast(), s.GetCommitted(), s.GetBacklog())
+	fmt.Fprintf(w, "version    %s\naddress    %s\nstore      %s\n", s.GetVersion(), s.GetAddress(), plain(s.GetStore(), 0))
+	fmt.Fprintf(w, "stream     %s, %d messages\n", plain(s.GetStream(), 0), s.GetStreamLast())
+	fmt.Fprintf(w, "committed  %d messages, backlog %d events\n", s.GetCommitted(), s.GetBacklog())
 	if s.GetLedgerError() != "" {
 		fmt.Fprintf(w, "ledger     %s\n", plain(s.GetLedgerError(), 0))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.GetCounters())) {
-		fmt.Fprintf(w, "%-40s %d\n", name, s.GetCounters()[name])
+		fmt.Fprintf(w, "%-28s %d\n", name, s.GetCounters()[name])
 	}
 }
 
@@ -52,5 +75,6 @@ func haltedError(s *apiv1.StatusResponse) error {
 	if s.GetLedgerError() == "" || strings.HasPrefix(s.GetLedgerError(), waits) {
 		return nil
 	}
-	return fail(exitProblems, fmt.Errorf("the ledger has halted: %s", s.GetLedgerError()), "acknowledged events are safe in the stream; ingest goes on until its bound", "custody doctor")
+	return fail(exitProblems, errors.New("the ledger has halted: "+s.GetLedgerError()),
+		"acknowledged events are safe in the stream; more are taken until its bound", "custody doctor")
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
@@ -20,16 +18,17 @@ func (a *app) tenantCommand() *cobra.Command {
 func (a *app) tenantCreate() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
-		Use:     "create TENANT",
-		Short:   "Open a tenant's log",
-		Example: "  custody tenant create acme --name 'Acme Corporation'",
-		Args:    cobra.ExactArgs(1),
-		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
+		Use:               "create TENANT",
+		Short:             "Open a tenant's log",
+		Example:           "  custody tenant create acme --name 'Acme Corporation'",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: noFiles,
+		RunE: a.callAt(place{make: true}, func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
 			resp, err := apiv1.NewAdminServiceClient(conn).CreateTenant(ctx, &apiv1.CreateTenantRequest{Tenant: args[0], DisplayName: name})
 			if err != nil {
 				return err
 			}
-			return a.result(resp, func(w io.Writer) { fmt.Fprintf(w, "tenant %s: log %s\n", args[0], resp.GetOrigin()) })
+			return a.say(object{{"tenant", args[0]}, {"origin", resp.GetOrigin()}}, "tenant %s: log %s\n", args[0], resp.GetOrigin())
 		}),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "display name")
@@ -41,20 +40,20 @@ func (a *app) tenantList() *cobra.Command {
 		Use:   "list",
 		Short: "List the tenants that you may see",
 		Args:  cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
+		RunE: a.call(a.read(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
 			resp, err := apiv1.NewAdminServiceClient(conn).ListTenants(ctx, &apiv1.ListTenantsRequest{})
 			if err != nil {
 				return err
 			}
 			return a.result(resp, func(w io.Writer) { renderTenants(w, resp.GetTenants()) })
-		}),
+		})),
 	}
 }
 
 func renderTenants(w io.Writer, tenants []*apiv1.TenantInfo) {
-	t := newTable(w, "tenant", "name", "leaves", "instances", "log")
+	t := newGrid("tenant", "name", "leaves", "instances", "log")
 	for _, x := range tenants {
-		t.AppendRow(table.Row{x.GetTenant(), dash(x.GetDisplayName()), x.GetSize(), x.GetInstances(), x.GetOrigin()})
+		t.row(x.GetTenant(), dash(x.GetDisplayName()), x.GetSize(), x.GetInstances(), x.GetOrigin())
 	}
-	t.Render()
+	t.print(w)
 }

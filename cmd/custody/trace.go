@@ -3,48 +3,76 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
-	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
+
+// eventHelp says how trace and why name an event.
+const eventHelp = "EVENT is @INDEX as search and trace print it, or an event id."
 
 // traceCommand shows the causal tree of a run or an event.
 func (a *app) traceCommand() *cobra.Command {
 	req := &apiv1.TraceRequest{}
+	var isRun bool
 	cmd := &cobra.Command{
 		Use:   "trace RUN|EVENT",
 		Short: "Show the tool path: what came in, what was decided, what ran, what came of it",
 		Long: "Show the causal tree of a run or around an event: input, retrieval, proposal, decision, approval, execution, outcome.\n" +
-			"A cause that the program recorded is drawn ──▶, one that an importer inferred is drawn ╌╌▷.\n\n" + exitHelp,
-		Example: "  custody trace --tenant acme ticket-4711\n  custody trace --tenant acme 0198c5b2-… --open",
+			eventHelp + "\n\n" + graphHelp + "\n" +
+			"With -o json: \"rows\" as in search, all \"edges\", and \"cut\" if --limit was reached.",
+		Example: "  custody trace --tenant acme ticket-4711\n  custody trace --tenant acme @33 --open",
 		Args:    cobra.ExactArgs(1),
-		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
-			if id, err := event.ParseID(args[0]); err == nil {
-				req.Event = id[:]
-			} else {
-				req.Run = args[0]
-			}
-			resp, err := apiv1.NewQueryServiceClient(conn).Trace(ctx, req)
+		RunE: a.call(a.read(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
+			resp, err := trace(ctx, conn, req, args[0], isRun)
 			if err != nil {
 				return err
 			}
-			return a.printGraph(resp, resp.GetRows(), resp.GetEdges(), resp.GetCut())
-		}),
+			if a.format != formatTable {
+				return a.printJSON(graphJSON(resp.GetRows(), resp.GetEdges(), resp.GetCut()))
+			}
+			newGraph(resp.GetRows(), resp.GetEdges()).print(a.out)
+			if resp.GetCut() {
+				a.note("the graph is larger: add --limit")
+			}
+			return nil
+		})),
+		ValidArgsFunction: noFiles,
 	}
 	f := cmd.Flags()
 	f.StringVar(&req.Tenant, "tenant", "", "tenant (required)")
 	f.StringVar(&req.Instance, "instance", "", "instance, where several use the same run id")
-	f.BoolVar(&req.Open, "open", false, "disclose sealed content; this is recorded")
-	f.Uint32Var(&req.Limit, "limit", 0, "most events (2000 if absent)")
+	f.BoolVar(&isRun, "run", false, "the argument is a run, even if it looks like an event")
+	f.BoolVar(&req.Open, "open", false, "disclose sealed content; the record says so")
+	f.Uint32Var(&req.Limit, "limit", 0, "most events (2000 if absent, at most 10000)")
+	f.Lookup("limit").DefValue = ""
 	_ = cmd.MarkFlagRequired("tenant")
 	return cmd
+}
+
+// trace asks about an event or a run. What looks like an event's id may also be a run's: the SDK makes both the same way.
+func trace(ctx context.Context, conn *grpc.ClientConn, req *apiv1.TraceRequest, name string, isRun bool) (*apiv1.TraceResponse, error) {
+	query := apiv1.NewQueryServiceClient(conn)
+	if !isRun && looksLikeEvent(name) {
+		id, err := eventID(ctx, conn, req.GetTenant(), name)
+		if err != nil {
+			return nil, err
+		}
+		req.Event = id[:]
+		resp, err := query.Trace(ctx, req)
+		if status.Code(err) != codes.NotFound || isIndex(name) {
+			return resp, err
+		}
+	}
+	req.Event, req.Run = nil, name
+	return query.Trace(ctx, req)
 }
 
 // whyCommand goes back from an event to its triggers.
@@ -53,230 +81,98 @@ func (a *app) whyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "why EVENT",
 		Short: "Go back from an event to what triggered it, each with its trust",
-		Args:  cobra.ExactArgs(1),
-		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
-			id, err := event.ParseID(args[0])
+		Long: "Go back from an event to what triggered it: the events without a cause of their own, each with its trust, and the path\n" +
+			"from them. A cause that no committed event has is named as NOT EVIDENCED. " + eventHelp + "\n\n" + graphHelp + "\n" +
+			"With -o json: \"rows\" and \"edges\" as in trace, the ids of the \"triggers\", and those that are \"missing\".",
+		Example: "  custody why --tenant acme @33",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.call(a.read(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
+			id, err := eventID(ctx, conn, req.GetTenant(), args[0])
 			if err != nil {
-				return usageError("%q is not an event id: custody search shows them with -o jsonl", args[0])
+				return err
 			}
 			req.Event = id[:]
 			resp, err := apiv1.NewQueryServiceClient(conn).Why(ctx, req)
 			if err != nil {
 				return err
 			}
-			if a.format != formatTable {
-				return a.printGraphJSON(resp.GetRows(), resp.GetEdges(), resp.GetCut())
-			}
-			a.printWhy(resp)
-			return nil
-		}),
+			return a.printWhy(resp, id)
+		})),
+		ValidArgsFunction: noFiles,
 	}
 	cmd.Flags().StringVar(&req.Tenant, "tenant", "", "tenant (required)")
-	cmd.Flags().BoolVar(&req.Open, "open", false, "disclose sealed content; this is recorded")
+	cmd.Flags().BoolVar(&req.Open, "open", false, "disclose sealed content; the record says so")
 	_ = cmd.MarkFlagRequired("tenant")
 	return cmd
 }
 
-func (a *app) printWhy(resp *apiv1.WhyResponse) {
-	byID := rowsByID(resp.GetRows())
+func (a *app) printWhy(resp *apiv1.WhyResponse, asked event.ID) error {
+	if a.format != formatTable {
+		out := graphJSON(resp.GetRows(), resp.GetEdges(), resp.GetCut())
+		return a.printJSON(append(out, member{"triggers", idsJSON(resp.GetTriggers())}, member{"missing", idsJSON(resp.GetMissing())}))
+	}
+	g := newGraph(resp.GetRows(), resp.GetEdges())
+	fmt.Fprintln(a.out, "event:")
+	g.line(a.out, asked)
 	fmt.Fprintln(a.out, "triggers:")
 	for _, id := range resp.GetTriggers() {
-		if r, ok := byID[event.ID(id)]; ok {
-			fmt.Fprintf(a.out, "  #%d  %s\n", r.GetIndex(), describe(r))
-		}
+		g.line(a.out, event.ID(id))
 	}
 	for _, id := range resp.GetMissing() {
 		fmt.Fprintf(a.out, "  %s  NOT EVIDENCED: named as a cause, but no committed event has this id\n", event.ID(id))
 	}
 	fmt.Fprintln(a.out, "path:")
-	newGraph(resp.GetRows(), resp.GetEdges()).print(a, resp.GetCut())
-}
-
-func (a *app) printGraph(_ any, rows []*apiv1.EventRow, edges []*apiv1.Edge, cut bool) error {
-	if a.format != formatTable {
-		return a.printGraphJSON(rows, edges, cut)
+	g.print(a.out)
+	if resp.GetCut() {
+		a.note("the path is longer than one answer")
 	}
-	newGraph(rows, edges).print(a, cut)
 	return nil
 }
 
-func (a *app) printGraphJSON(rows []*apiv1.EventRow, edges []*apiv1.Edge, cut bool) error {
-	type edgeJSON struct {
-		Cause, Effect, Relation, Basis string
+func isIndex(name string) bool { return strings.HasPrefix(name, "@") }
+
+func looksLikeEvent(name string) bool {
+	if index, ok := strings.CutPrefix(name, "@"); ok {
+		_, err := strconv.ParseUint(index, 10, 64)
+		return err == nil
 	}
-	out := struct {
-		Rows  []any      `json:"rows"`
-		Edges []edgeJSON `json:"edges"`
-		Cut   bool       `json:"cut"`
-	}{Cut: cut}
-	for _, r := range rows {
-		raw, err := rowJSON(r)
-		if err != nil {
-			return err
-		}
-		out.Rows = append(out.Rows, raw)
-	}
-	for _, e := range edges {
-		out.Edges = append(out.Edges, edgeJSON{event.ID(e.GetCause()).String(), event.ID(e.GetEffect()).String(), event.Relations.Name(e.GetRelation()), event.CauseBases.Name(e.GetBasis())})
-	}
-	return a.printJSON(out)
+	_, err := event.ParseID(name)
+	return err == nil
 }
 
-func rowsByID(rows []*apiv1.EventRow) map[event.ID]*apiv1.EventRow {
-	out := make(map[event.ID]*apiv1.EventRow, len(rows))
-	for _, r := range rows {
-		if ev := parsed(r); ev != nil {
-			out[idOf(ev)] = r
-		}
-	}
-	return out
-}
-
-// graph is a causal graph drawn as a tree: each event stands under the latest of its causes and names the others.
-type graph struct {
-	rows     map[event.ID]*apiv1.EventRow
-	order    []event.ID
-	causes   map[event.ID][]*apiv1.Edge
-	children map[event.ID][]event.ID
-}
-
-func newGraph(rows []*apiv1.EventRow, edges []*apiv1.Edge) *graph {
-	g := &graph{rows: rowsByID(rows), causes: map[event.ID][]*apiv1.Edge{}, children: map[event.ID][]event.ID{}}
-	for _, r := range rows {
-		if ev := parsed(r); ev != nil {
-			g.order = append(g.order, idOf(ev))
-		}
-	}
-	for _, e := range edges {
-		g.causes[event.ID(e.GetEffect())] = append(g.causes[event.ID(e.GetEffect())], e)
-	}
-	for _, id := range g.order {
-		if p := g.parent(id); p != nil {
-			g.children[event.ID(p.GetCause())] = append(g.children[event.ID(p.GetCause())], id)
-		}
-	}
-	return g
-}
-
-// parent is the edge to the latest cause that came before the event; nil for a root. A cause at or after its effect
-// cannot be drawn above it and is only named, so that a forged circle still prints.
-func (g *graph) parent(id event.ID) *apiv1.Edge {
-	var best *apiv1.Edge
-	for _, e := range g.causes[id] {
-		c, ok := g.rows[event.ID(e.GetCause())]
-		if !ok || c.GetIndex() >= g.rows[id].GetIndex() {
-			continue
-		}
-		if best == nil || c.GetIndex() > g.rows[event.ID(best.GetCause())].GetIndex() {
-			best = e
-		}
-	}
-	return best
-}
-
-func (g *graph) print(a *app, cut bool) {
-	for _, id := range g.order {
-		if g.parent(id) == nil {
-			g.node(a, id, "", "● ")
-		}
-	}
-	if cut {
-		fmt.Fprintln(a.out, "… cut: add --limit")
-	}
-}
-
-// node prints an event and what it led to. An only child goes on in the same column, so that a long path stays readable.
-func (g *graph) node(a *app, id event.ID, indent, arrow string) {
-	for {
-		r := g.rows[id]
-		fmt.Fprintf(a.out, "%s%s#%-5d %s%s\n", indent, arrow, r.GetIndex(), describe(r), g.others(id))
-		printOpened(a, r, indent+"         ")
-		kids := g.children[id]
-		if len(kids) != 1 {
-			g.branches(a, kids, indent)
-			return
-		}
-		id, arrow = kids[0], g.arrow(kids[0])
-	}
-}
-
-func (g *graph) branches(a *app, kids []event.ID, indent string) {
-	slices.SortFunc(kids, func(x, y event.ID) int { return int(g.rows[x].GetIndex()) - int(g.rows[y].GetIndex()) })
-	for _, k := range kids {
-		g.node(a, k, indent+"  │ ", g.arrow(k))
-	}
-}
-
-// arrow shows the basis of the edge that an event hangs on.
-func (g *graph) arrow(id event.ID) string {
-	if g.parent(id).GetBasis() == eventv1.CauseBasis_CAUSE_BASIS_INFERRED {
-		return "╌╌▷ "
-	}
-	return "──▶ "
-}
-
-// maxOthers is how many further causes a line names.
-const maxOthers = 6
-
-// others names the causes that an event does not hang on.
-func (g *graph) others(id event.ID) string {
-	parent := g.parent(id)
-	var names []string
-	for _, e := range g.causes[id] {
-		if e == parent {
-			continue
-		}
-		names = append(names, g.causeName(e))
-	}
-	if len(names) == 0 {
-		return ""
-	}
-	if extra := len(names) - maxOthers; extra > 0 {
-		names = append(names[:maxOthers], fmt.Sprintf("and %d more", extra))
-	}
-	return "  (also from " + strings.Join(names, ", ") + ")"
-}
-
-func (g *graph) causeName(e *apiv1.Edge) string {
-	basis := ""
-	if e.GetBasis() == eventv1.CauseBasis_CAUSE_BASIS_INFERRED {
-		basis = " inferred"
-	}
-	r, ok := g.rows[event.ID(e.GetCause())]
+// eventID is the id of an event that is named by @INDEX or by its id.
+func eventID(ctx context.Context, conn *grpc.ClientConn, tenant, name string) (event.ID, error) {
+	digits, ok := strings.CutPrefix(name, "@")
 	if !ok {
-		return event.ID(e.GetCause()).String() + " not shown"
-	}
-	return fmt.Sprintf("#%d %s%s", r.GetIndex(), event.Relations.Name(e.GetRelation()), basis)
-}
-
-// psCommand lists instances.
-func (a *app) psCommand() *cobra.Command {
-	var tenant string
-	cmd := &cobra.Command{
-		Use:   "ps",
-		Short: "List instances: client, owner, last seen, open tail",
-		Args:  cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
-			resp, err := apiv1.NewQueryServiceClient(conn).ListInstances(ctx, &apiv1.ListInstancesRequest{Tenant: tenant})
-			if err != nil {
-				return err
-			}
-			return a.result(resp, func(w io.Writer) { renderInstances(w, resp.GetInstances()) })
-		}),
-	}
-	cmd.Flags().StringVar(&tenant, "tenant", "", "only this tenant")
-	return cmd
-}
-
-func renderInstances(w io.Writer, all []*apiv1.InstanceInfo) {
-	t := newTable(w, "instance", "client", "owner", "environment", "manifest", "events", "last seen (UTC)", "tail", "gaps")
-	for _, i := range all {
-		tail := "closed"
-		if i.GetOpenTails() > 0 {
-			tail = fmt.Sprintf("%d open", i.GetOpenTails())
+		id, err := event.ParseID(name)
+		if err != nil {
+			return id, usageError("%q is not an event: want @INDEX as custody search prints it, or an event id", name)
 		}
-		l := i.GetLabels()
-		t.AppendRow([]any{i.GetTenant() + "/" + i.GetInstance(), dash(l.GetClient()), dash(l.GetOwner()), dash(l.GetEnvironment()), i.GetManifestVersion(), i.GetEvents(), stamp(i.GetLastSeenAt()), tail, i.GetGaps()})
+		return id, nil
 	}
-	t.Render()
+	index, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return event.ID{}, usageError("%q is not an event: want @INDEX as custody search prints it, or an event id", name)
+	}
+	return idAt(ctx, conn, tenant, index)
+}
+
+// idAt is the id of the event at an index.
+func idAt(ctx context.Context, conn *grpc.ClientConn, tenant string, index uint64) (event.ID, error) {
+	req := &apiv1.SearchRequest{Tenant: tenant, AfterIndex: index - 1, Page: index > 0, Limit: 1}
+	stream, err := apiv1.NewQueryServiceClient(conn).Search(ctx, req)
+	if err != nil {
+		return event.ID{}, err
+	}
+	page, err := stream.Recv()
+	if err != nil {
+		return event.ID{}, err
+	}
+	if rows := page.GetRows(); len(rows) > 0 && rows[0].GetIndex() == index {
+		if ev := parsed(rows[0]); ev != nil {
+			return idOf(ev), nil
+		}
+		return event.ID{}, fail(exitNotFound, fmt.Errorf("@%d: the content of this leaf is not available (%s)", index, rows[0].GetVerdict()), nothingChanged, "custody search --tenant "+shellWord(tenant))
+	}
+	return event.ID{}, fail(exitNotFound, fmt.Errorf("@%d: the log of %s has no such leaf", index, tenant), nothingChanged, "custody search --newest --tenant "+shellWord(tenant))
 }

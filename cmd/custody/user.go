@@ -1,19 +1,20 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
-	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // userCommand manages people.
@@ -27,63 +28,94 @@ func (a *app) userAdd() *cobra.Command {
 		Use:   "add NAME",
 		Short: "Grant a role and issue a client certificate",
 		Long: "Grant a role and issue a client certificate. The certificate and its key are written once, to people/ of the\n" +
-			"data folder or to --out, readable by you alone; the server keeps only the certificate's fingerprint.",
-		Example: "  custody user add dana --role auditor --tenant acme",
-		Args:    cobra.ExactArgs(1),
+			"data folder or to --out, readable by you alone; the server keeps only the certificate's fingerprint. Hand NAME.crt,\n" +
+			"NAME.key and ca.crt over by a safe way. A second role for the same name comes with a new certificate; each of a\n" +
+			"person's certificates stands for all of their roles.",
+		Example: "  custody user add dana --role auditor --tenant acme\n" +
+			"  custody user add dana --role auditor --tenant acme --out ./for-dana/people\n" +
+			"  custody --data ./for-dana --server HOST:7443 --as dana search --tenant acme",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: noFiles,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
 			r, err := parseName(event.Roles, role)
 			if err != nil {
-				return usageError("--role: %s", err)
-			}
-			resp, err := apiv1.NewAdminServiceClient(conn).AddUser(ctx, &apiv1.AddUserRequest{Name: args[0], Role: r, Tenant: tenant})
-			if err != nil {
-				return err
+				return usageError("--role: %w", err)
 			}
 			if out == "" {
-				out = filepath.Join(a.data, "people")
+				out = a.path("people")
 			}
-			return a.savePerson(out, args[0], resp)
+			return a.addUser(ctx, conn, &apiv1.AddUserRequest{Name: args[0], Role: r, Tenant: tenant}, out)
 		}),
 	}
 	f := cmd.Flags()
 	f.StringVar(&role, "role", "", "auditor, analyst, responder, approver, operator or admin (required)")
 	f.StringVar(&tenant, "tenant", "", "the tenant that the role is for; all tenants if absent")
-	f.StringVar(&out, "out", "", "folder for the certificate and key")
+	f.StringVar(&out, "out", "", "folder for the certificate and key; people/ of the data folder if absent")
 	_ = cmd.MarkFlagRequired("role")
+	_ = cmd.MarkFlagDirname("out")
+	a.offer(cmd, "role", event.Roles.All())
 	return cmd
 }
 
-// savePerson writes a person's certificate and key, 0600, and never over another's.
-func (a *app) savePerson(dir, name string, p *apiv1.AddUserResponse) error {
+// addUser makes sure that the certificate can be kept before it exists.
+func (a *app) addUser(ctx context.Context, conn *grpc.ClientConn, req *apiv1.AddUserRequest, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("create folder for certificates: %w", err)
+		return fmt.Errorf("make folder for certificates: %w", err)
 	}
-	files := map[string][]byte{name + ".crt": p.GetCertificatePem(), name + ".key": p.GetKeyPem(), "ca.crt": p.GetCaPem()}
-	for _, file := range []string{name + ".crt", name + ".key", "ca.crt"} {
-		if err := os.WriteFile(filepath.Join(dir, file), files[file], 0o600); err != nil {
+	if err := a.checkAuthority(dir); err != nil {
+		return err
+	}
+	resp, err := apiv1.NewAdminServiceClient(conn).AddUser(ctx, req)
+	if err != nil {
+		return err
+	}
+	return a.savePerson(dir, req.GetName(), resp)
+}
+
+// checkAuthority refuses a folder with certificates of another server.
+func (a *app) checkAuthority(dir string) error {
+	there, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	ours, err2 := os.ReadFile(a.path("people", "ca.crt"))
+	if err := errors.Join(err, err2); err != nil {
+		return fmt.Errorf("read authority: %w", err)
+	}
+	if !bytes.Equal(there, ours) {
+		return fail(exitConflict, fmt.Errorf("%s holds certificates of another server", dir), nothingChanged, "choose another --out")
+	}
+	return nil
+}
+
+// savePerson writes a person's certificate and key, 0600, and the authority's certificate.
+func (a *app) savePerson(dir, name string, p *apiv1.AddUserResponse) error {
+	crt, key, ca := filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"), filepath.Join(dir, "ca.crt")
+	for path, content := range map[string][]byte{crt: p.GetCertificatePem(), key: p.GetKeyPem(), ca: p.GetCaPem()} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
 			return fmt.Errorf("write certificate: %w", err)
 		}
 	}
-	fmt.Fprintf(a.out, "%s: certificate %s, key %s\n", name, filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
-	return nil
+	return a.say(object{{"name", name}, {"certificate", crt}, {"key", key}, {"authority", ca}}, "%s: certificate %s, key %s\n", name, crt, key)
 }
 
 func (a *app) userRemove() *cobra.Command {
 	var tenant string
 	cmd := &cobra.Command{
-		Use:   "remove NAME",
-		Short: "Take a person's roles away",
-		Args:  cobra.ExactArgs(1),
+		Use:               "remove NAME",
+		Short:             "Take a person's roles away",
+		Long:              "Take a person's roles away: in one tenant, or those over all tenants. It counts from the next call on.",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: noFiles,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
 			_, err := apiv1.NewAdminServiceClient(conn).RemoveUser(ctx, &apiv1.RemoveUserRequest{Name: args[0], Tenant: tenant})
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s: roles taken away\n", args[0])
-			return nil
+			return a.say(object{{"name", args[0]}, {"removed", true}}, "%s: roles taken away\n", args[0])
 		}),
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", "", "only in this tenant")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "only in this tenant; the roles over all tenants if absent")
 	return cmd
 }
 
@@ -101,20 +133,18 @@ func (a *app) userList() *cobra.Command {
 			return a.result(resp, func(w io.Writer) { renderGrants(w, resp.GetGrants()) })
 		}),
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", "", "only this tenant")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "only this tenant; all that you may see if absent")
 	return cmd
 }
 
 func renderGrants(w io.Writer, grants []*apiv1.GrantInfo) {
-	t := newTable(w, "name", "role", "tenant", "certificate")
+	t := newGrid("name", "role", "tenant", "certificate")
 	for _, g := range grants {
 		tenant := g.GetTenant()
 		if tenant == "" {
 			tenant = "(all)"
 		}
-		t.AppendRow(table.Row{plain(g.GetName(), 63), roleName(g.GetRole()), tenant, short(g.GetCertificate())})
+		t.row(word(g.GetName()), event.Roles.Name(g.GetRole()), tenant, short(g.GetCertificate()))
 	}
-	t.Render()
+	t.print(w)
 }
-
-func roleName(r eventv1.Role) string { return event.Roles.Name(r) }

@@ -6,7 +6,7 @@ It writes JSON lines to the sidecar and reads one answer for each. The sidecar i
   CUSTODY_SOCKET=/path   the socket of a running `custody edge`, or
   CUSTODY_EDGE=command   started by this program (default: custody edge --dir $CUSTODY_EMITTER)
 
-CUSTODY_EMITTER is the folder made by `custody edge join`.
+CUSTODY_EMITTER is the folder made by `custody join`.
 """
 
 import json

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/agentcustody/custody/internal/node"
+)
+
+// settingsFile remembers how `custody serve` was last run on a data folder, for the commands that start a server for
+// themselves. It holds no secret.
+const settingsFile = "serve.json"
+
+// The environment may name the store and the stream, because a command line is open to everybody on the machine.
+const (
+	envStore  = "CUSTODY_STORE"
+	envStream = "CUSTODY_STREAM"
+)
+
+// settings is what is remembered.
+type settings struct {
+	Listen    string `json:"listen"`
+	Advertise string `json:"advertise,omitempty"`
+	Domain    string `json:"domain"`
+	Elsewhere bool   `json:"elsewhere,omitempty"` // store or stream are not in the data folder
+}
+
+func (a *app) loadSettings() (settings, error) {
+	s := settings{Listen: node.DefaultListen, Domain: node.DefaultDomain}
+	raw, err := os.ReadFile(a.path(settingsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("read %s: %w", settingsFile, err)
+	}
+	return s, nil
+}
+
+func (a *app) saveSettings(s settings) error {
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err == nil {
+		err = os.WriteFile(a.path(settingsFile), append(raw, '\n'), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", settingsFile, err)
+	}
+	return nil
+}
+
+// path is a file of the data folder.
+func (a *app) path(parts ...string) string {
+	return filepath.Join(append([]string{a.data}, parts...)...)
+}
+
+// isFolder reports whether the data folder has been served before.
+func (a *app) isFolder() bool { return exists(a.path("keys", "system.pem")) }
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
