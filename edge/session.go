@@ -274,7 +274,10 @@ func (s *session) cut() error {
 	}
 	if state.Number != 0 && state.Epoch != s.head.epoch && s.inflight == nil {
 		s.emitter.report(fmt.Errorf("epoch %d is not the one that the server holds (%d): a new one is opened", state.Number, s.head.number))
-		return s.renumber()
+		if err := s.renumber(); err != nil {
+			return err
+		}
+		return s.cut() // what made this batch due still does, and nothing would say so again
 	}
 	out := s.outgoing()
 	if err := s.queue.Load(state.Signed.Seq+1, event.MaxBatchEvents, &out.batch); err != nil {

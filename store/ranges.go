@@ -43,19 +43,26 @@ func (s *Store) FirstAt(ctx context.Context, tenant string, time int64, none uin
 const selectEmitterBatch = `
 SELECT idx FROM ${db}.batches
 WHERE tenant = {tenant:String} AND key_id = unhex({key:String}) AND idx >= {from:UInt64} AND idx < {to:UInt64} AND stream_seq <= {head:UInt64}
-  AND idx NOT IN (SELECT idx FROM ${db}.events WHERE tenant = {tenant:String} AND verdict IN ('late', 'malformed', 'equivocation'))
-ORDER BY idx %s
+  AND statement != '' AND %s
 LIMIT 1`
 
-// EmitterBatch returns the first leaf of a key's first batch in [from, to), or of its last, leaving out batches that are
-// late, malformed or an equivocation; ok is false if there is none.
-func (s *Store) EmitterBatch(ctx context.Context, tenant string, keyID [32]byte, from, to uint64, last bool) (first uint64, ok bool, err error) {
-	order := "ASC"
-	if last {
-		order = "DESC"
+const (
+	firstInTime = `idx NOT IN (SELECT idx FROM ${db}.events WHERE tenant = {tenant:String} AND verdict = 'late')
+ORDER BY idx`
+	highestNumber = `idx + leaves <= {to:UInt64}
+ORDER BY epoch_no DESC, first_seq DESC`
+)
+
+// EmitterBatch returns the first leaf of one of a key's batches in [from, to), leaving out messages that are kept whole: the
+// first that is not late, or, with highest, the one with the highest epoch and numbers among those that lie wholly in the
+// range; ok is false if there is none.
+func (s *Store) EmitterBatch(ctx context.Context, tenant string, keyID [32]byte, from, to uint64, highest bool) (first uint64, ok bool, err error) {
+	which := firstInTime
+	if highest {
+		which = highestNumber
 	}
 	args := append(s.headArgs(), named("tenant", tenant), named("key", hex.EncodeToString(keyID[:])), named("from", from), named("to", to))
-	err = s.each(ctx, fmt.Sprintf(selectEmitterBatch, order), args, func() { ok = true }, &first)
+	err = s.each(ctx, fmt.Sprintf(selectEmitterBatch, which), args, func() { ok = true }, &first)
 	return first, ok, wrap(err, "find batch of %s", tenant)
 }
 
