@@ -28,23 +28,44 @@ const insertsAtOnce = 3
 func (s *Store) Insert(ctx context.Context, b *Block) error {
 	s.last.Lock()
 	defer s.last.Unlock()
-	if err := s.insertTables(ctx, b); err != nil {
-		return fmt.Errorf("insert block %d–%d: %w", b.First, b.Last, err)
-	}
-	if err := s.verify(ctx, b); err != nil {
+	if err := s.insert(ctx, b); err != nil {
+		s.last.rows = nil
 		return fmt.Errorf("insert block %d–%d: %w", b.First, b.Last, err)
 	}
 	return nil
 }
 
+func (s *Store) insert(ctx context.Context, b *Block) error {
+	there, err := s.there(ctx, b)
+	if err != nil {
+		return err
+	}
+	if err := s.insertTables(ctx, b, there); err != nil {
+		return err
+	}
+	return s.verify(ctx, b)
+}
+
+// there counts the rows of a block that may have been inserted before: the
+// first one after a start, and one that has failed. Tokens alone do not tell:
+// the engine does not sync its list of them, so a power cut can take the list
+// and leave the rows.
+func (s *Store) there(ctx context.Context, b *Block) (map[string]uint64, error) {
+	if s.last.rows != nil {
+		return nil, nil
+	}
+	return s.counts(ctx, b)
+}
+
 // insertTables encodes the tables one after the other, since they share a
-// loader, and sends them at the same time.
-func (s *Store) insertTables(ctx context.Context, b *Block) error {
+// loader, and sends them at the same time. A table whose rows are there is left
+// out: they are one part, so all of them are there.
+func (s *Store) insertTables(ctx context.Context, b *Block, there map[string]uint64) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(insertsAtOnce)
 	var encoding error
 	for _, t := range b.tables() {
-		if t.rows == 0 || ctx.Err() != nil {
+		if t.rows == 0 || there[t.name] > 0 || ctx.Err() != nil {
 			continue
 		}
 		batch, err := s.encode(ctx, b, t)
@@ -157,7 +178,6 @@ func (s *Store) verifyCounts(ctx context.Context, b *Block) error {
 	}
 	for _, t := range b.tables() {
 		if counts[t.name] != uint64(t.rows) {
-			s.last.rows = nil
 			return fmt.Errorf("table %s has %d rows, want %d: %w", t.name, counts[t.name], t.rows, ErrMismatch)
 		}
 	}

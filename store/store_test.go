@@ -79,6 +79,32 @@ func TestServerGone(t *testing.T) {
 	}
 }
 
+// TestTokensForgotten inserts a block again after the engine has lost its tokens, which a power cut can do: its rows
+// are there once.
+func TestTokensForgotten(t *testing.T) {
+	var head atomic.Uint64
+	s := storetest.Fresh(t, openEmbedded, &head)
+	l := storetest.NewLog(t, 3)
+	b := l.Block(nil, l.Random("acme", 5))
+	if err := s.Insert(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{"events", "leaves", "batches", "fold_state", "heads"} {
+		query := "ALTER TABLE " + s.Database() + "." + table + " MODIFY SETTING non_replicated_deduplication_window = 0"
+		if err := s.Conn().Exec(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := openEmbedded(t, s.Database(), store.Options{Head: head.Load})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if err := again.Insert(t.Context(), b); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSize holds the events table, merged and with its indexes, to 0.7 of the
 // bytes that were signed.
 func TestSize(t *testing.T) {
