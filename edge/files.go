@@ -21,7 +21,8 @@ const (
 	refusedDir      = "refused"
 )
 
-// writeFile replaces a file in one step: after a crash it holds the old bytes or the new ones. Only the owner can read it.
+// writeFile replaces a file in one step and for good: after a crash it holds the old bytes or the new ones, and when
+// writeFile has returned, the new ones. Only the owner can read it.
 func writeFile(path string, data []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600
 	if err != nil {
@@ -32,7 +33,19 @@ func writeFile(path string, data []byte) error {
 	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return os.Rename(temp.Name(), path)
+	if err := os.Rename(temp.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func writeJSON(path string, v any) error {
