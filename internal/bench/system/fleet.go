@@ -34,9 +34,10 @@ type Fleet struct {
 	emitters []*edge.Emitter
 	agents   []*workload.Agent
 
-	recorded atomic.Uint64
-	rate     atomic.Int64 // events a second of all together; 0 is as fast as possible
-	before   uint64       // events with a receipt before Run, see Acknowledged
+	made     []atomic.Uint64 // events of each emitter
+	recorded atomic.Uint64   // of all, in this run
+	rate     atomic.Int64    // events a second of all together; 0 is as fast as possible
+	before   uint64          // events with a receipt before Run, see Acknowledged
 
 	mu     sync.Mutex
 	failed []error
@@ -49,7 +50,7 @@ var anything = []*eventv1.Permission{
 
 // NewFleet makes the tenant and n instances in it, enrols a key for each and connects.
 func NewFleet(ctx context.Context, s *Server, n int) (*Fleet, error) {
-	f := &Fleet{server: s}
+	f := &Fleet{server: s, made: make([]atomic.Uint64, n)}
 	if _, err := apiv1.NewAdminServiceClient(s.conn).CreateTenant(ctx, &apiv1.CreateTenantRequest{Tenant: Tenant}); err != nil {
 		return nil, fmt.Errorf("create tenant: %w", err)
 	}
@@ -174,6 +175,7 @@ func (f *Fleet) record(ctx context.Context, i int, recorded func(int, event.ID))
 	}
 	f.agents[i].Caused(id)
 	f.recorded.Add(1)
+	f.made[i].Add(1)
 	recorded(i, id)
 	return nil
 }

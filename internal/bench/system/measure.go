@@ -169,39 +169,53 @@ func steered(done, outstanding float64) float64 {
 	return math.Min(math.Max(done+room, leastRate), mostRate)
 }
 
-// probe follows single events from Record to the row.
+// probe follows single events of the first emitter from Record to the row.
 type probe struct {
 	fleet *Fleet
 	lags  []float64
 
-	mu      sync.Mutex
-	id      event.ID
-	emitted time.Time // zero when the probe wants no event
-	ready   bool
+	mu     sync.Mutex
+	wanted bool
+	id     event.ID
+	number uint64 // among the emitter's events
+	began  time.Time
 }
 
 // offer takes an event if the probe wants one.
-func (p *probe) offer(_ int, id event.ID) {
-	if !p.mu.TryLock() {
+func (p *probe) offer(emitter int, id event.ID) {
+	if emitter != 0 {
 		return
 	}
+	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.ready && p.emitted.IsZero() {
-		p.id, p.emitted, p.ready = id, time.Now(), true
+	if p.wanted {
+		p.id, p.began, p.wanted = id, time.Now(), false
+		p.number = p.fleet.made[0].Load()
 	}
 }
 
-// probeEvery is how often an event is followed, beside the time that it takes.
-const probeEvery = 500 * time.Millisecond
+func (p *probe) want() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted, p.began = true, time.Time{}
+}
 
-// probeStep is how often it is looked for.
-const probeStep = 50 * time.Millisecond
+// taken is the event that was taken, and when; the time is zero if there is none yet.
+func (p *probe) taken() (event.ID, time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.id, p.began
+}
+
+const (
+	// probeEvery is how often an event is followed, beside the time that it takes.
+	probeEvery = 500 * time.Millisecond
+	// probeStep is how often is asked whether the event can be a row by now.
+	probeStep = 20 * time.Millisecond
+)
 
 func (p *probe) run(ctx context.Context) error {
 	for pause(ctx, probeEvery) == nil {
-		p.mu.Lock()
-		p.ready, p.emitted = false, time.Time{}
-		p.mu.Unlock()
 		lag, err := p.follow(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -214,22 +228,52 @@ func (p *probe) run(ctx context.Context) error {
 	return nil
 }
 
-// follow returns the time from an event's Record until a trace shows it.
+// follow returns the time from an event's Record until a query shows its row. It spares the server queries that would find
+// nothing: first the event gets its receipt, then the ledger commits everything that the stream holds by then.
 func (p *probe) follow(ctx context.Context) (time.Duration, error) {
-	query := apiv1.NewQueryServiceClient(p.fleet.server.conn)
-	for pause(ctx, probeStep) == nil {
-		p.mu.Lock()
-		id, since, ready := p.id, p.emitted, p.ready
-		p.mu.Unlock()
-		if !ready {
-			continue
-		}
-		answer, err := query.Why(ctx, &apiv1.WhyRequest{Tenant: Tenant, Event: id[:]})
-		if err == nil && len(answer.GetRows()) > 0 {
-			return time.Since(since), nil
+	p.want()
+	id, began := p.taken()
+	for ; began.IsZero(); id, began = p.taken() {
+		if err := pause(ctx, probeStep); err != nil {
+			return 0, err
 		}
 	}
-	return 0, errors.New("not found in time")
+	if err := p.receipt(ctx); err != nil {
+		return 0, err
+	}
+	if err := p.committed(ctx); err != nil {
+		return 0, err
+	}
+	answer, err := apiv1.NewQueryServiceClient(p.fleet.server.conn).Why(ctx, &apiv1.WhyRequest{Tenant: Tenant, Event: id[:]})
+	if err == nil && len(answer.GetRows()) == 0 {
+		err = fmt.Errorf("event %s is committed and not found", id)
+	}
+	return time.Since(began), err
+}
+
+// receipt returns when the event has its receipt. It does not flush: the batch waits for company as it would.
+func (p *probe) receipt(ctx context.Context) error {
+	const opened = 1 // the event that opens the epoch has a receipt too
+	for p.fleet.emitters[0].Stats().Acknowledged < p.number+opened {
+		if err := pause(ctx, probeStep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// committed returns when everything that is in the stream now is committed.
+func (p *probe) committed(ctx context.Context) error {
+	status, err := p.fleet.server.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for last := status.GetStreamLast(); err == nil && status.GetCommitted() < last; status, err = p.fleet.server.Status(ctx) {
+		if err := pause(ctx, probeStep); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // Restart stops the server, starts it again on the same folder, and returns the seconds from the start of the process to the

@@ -88,12 +88,22 @@ func (s *Server) awaitReady(out io.Reader) error {
 	select {
 	case err := <-said:
 		if err != nil {
-			return fmt.Errorf("it does not get ready, see %s: %w", s.log.Name(), err)
+			return fmt.Errorf("it does not get ready (%w), and says: %s", err, lastLine(s.log.Name()))
 		}
 		return nil
 	case <-time.After(readyTimeout):
 		return fmt.Errorf("not ready after %s", readyTimeout)
 	}
+}
+
+// lastLine is the end of a file.
+func lastLine(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
 }
 
 // Stop ends the server in order.

@@ -43,16 +43,16 @@ type Agent struct {
 	rnd   *rand.Rand
 	count uint64 // events made
 	run   string
-	last  event.ID // cause of the next event, if any
+	last  event.ID // cause of the run's next event, if any
 }
 
 // NewAgent returns an agent with work of its own for each seed.
 func NewAgent(seed uint64) *Agent { return &Agent{rnd: rand.New(rand.NewPCG(seed, 1))} } //nolint:gosec // data, not secrets
 
-// Next is the agent's next event. Tell Caused its id, so that the one after it names its cause.
+// Next is the agent's next event. Tell Caused its id, so that the one after it in the run names its cause.
 func (a *Agent) Next() *edge.Event {
 	if a.count%runLength == 0 {
-		a.run = fmt.Sprintf("run-%016x", a.rnd.Uint64())
+		a.run, a.last = fmt.Sprintf("run-%016x", a.rnd.Uint64()), event.ID{}
 	}
 	a.count++
 	tool := a.rnd.IntN(knownNames)
