@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 
@@ -29,12 +30,15 @@ func (s *Service) Trace(ctx context.Context, req *apiv1.TraceRequest) (*apiv1.Tr
 		return nil, err
 	}
 	// What led into the run, and what came of it elsewhere, one step in each direction; an event is followed all the way.
-	whole := len(req.GetEvent()) > 0
-	if err := g.grow(ctx, store.Causes, whole); err != nil {
-		return nil, err
+	depth := 1
+	if len(req.GetEvent()) > 0 {
+		depth = maxDepth
 	}
-	if err := g.grow(ctx, store.Effects, whole); err != nil {
-		return nil, err
+	asked := g.ids()
+	for _, d := range []store.Direction{store.Causes, store.Effects} {
+		if err := g.walk(ctx, asked, d, depth); err != nil {
+			return nil, err
+		}
 	}
 	rows, edges, err := g.answer(ctx, s.view(tenant, req.GetOpen()))
 	if err != nil {
@@ -72,7 +76,7 @@ func (s *Service) Why(ctx context.Context, req *apiv1.WhyRequest) (*apiv1.WhyRes
 	if err := g.addEvent(ctx, req.GetEvent()); err != nil {
 		return nil, err
 	}
-	if err := g.grow(ctx, store.Causes, true); err != nil {
+	if err := g.walk(ctx, g.ids(), store.Causes, maxDepth); err != nil {
 		return nil, err
 	}
 	rows, edges, err := g.answer(ctx, s.view(tenant, req.GetOpen()))
@@ -84,14 +88,15 @@ func (s *Service) Why(ctx context.Context, req *apiv1.WhyRequest) (*apiv1.WhyRes
 
 // graph is a part of the causal graph. It is walked breadth first, a level a query, so that its cost is its depth.
 type graph struct {
-	store    *store.Store
-	tenant   event.TenantID
-	limit    int
-	rows     map[event.ID]*store.Row
-	others   []*store.Row // events that share an id with one in rows
-	frontier []event.ID   // added last
-	edges    map[edgeKey]store.Edge
-	cut      bool
+	store  *store.Store
+	tenant event.TenantID
+	limit  int // of events
+	rows   map[event.ID]*store.Row
+	others []*store.Row           // events that share an id with one in rows
+	bytes  int                    // of all events
+	absent map[event.ID]bool      // ids that no committed event has
+	edges  map[edgeKey]store.Edge // from every cause that an event in rows names
+	cut    bool
 }
 
 type edgeKey struct {
@@ -100,83 +105,128 @@ type edgeKey struct {
 }
 
 func (s *Service) graph(tenant event.TenantID, limit int) *graph {
-	return &graph{store: s.store, tenant: tenant, limit: limit, rows: map[event.ID]*store.Row{}, edges: map[edgeKey]store.Edge{}}
+	return &graph{
+		store: s.store, tenant: tenant, limit: limit,
+		rows: map[event.ID]*store.Row{}, absent: map[event.ID]bool{}, edges: map[edgeKey]store.Edge{},
+	}
 }
 
-func (g *graph) addEvent(ctx context.Context, id []byte) error {
-	if len(id) != event.IDSize {
-		return invalid("event", "%d bytes, want %d", len(id), event.IDSize)
+func (g *graph) addEvent(ctx context.Context, given []byte) error {
+	if len(given) != event.IDSize {
+		return invalid("event", "%d bytes, want %d", len(given), event.IDSize)
 	}
-	rows, err := g.store.EventsByIDs(ctx, string(g.tenant), []event.ID{event.ID(id)})
+	id := event.ID(given)
+	if id != (event.ID{}) { // which stands for leaves that are no event
+		if err := g.fetch(ctx, []event.ID{id}); err != nil {
+			return err
+		}
+	}
+	if len(g.rows) == 0 {
+		return status.Errorf(codes.NotFound, "no committed event has the id %s", id)
+	}
+	return nil
+}
+
+// add takes rows in, up to the limits.
+func (g *graph) add(rows []*store.Row) {
+	for _, r := range rows {
+		if len(g.rows)+len(g.others) == g.limit || g.bytes+len(r.Bytes) > maxGraphBytes {
+			g.cut = true
+			return
+		}
+		g.bytes += len(r.Bytes)
+		if _, known := g.rows[r.ID]; known {
+			g.others = append(g.others, r)
+			continue
+		}
+		g.rows[r.ID] = r
+	}
+}
+
+// fetch reads the events with these ids, which are not in the graph, and notes those that there are not.
+func (g *graph) fetch(ctx context.Context, ids []event.ID) error {
+	if len(ids) > MaxRows {
+		ids, g.cut = ids[:MaxRows], true
+	}
+	rows, err := g.store.EventsByIDs(ctx, string(g.tenant), ids)
 	if err != nil {
 		return readError(err)
 	}
-	if len(rows) == 0 {
-		return status.Errorf(codes.NotFound, "no committed event has the id %s", event.ID(id))
+	for _, id := range ids {
+		g.absent[id] = true
+	}
+	for _, r := range rows {
+		delete(g.absent, r.ID)
 	}
 	g.add(rows)
 	return nil
 }
 
-// add takes rows in, up to the limit, and makes them the frontier.
-func (g *graph) add(rows []*store.Row) {
-	for _, r := range rows {
-		if _, known := g.rows[r.ID]; known {
-			g.others = append(g.others, r)
-			continue
-		}
-		if len(g.rows) == g.limit {
-			g.cut = true
-			return
-		}
-		g.rows[r.ID] = r
-		g.frontier = append(g.frontier, r.ID)
-	}
-}
-
-// grow follows edges from everything that is in the graph: one step, or as far as they lead.
-func (g *graph) grow(ctx context.Context, d store.Direction, whole bool) error {
-	g.frontier = g.ids()
-	for depth := 0; len(g.frontier) > 0 && !g.cut; depth++ {
-		if depth == maxDepth {
-			g.cut = true
+// walk follows edges from events of the graph, at most depth steps. It comes to each event once, so circles end.
+func (g *graph) walk(ctx context.Context, from []event.ID, d store.Direction, depth int) error {
+	seen := map[event.ID]bool{}
+	mark(seen, from)
+	for ; len(from) > 0 && !g.cut; depth-- {
+		if depth == 0 {
 			return nil
 		}
-		next, err := g.step(ctx, d)
+		next, err := g.step(ctx, from, d, seen)
 		if err != nil {
 			return err
 		}
-		g.frontier = nil
-		rows, err := g.store.EventsByIDs(ctx, string(g.tenant), next)
+		mark(seen, next)
+		if err := g.fetch(ctx, slices.DeleteFunc(slices.Clone(next), g.has)); err != nil {
+			return err
+		}
+		from = slices.DeleteFunc(next, func(id event.ID) bool { return !g.has(id) })
+	}
+	return nil
+}
+
+func (g *graph) has(id event.ID) bool {
+	_, known := g.rows[id]
+	return known
+}
+
+func mark(set map[event.ID]bool, ids []event.ID) {
+	for _, id := range ids {
+		set[id] = true
+	}
+}
+
+// step returns where the edges of events lead, without what has been seen.
+func (g *graph) step(ctx context.Context, from []event.ID, d store.Direction, seen map[event.ID]bool) ([]event.ID, error) {
+	fresh := map[event.ID]bool{}
+	err := g.edgesOf(ctx, from, d, func(e store.Edge) {
+		other := e.Cause
+		if d == store.Effects {
+			other = e.Effect
+		}
+		if !seen[other] {
+			fresh[other] = true
+		}
+	})
+	return sortedIDs(fresh), err
+}
+
+// edgesOf reads edges, so many at a time that what nobody could draw does not fill the memory.
+func (g *graph) edgesOf(ctx context.Context, ids []event.ID, d store.Direction, each func(store.Edge)) error {
+	for chunk := range slices.Chunk(ids, edgeChunk) {
+		found, err := g.store.EdgesOf(ctx, string(g.tenant), chunk, d, maxEdges)
 		if err != nil {
 			return readError(err)
 		}
-		g.add(rows)
-		if !whole {
-			return nil
+		g.cut = g.cut || len(found) == maxEdges
+		for _, e := range found {
+			each(e)
 		}
 	}
 	return nil
 }
 
-// step reads the frontier's edges and returns the ids at their other ends that are new.
-func (g *graph) step(ctx context.Context, d store.Direction) ([]event.ID, error) {
-	found, err := g.store.EdgesOf(ctx, string(g.tenant), g.frontier, d, 0)
-	if err != nil {
-		return nil, readError(err)
-	}
-	fresh := map[event.ID]bool{}
-	for _, e := range found {
-		g.edges[edgeKey{e.Cause, e.Effect, e.Relation}] = e
-		other := e.Cause
-		if d == store.Effects {
-			other = e.Effect
-		}
-		if _, known := g.rows[other]; !known {
-			fresh[other] = true
-		}
-	}
-	return sortedIDs(fresh), nil
+// connect reads the causes of every event of the graph.
+func (g *graph) connect(ctx context.Context) error {
+	return g.edgesOf(ctx, g.ids(), store.Causes, func(e store.Edge) { g.edges[edgeKey{e.Cause, e.Effect, e.Relation}] = e })
 }
 
 func (g *graph) ids() []event.ID {
@@ -198,22 +248,30 @@ func sortedIDs(set map[event.ID]bool) []event.ID {
 
 // answer is the graph in index order, with what the caller may see of it.
 func (g *graph) answer(ctx context.Context, v *view) ([]*apiv1.EventRow, []*apiv1.Edge, error) {
+	if err := g.connect(ctx); err != nil {
+		return nil, nil, err
+	}
 	all := slices.Clone(g.others)
 	for _, r := range g.rows {
 		all = append(all, r)
 	}
-	slices.SortFunc(all, func(a, b *store.Row) int { return int(int64(a.Index) - int64(b.Index)) })
-	rows := v.rows(slices.CompactFunc(all, func(a, b *store.Row) bool { return a.Index == b.Index }))
-	if err := v.open(ctx, rows); err != nil {
+	slices.SortFunc(all, byIndex)
+	rows := v.rows(all)
+	if err := v.openAll(ctx, rows); err != nil {
 		return nil, nil, err
 	}
 	return rows, g.sortedEdges(), nil
 }
 
+func byIndex(a, b *store.Row) int { return cmp.Compare(a.Index, b.Index) }
+
+// sortedEdges are the edges between events of the graph, and those from causes that no committed event has.
 func (g *graph) sortedEdges() []*apiv1.Edge {
 	all := make([]store.Edge, 0, len(g.edges))
 	for _, e := range g.edges {
-		all = append(all, e)
+		if g.has(e.Cause) || g.absent[e.Cause] {
+			all = append(all, e)
+		}
 	}
 	slices.SortFunc(all, compareEdges)
 	out := make([]*apiv1.Edge, len(all))
@@ -224,13 +282,7 @@ func (g *graph) sortedEdges() []*apiv1.Edge {
 }
 
 func compareEdges(a, b store.Edge) int {
-	if a.Index != b.Index {
-		return int(int64(a.Index) - int64(b.Index))
-	}
-	if c := bytes.Compare(a.Cause[:], b.Cause[:]); c != 0 {
-		return c
-	}
-	return int(a.Relation) - int(b.Relation)
+	return cmp.Or(cmp.Compare(a.Index, b.Index), bytes.Compare(a.Cause[:], b.Cause[:]), cmp.Compare(a.Relation, b.Relation))
 }
 
 // triggers are the events of the graph without causes of their own, by index.
@@ -245,7 +297,7 @@ func (g *graph) triggers() [][]byte {
 			roots = append(roots, r)
 		}
 	}
-	slices.SortFunc(roots, func(a, b *store.Row) int { return int(int64(a.Index) - int64(b.Index)) })
+	slices.SortFunc(roots, byIndex)
 	out := make([][]byte, len(roots))
 	for i, r := range roots {
 		out[i] = bytes.Clone(r.ID[:])
@@ -257,7 +309,7 @@ func (g *graph) triggers() [][]byte {
 func (g *graph) missing() [][]byte {
 	set := map[event.ID]bool{}
 	for k := range g.edges {
-		if _, known := g.rows[k.cause]; !known {
+		if g.absent[k.cause] {
 			set[k.cause] = true
 		}
 	}

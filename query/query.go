@@ -34,8 +34,15 @@ const (
 	DefaultNodes = 2_000
 	// pageRows is how many rows go into one message: with 64 KiB an event it stays below the limit of a message.
 	pageRows = 32
-	// maxDepth bounds how far a graph is walked: a chain of causes longer than this is no work of an agent.
-	maxDepth = 10_000
+	// maxDepth bounds how far a graph is walked: a graph of MaxRows cannot be deeper.
+	maxDepth = MaxRows
+	// maxGraphBytes bounds the events of a graph, and what is opened of them: together with the edges it stays below the
+	// limit of a message.
+	maxGraphBytes = 16 << 20
+	// edgeChunk is how many events one question about edges is of.
+	edgeChunk = 1000
+	// maxEdges bounds the answer to one such question: as many causes as its events can name.
+	maxEdges = edgeChunk * event.MaxCauses
 )
 
 // Logs is what the ledger knows of committed logs. Implementations are safe for concurrent use.
@@ -56,8 +63,6 @@ type Logs interface {
 type Opener interface {
 	// Get returns the data key of a name and generation.
 	Get(tenant, name string, generation uint32) (*vault.Key, error)
-	// Erased reports whether that key has been destroyed.
-	Erased(tenant, name string, generation uint32) (bool, error)
 }
 
 // Service implements apiv1.QueryServiceServer.

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -85,6 +86,25 @@ func (v *view) open(ctx context.Context, rows []*apiv1.EventRow) error {
 	return nil
 }
 
+// openAll is open for an answer in one message, which holds only so much.
+func (v *view) openAll(ctx context.Context, rows []*apiv1.EventRow) error {
+	size := 0
+	for chunk := range slices.Chunk(rows, pageRows) {
+		if err := v.open(ctx, chunk); err != nil {
+			return err
+		}
+		for _, r := range chunk {
+			for _, o := range r.GetOpened() {
+				size += len(o.GetValue())
+			}
+		}
+		if size > maxGraphBytes {
+			return status.Errorf(codes.ResourceExhausted, "open: the content of these events is more than %d bytes: ask for fewer, or search", maxGraphBytes)
+		}
+	}
+	return nil
+}
+
 func (v *view) openRow(r *apiv1.EventRow, openings []store.Opening) {
 	e, err := event.Parse(r.GetEvent())
 	if err != nil {
@@ -95,22 +115,29 @@ func (v *view) openRow(r *apiv1.EventRow, openings []store.Opening) {
 	}
 }
 
-// field is one sealed field in one of its three states. A value that does not match its digest is withheld: it is not what
-// was committed to.
+// field is one sealed field in one of its three states. What the log says is erased is not opened, whatever is left of it. A
+// value that does not match its digest is withheld: it is not what was committed to.
 func (v *view) field(e *eventv1.Event, s *eventv1.Sealed, openings []store.Opening) *apiv1.OpenedField {
 	out := &apiv1.OpenedField{Path: s.GetPath(), State: withheld, MediaType: s.GetMediaType()}
-	if v.registry != nil && v.registry.Erased(s.GetSubject()) > 0 {
+	gone := v.erased(s.GetSubject())
+	at := slices.IndexFunc(openings, func(o store.Opening) bool { return o.Path == s.GetPath() })
+	switch {
+	case gone > 0 && (at < 0 || openings[at].Generation <= gone):
 		out.State = erased
-	}
-	for i := range openings {
-		if openings[i].Path != s.GetPath() {
-			continue
-		}
-		if value, err := v.decrypt(e, s, &openings[i]); err == nil {
+	case at >= 0:
+		if value, err := v.decrypt(e, s, &openings[at]); err == nil {
 			out.State, out.Value = disclosed, value
 		}
 	}
 	return out
+}
+
+// erased is the last generation of a subject's data key that the log says is gone.
+func (v *view) erased(subject string) uint32 {
+	if v.registry == nil {
+		return 0
+	}
+	return v.registry.Erased(subject)
 }
 
 var errMismatch = errors.New("opening does not match its digest")
