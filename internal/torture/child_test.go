@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +27,8 @@ type child struct {
 	ended chan struct{} // closed when the process is gone
 	err   error         // of the process, once ended
 	once  sync.Once
+
+	killed atomic.Bool // by the test
 }
 
 // spawn starts the test binary in a role, behind the words of a wrapper such as strace if there are any. It is
@@ -80,6 +83,7 @@ func (c *child) start(log string) {
 // kill ends the process and everything it has started, at once, and returns when it is gone.
 func (c *child) kill() {
 	c.once.Do(func() {
+		c.killed.Store(true)
 		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) // it may be gone
 		<-c.ended
 		_ = c.in.Close()

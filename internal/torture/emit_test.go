@@ -33,7 +33,8 @@ const (
 	recorders  = 2                    // goroutines of one child
 	calmPause  = 8 * time.Millisecond // between two events, about
 	flushPause = 20 * time.Millisecond
-	burst      = 40 // events without a pause, now and then
+	burst      = 40   // events without a pause, now and then
+	subjects   = 2000 // whom sealed content is about: many, so that keys are made all the time
 )
 
 // emit records until it is killed, or drains and ends when the parent says so.
@@ -85,7 +86,8 @@ func (r *recorder) record(ctx context.Context, worker int) error {
 	rnd := rand.New(rand.NewPCG(r.config.Seed, uint64(worker)))
 	for n := 1; ctx.Err() == nil; n++ {
 		note := fmt.Sprintf("%d/%d/%d", r.config.Start, worker, n)
-		id, err := r.emitter.Record(context.Background(), eventOf(note, rnd.IntN(2*r.config.Size+1)))
+		subject := fmt.Sprint("user-", rnd.IntN(subjects))
+		id, err := r.emitter.Record(context.Background(), eventOf(note, subject, rnd.IntN(2*r.config.Size+1)))
 		if err == nil {
 			err = r.diary.recorded(id, note)
 		}
@@ -100,12 +102,12 @@ func (r *recorder) record(ctx context.Context, worker int) error {
 }
 
 // eventOf is an event that carries its note, and content to seal.
-func eventOf(note string, size int) *edge.Event {
+func eventOf(note, subject string, size int) *edge.Event {
 	return &edge.Event{
 		Plain: &eventv1.Event{Body: &eventv1.Event_Data{Data: &eventv1.Data{
 			Action: eventv1.DataAction_DATA_ACTION_RESOURCE_READ, Source: "torture", Resource: note,
 		}}},
-		Sealed: []edge.Content{{Path: "content", Subject: "user-1", Value: []byte(strings.Repeat(note+" ", size/(len(note)+1)+1))}},
+		Sealed: []edge.Content{{Path: "content", Subject: subject, Value: []byte(strings.Repeat(note+" ", size/(len(note)+1)+1))}},
 	}
 }
 

@@ -82,6 +82,8 @@ func obey(n *node.Node, command string) error {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		return say(inspect(ctx, n))
+	case "sealed":
+		return say(sealedContent(n))
 	case "stop":
 		return errStop
 	}
