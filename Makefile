@@ -17,8 +17,8 @@ CUSTODY_DATA ?= $(wildcard ../shared/data)
 override CUSTODY_DATA := $(abspath $(CUSTODY_DATA))
 export CUSTODY_DATA
 
-# The packages in which goroutines share memory.
-RACE_PKGS ?= ./store/engine ./stream ./ingest ./ledger ./edge ./access ./signer/... ./internal/...
+# The packages in which goroutines share memory. internal/torture is left to `make test`: it starts and kills processes.
+RACE_PKGS ?= ./store/engine ./stream ./ingest ./ledger ./edge/... ./access ./query ./signer/... ./internal/node ./internal/testenv
 
 # Fuzz targets run FUZZ_JOBS at a time, each with one worker.
 FUZZTIME  ?= 20s
