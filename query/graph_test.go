@@ -149,17 +149,33 @@ func testTraceEvent(t *testing.T, s *scene) {
 }
 
 func testTraceLimit(t *testing.T, s *scene) {
-	for limit := uint32(1); limit < uint32(len(wholeRun)); limit++ {
+	for _, limit := range []uint32{1, 4, uint32(len(wholeRun) - 1)} {
 		got := s.trace(t, &apiv1.TraceRequest{Run: "ticket-1", Limit: limit})
 		if len(got.GetRows()) != int(limit) || !got.GetCut() {
 			t.Errorf("limit %d: %d rows, cut = %v", limit, len(got.GetRows()), got.GetCut())
 		}
-		if slices.ContainsFunc(drawn(t, got.GetRows(), got.GetEdges()), func(e string) bool { return e[0] == '?' }) {
-			t.Errorf("limit %d: a cause that was cut is shown as missing", limit)
+		wantNothingMissing(t, got)
+	}
+	_, started := s.one(t, "ticket-1", "started")
+	for _, limit := range []uint32{1, 3} {
+		got := s.trace(t, &apiv1.TraceRequest{Event: started[:], Limit: limit})
+		if len(got.GetRows()) != int(limit) || !got.GetCut() {
+			t.Errorf("limit %d: %d rows, cut = %v", limit, len(got.GetRows()), got.GetCut())
 		}
+		wantNothingMissing(t, got)
 	}
 	if whole := s.trace(t, &apiv1.TraceRequest{Run: "ticket-1", Limit: uint32(len(wholeRun))}); whole.GetCut() {
 		t.Error("a limit that was not reached has cut")
+	}
+}
+
+// wantNothingMissing: a cause that a limit has cut off is not shown as one that there is not.
+func wantNothingMissing(t *testing.T, got *apiv1.TraceResponse) {
+	t.Helper()
+	for _, e := range drawn(t, got.GetRows(), got.GetEdges()) {
+		if e[0] == '?' {
+			t.Errorf("of %d rows: %s", len(got.GetRows()), e)
+		}
 	}
 }
 
@@ -242,6 +258,9 @@ func testCircle(t *testing.T, s *scene) {
 	}
 	if len(got.GetEdges()) != 2 || len(got.GetTriggers()) > 0 || len(got.GetMissing()) > 0 || got.GetCut() {
 		t.Errorf("got %v", got)
+	}
+	if from := s.why(t, c); len(from.GetRows()) != 3 || len(from.GetEdges()) != 3 || from.GetCut() {
+		t.Errorf("from outside it, got %v", from)
 	}
 	around := s.trace(t, &apiv1.TraceRequest{Event: a[:]})
 	if diff := cmp.Diff([]event.ID{a, b, c}, ids(t, around.GetRows())); diff != "" {

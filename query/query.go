@@ -6,8 +6,15 @@
 //   - Who may call what, and that the read is recorded before it is answered, is the business of package access; the
 //     methods here refuse to answer a call that it has not decided about.
 //   - Sealed content is opened only when the request asks for it, field by field, and each field says what it is:
-//     disclosed, withheld or erased. What cannot be opened is withheld, never empty.
-//   - A cause is what an event claims. Edges carry their basis, and a cause that no committed event has is named as missing.
+//     disclosed, withheld or erased. What cannot be opened is withheld, never empty. What the log says is erased is not
+//     opened, even if its key is still there.
+//   - A cause is what an event claims. Edges carry their basis, and a cause that no committed event has is named as missing;
+//     one that a limit has cut off is not, and the answer says that it is cut.
+//
+// # What a trace holds
+//
+// Of an event: all that led to it and all that came of it, but not what else came of its causes. Of a run: its events, and
+// one step in each direction. Claims may form circles, and two events may share an id: each event comes once.
 package query
 
 import (

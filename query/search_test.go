@@ -97,15 +97,15 @@ func (s *scene) fingerprintOf(t *testing.T, run, a, b string) []byte {
 }
 
 func testPages(t *testing.T, s *scene) {
-	for _, id := range []string{"page-1", "page-2", "page-3", "page-4"} {
+	for _, id := range []string{"page-1", "page-2", "page-3"} {
 		s.ticket(t, id, "")
 	}
 	s.settle(t)
 	all, more := s.search(t, &apiv1.SearchRequest{Instance: "support-1", Limit: 10_000})
-	if len(all) < 5*len(wholeRun) || more {
+	if len(all) < 4*len(wholeRun) || more {
 		t.Fatalf("%d events, more = %v", len(all), more)
 	}
-	for _, limit := range []int{1, 7, 32, 33, len(all) - 1, len(all), len(all) + 1} {
+	for _, limit := range []int{7, 32, 33, len(all) - 1, len(all), len(all) + 1} {
 		if diff := cmp.Diff(indices(all), indices(s.inPages(t, uint32(limit)))); diff != "" {
 			t.Errorf("in pages of %d (-at once +got):\n%s", limit, diff)
 		}
