@@ -121,7 +121,7 @@ func (v *verification) problem(p *apiv1.Problem) error {
 		return v.app.printJSON(object{{"problem", messageJSON(p.ProtoReflect())}})
 	case formatTable:
 		fmt.Fprintf(v.app.out, "PROBLEM tenant %s, table %s, row %s, column %s: %s\n",
-			dash(p.GetTenant()), dash(p.GetTable()), dash(p.GetRow()), dash(p.GetColumn()), plain(p.GetMessage(), 0))
+			dash(p.GetTenant()), dash(p.GetTable()), plain(p.GetRow(), 0), dash(p.GetColumn()), plain(p.GetMessage(), 0))
 	}
 	return nil
 }

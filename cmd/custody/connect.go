@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -40,13 +39,6 @@ func (a *app) callAt(p place, fn call) func(*cobra.Command, []string) error {
 	}
 }
 
-const (
-	// startPatience bounds how long a command waits for another one that has started a server for itself.
-	startPatience = 30 * time.Second
-	// startPoll is how often it looks.
-	startPoll = 50 * time.Millisecond
-)
-
 // connect finds a server, or starts one inside this process for the length of one command. stop releases what was opened.
 func (a *app) connect(ctx context.Context, p place) (conn *grpc.ClientConn, stop func(), err error) {
 	if a.server != "" {
@@ -55,65 +47,69 @@ func (a *app) connect(ctx context.Context, p place) (conn *grpc.ClientConn, stop
 	if !p.make && !a.isFolder() {
 		return nil, nil, fail(exitNotFound, fmt.Errorf("%s is not a data folder of custody", a.data), nothingChanged, "custody serve, or name another folder with --data")
 	}
-	for deadline := time.Now().Add(startPatience); ; {
-		if conn, stop, err = a.dial(ctx, ""); err == nil || !a.startable(err) {
-			return conn, stop, err
+	err = a.waitForTurn(ctx, func() (retry bool, err error) {
+		if conn, stop, err = a.dial(ctx, ""); err == nil && a.isLent() {
+			stop() // that server ends with the command that has started it
+			return true, nil
+		}
+		if err == nil || a.isFolder() && !errors.Is(err, node.ErrNoServer) {
+			return false, err
 		}
 		conn, stop, err = a.start(ctx, p)
-		if !errors.Is(err, node.ErrInUse) || time.Now().After(deadline) {
-			return conn, stop, err
-		}
-		select { // its socket is not there yet, or not any more
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
-		case <-time.After(startPoll):
-		}
-	}
-}
-
-// startable reports whether starting a server would help: nobody answers, or the folder is new.
-func (a *app) startable(err error) bool {
-	return errors.Is(err, node.ErrNoServer) || errors.Is(err, fs.ErrNotExist) && !a.isFolder()
+		return errors.Is(err, errNotYours) || errors.Is(err, node.ErrInUse), err
+	})
+	return conn, stop, err
 }
 
 // dial connects to a server that runs: on the data folder's socket, or at an address.
 func (a *app) dial(ctx context.Context, address string) (*grpc.ClientConn, func(), error) {
 	conn, err := node.Dial(ctx, node.DialConfig{DataDir: a.data, Address: address, As: a.as})
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && !errors.Is(err, node.ErrNoServer):
-		return nil, nil, fail(exitNotFound, fmt.Errorf("no certificate of %s in %s: %w", a.as, a.path("people"), err), nothingChanged,
-			"ask an admin for one: custody user add "+shellWord(a.as)+" --role ROLE")
+	case err == nil:
+		return conn, func() { _ = conn.Close() }, nil
+	case errors.Is(err, node.ErrNoServer) && address != "":
+		return nil, nil, fail(exitUnavailable, err, acknowledged, "check the address; where the server runs: custody status")
 	case errors.Is(err, node.ErrNoServer):
 		return nil, nil, fail(exitUnavailable, err, acknowledged, "custody serve")
-	case err != nil:
-		return nil, nil, err
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, fail(exitNotFound, fmt.Errorf("no certificate of %s in %s", a.as, a.path("people")), nothingChanged,
+			"ask an admin for one: custody user add "+shellWord(a.as)+" --role ROLE")
 	}
-	return conn, func() { _ = conn.Close() }, nil
+	return nil, nil, err
 }
 
-// start runs the server inside this process.
+// start runs the server inside this process, while it holds the turn.
 func (a *app) start(ctx context.Context, p place) (*grpc.ClientConn, func(), error) {
 	cfg, err := a.borrowed(p)
 	if err != nil {
 		return nil, nil, err
 	}
 	made := !a.isFolder()
-	n, err := node.Open(ctx, cfg)
-	if p.anyPort && errors.Is(err, syscall.EADDRINUSE) {
-		cfg.Listen = "127.0.0.1:0"
-		n, err = node.Open(ctx, cfg)
-	}
+	turn, err := a.takeTurn()
 	if err != nil {
-		return nil, nil, fmt.Errorf("start a server for this command: %w", err)
+		return nil, nil, err
+	}
+	n, err := open(ctx, cfg, p)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("start a server for this command: %w", err), turn.Close())
 	}
 	if made {
 		a.note("made a new data folder: %s", a.data)
 	}
 	conn, stop, err := a.dial(ctx, "")
 	if err != nil {
-		return nil, nil, errors.Join(err, n.Close())
+		return nil, nil, errors.Join(err, n.Close(), turn.Close())
 	}
-	return conn, func() { stop(); _ = n.Close() }, nil
+	return conn, func() { stop(); _ = n.Close(); _ = turn.Close() }, nil
+}
+
+func open(ctx context.Context, cfg node.Config, p place) (*node.Node, error) {
+	n, err := node.Open(ctx, cfg)
+	if p.anyPort && errors.Is(err, syscall.EADDRINUSE) {
+		cfg.Listen = "127.0.0.1:0"
+		n, err = node.Open(ctx, cfg)
+	}
+	return n, err
 }
 
 // borrowed is the configuration with which the folder was last served.

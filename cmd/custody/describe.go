@@ -24,9 +24,9 @@ const (
 func describe(r *apiv1.EventRow, s scope) string {
 	ev := parsed(r)
 	if ev == nil {
-		return fmt.Sprintf("%-27s  content not available, key %s, number %d", "("+r.GetVerdict()+")", short(r.GetKeyId()), r.GetSeq())
+		return fmt.Sprintf("%-28s  content not available, key %s, number %d", "("+r.GetVerdict()+")", short(r.GetKeyId()), r.GetSeq())
 	}
-	parts := []string{fmt.Sprintf("%-27s", event.Action(ev))}
+	parts := []string{fmt.Sprintf("%-28s", event.Action(ev))}
 	if s == whole {
 		parts = append(parts, fmt.Sprintf("%-12s", dash(ev.GetInstance())), fmt.Sprintf("%-12s", dash(ev.GetRun())))
 	}

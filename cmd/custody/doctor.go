@@ -153,17 +153,17 @@ func (a *app) checkKeys() finding {
 	if !a.isFolder() {
 		return finding{"keys", partWarn, "none yet in " + a.data, "custody serve"}
 	}
-	for _, name := range []string{"system.pem", "log.pem", "time.pem"} {
-		if _, err := signer.Load(a.path("keys", name)); err != nil && !errors.Is(err, fs.ErrPermission) {
-			return finding{"keys", partFail, err.Error(), "restore keys/ from its backup"}
-		}
-	}
 	n, open, err := a.privateFiles()
 	switch {
 	case err != nil:
 		return finding{"keys", partFail, err.Error(), "run doctor as the user whom the files belong to"}
 	case open != "":
 		return finding{"keys", partFail, open + " can be read by others", "chmod go= " + shellWord(open)}
+	}
+	for _, name := range []string{"system.pem", "log.pem", "time.pem"} {
+		if _, err := signer.Load(a.path("keys", name)); err != nil {
+			return finding{"keys", partFail, err.Error(), "restore keys/ from its backup"}
+		}
 	}
 	return finding{"keys", partOK, fmt.Sprintf("%d private files, readable by their owner alone", n), ""}
 }

@@ -34,7 +34,7 @@ func (a *app) edgeCommand() *cobra.Command {
 				return sidecar.Example(a.out)
 			}
 			if cfg.Dir == "" {
-				return usageError("edge: --dir or %s must name an emitter folder: custody enroll --into makes one", edge.EnvEmitter)
+				return usageError("--dir or %s must name an emitter folder: custody enroll --into makes one", edge.EnvEmitter)
 			}
 			if fullIsError {
 				cfg.FullPolicy = edge.Error

@@ -54,6 +54,11 @@ func parseTicket(s string) (ticket, error) {
 	return t, nil
 }
 
+// isFor reports whether the ticket is for an emitter's instance.
+func (t ticket) isFor(id edge.Identity) bool {
+	return strings.HasPrefix(t.Token, fmt.Sprintf("custody-join_%s_%s_", id.Tenant, id.Instance))
+}
+
 // enrollCommand makes a one-time ticket, or uses one.
 func (a *app) enrollCommand() *cobra.Command {
 	var ttl time.Duration

@@ -62,9 +62,9 @@ func fail(code int, err error, unaffected, next string) error {
 	return &failure{code: code, err: err, unaffected: unaffected, next: next}
 }
 
-// usageError marks a wrong command line.
+// usageError marks a wrong command line. The command's name and its help are added where it ends.
 func usageError(format string, args ...any) error {
-	return fail(exitUsage, fmt.Errorf(format, args...), nothingChanged, "custody help")
+	return fail(exitUsage, fmt.Errorf(format, args...), nothingChanged, "")
 }
 
 // inputError marks input that is wrong.
@@ -79,13 +79,24 @@ func (a *app) report(err error) int {
 
 // oneLine is an error on one line: joined errors have several.
 func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
+	var text string
+	for line := range strings.Lines(err.Error()) {
+		switch line = strings.TrimSpace(line); {
+		case text == "" || line == "":
+		case strings.HasSuffix(text, ":"):
+			text += " "
+		default:
+			text += "; "
+		}
+		text += line
+	}
+	return text
 }
 
 // here makes advice about the data folder that the command was about.
 func (a *app) here(command string) string {
 	rest, ok := strings.CutPrefix(command, "custody ")
-	if !ok || !a.chosen || strings.Contains(rest, "--help") {
+	if !ok || !a.chosen || strings.HasPrefix(rest, "join ") || strings.Contains(rest, "--help") {
 		return command
 	}
 	return "custody --data " + shellWord(a.data) + " " + rest
@@ -104,6 +115,7 @@ var advices = []advice{
 	{context.Canceled, exitFailed, "what was acknowledged before is kept", "run the same command again"},
 	{context.DeadlineExceeded, exitUnavailable, acknowledged, "custody doctor"},
 	{node.ErrInUse, exitConflict, "the server that runs goes on", "custody status, or stop that process first"},
+	{errNotYours, exitConflict, "that command goes on", "custody serve, which lets several commands run at once"},
 	{stream.ErrLocked, exitConflict, "the server that runs goes on", "custody status, or stop that process first"},
 	{syscall.EADDRINUSE, exitConflict, "whatever listens there goes on", "custody serve --listen 127.0.0.1:0"},
 	{syscall.EADDRNOTAVAIL, exitInput, nothingChanged, "custody serve --listen ADDRESS, with an address of this machine"},
@@ -156,7 +168,7 @@ func told(err, kind error) error {
 
 // statuses says what a server's answer means.
 var statuses = map[codes.Code]advice{
-	codes.PermissionDenied:   {nil, exitDenied, "nothing was read or changed", "custody tenant list shows your tenants; an admin gives roles: custody user add NAME --role ROLE --tenant TENANT"},
+	codes.PermissionDenied:   {nil, exitDenied, "nothing was read or changed", "custody tenant list; for another role, ask an admin"},
 	codes.Unauthenticated:    {nil, exitDenied, "nothing was read or changed", "ask an admin for a certificate: custody user add NAME --role ROLE --tenant TENANT"},
 	codes.NotFound:           {nil, exitNotFound, nothingChanged, "custody ps"},
 	codes.InvalidArgument:    {nil, exitInput, nothingChanged, "correct the field and run the command again"},

@@ -74,7 +74,7 @@ func (f *exportFlags) request() (*apiv1.ExportRequest, error) {
 	req := &apiv1.ExportRequest{Tenant: f.tenant, Purpose: f.purpose, Withhold: f.withhold, DiscloseNothing: f.closed}
 	err := errors.Join(parse("from", f.from, parseTime, &req.From), parse("to", f.to, parseTime, &req.To))
 	if err != nil {
-		return nil, usageError("evidence export: %w", err)
+		return nil, usageError("%w", err)
 	}
 	return req, nil
 }

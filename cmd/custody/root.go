@@ -46,10 +46,11 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errw io.Writ
 	return a.report(a.usage(cmd, err))
 }
 
-// usage makes an error from before the command ran one about the command line.
+// usage completes an error about the command line: every error from before the command ran is one.
 func (a *app) usage(cmd *cobra.Command, err error) error {
 	var f *failure
-	if a.began || errors.As(err, &f) {
+	switch own := errors.As(err, &f); {
+	case own && f.next != "", a.began && !own:
 		return err
 	}
 	return fail(exitUsage, fmt.Errorf("%s: %w", cmd.CommandPath(), err), nothingChanged, cmd.CommandPath()+" --help")

@@ -50,6 +50,9 @@ func (a *app) rotate(ctx context.Context, dir, given string) error {
 	}
 	if given != "" {
 		t, err := a.readTicket(given)
+		if err == nil && !t.isFor(id) {
+			err = inputError(fmt.Errorf("the ticket is not for %s/%s, whose folder %s is", id.Tenant, id.Instance, dir), "custody enroll TENANT/INSTANCE")
+		}
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,6 @@ func (f *searchFlags) register(a *app, cmd *cobra.Command) {
 	fl.BoolVar(&f.req.Newest, "newest", false, "the last rows that match")
 	fl.BoolVar(&f.req.Open, "open", false, "disclose sealed content; the record says so")
 	_ = cmd.MarkFlagRequired("tenant")
-	cmd.MarkFlagsMutuallyExclusive("follow", "newest", "all")
 	f.complete(a, cmd)
 }
 
@@ -107,7 +106,10 @@ func (f *searchFlags) request(afterGiven bool) (*apiv1.SearchRequest, error) {
 		parse("to", f.to, parseTime, &r.To),
 		parse("fingerprint", f.fingerprint, hex.DecodeString, &r.Fingerprint),
 	); err != nil {
-		return nil, usageError("search: %w", err)
+		return nil, usageError("%w", err)
+	}
+	if r.GetFollow() && f.all || r.GetFollow() && r.GetNewest() || f.all && r.GetNewest() {
+		return nil, usageError("--follow, --newest and --all exclude each other")
 	}
 	r.AfterIndex, r.Page = f.after, afterGiven
 	return r, nil

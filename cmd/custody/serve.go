@@ -113,7 +113,11 @@ func (a *app) logger(verbose bool) *slog.Logger {
 
 // serve runs until the context ends or the node stops by itself.
 func (a *app) serve(ctx context.Context, cfg node.Config) error {
-	n, err := node.Open(ctx, cfg)
+	var n *node.Node
+	err := a.waitForTurn(ctx, func() (retry bool, err error) {
+		n, err = node.Open(ctx, cfg)
+		return errors.Is(err, node.ErrInUse) && a.isLent(), err
+	})
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A command that has started a server for itself holds the turn: the lock on a file of the data folder. Other commands wait
+// for it instead of using that server, which ends with the command.
+const turnFile = "command.lock"
+
+const (
+	// turnPatience bounds how long a command waits for another one.
+	turnPatience = 30 * time.Second
+	// turnPoll is how often it looks.
+	turnPoll = 50 * time.Millisecond
+	// turnSilence is how long it waits without saying so.
+	turnSilence = 2 * time.Second
+)
+
+// errNotYours says that another command holds the turn.
+var errNotYours = errors.New("another command has started a server on this data folder for itself")
+
+// waitForTurn tries until there is nothing to wait for.
+func (a *app) waitForTurn(ctx context.Context, try func() (retry bool, err error)) error {
+	began, told := time.Now(), false
+	for {
+		retry, err := try()
+		if !retry {
+			return err
+		}
+		if time.Since(began) > turnPatience {
+			if err == nil {
+				err = errNotYours
+			}
+			return err
+		}
+		if !told && time.Since(began) > turnSilence {
+			a.note("waiting for another command that uses %s; custody serve lets several run at once", a.data)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(turnPoll):
+		}
+	}
+}
+
+// takeTurn takes the turn until the file is closed; the system also frees it when the process dies.
+func (a *app) takeTurn() (*os.File, error) {
+	if err := os.MkdirAll(a.data, 0o700); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	file, err := os.OpenFile(a.path(turnFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = errNotYours
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// isLent reports whether another command holds the turn: the server that answers is its own.
+func (a *app) isLent() bool {
+	file, err := os.Open(a.path(turnFile))
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	return errors.Is(unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
