@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 )
 
@@ -30,6 +31,7 @@ func (w *writer) commitBlocks(ctx context.Context, cuts <-chan *cut, slots chan<
 
 // commit takes a block through the steps of the package comment.
 func (w *writer) commit(ctx context.Context, c *cut) error {
+	began := time.Now()
 	if err := w.intend(ctx, c); err != nil {
 		return err
 	}
@@ -45,6 +47,7 @@ func (w *writer) commit(ctx context.Context, c *cut) error {
 	if err := w.publish(c); err != nil {
 		return err
 	}
+	w.took.Store(int64(time.Since(began)))
 	w.recycle(ctx, c)
 	return nil
 }
@@ -114,7 +117,7 @@ func (w *writer) recycle(ctx context.Context, c *cut) {
 	if now := w.cfg.Now(); now.Sub(w.pruned) > pruneEvery {
 		w.pruned = now
 		if err := w.cfg.Store.PruneState(ctx, c.last); err != nil {
-			w.report(err) // it is tried again in an hour
+			w.cfg.Log.WarnContext(ctx, "replaced state not dropped: tried again later", slog.Any("error", err))
 		}
 	}
 }

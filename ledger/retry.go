@@ -38,12 +38,16 @@ func isFinal(err error) bool {
 type retry struct{ report func(error) }
 
 func (r retry) do(ctx context.Context, what string, attempt func(context.Context) error) error {
+	failed := false
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		err := attempt(ctx)
 		if err == nil {
-			r.report(nil)
+			if failed { // what never failed must not hide what others still wait for
+				r.report(nil)
+			}
 			return nil
 		}
+		failed = true
 		if err = fmt.Errorf("%s: %w", what, err); isFinal(err) {
 			return err
 		}
