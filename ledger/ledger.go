@@ -27,6 +27,14 @@ const (
 	// a quiet stream is cut at most, since each block makes a part of every table.
 	DefaultBlockAge = 200 * time.Millisecond
 
+	// maxBlockAge bounds what a slow store makes of that: see writer.blockAge. With it a row is there within two seconds
+	// while the store takes half a second for a block.
+	maxBlockAge = time.Second
+
+	// storeShare is how many times longer than the block before took to be made durable the next collects. A block costs
+	// the store some hundred files whatever is in it; so that costs it a third of its time at most.
+	storeShare = 2
+
 	// blockIdle is the pause after which a block is cut before it is old: nothing more is coming.
 	blockIdle = 20 * time.Millisecond
 

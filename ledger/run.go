@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -72,6 +73,7 @@ type writer struct {
 	rows   uint64 // last message of the newest block with rows that was cut: blocks in the store tile the stream
 
 	free   chan *store.Block // blocks to use again
+	took   atomic.Int64      // ns to make the last block durable
 	pruned time.Time
 }
 
@@ -276,8 +278,14 @@ func (w *writer) hand(ctx context.Context, b *builder, cuts chan<- *cut) error {
 		return context.Cause(ctx)
 	}
 	w.fold.Committed(w.Committed())
+	b.age = w.blockAge()
 	b.begin(w.block(w.rows+1), time.Now())
 	return nil
+}
+
+// blockAge is how long the next block collects: as configured while the store is fast, longer when it is not.
+func (w *writer) blockAge() time.Duration {
+	return max(w.cfg.BlockAge, min(storeShare*time.Duration(w.took.Load()), maxBlockAge))
 }
 
 // block returns an empty block that begins at first, one that was used before if there is one.
