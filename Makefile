@@ -51,7 +51,7 @@ fuzzes = $(shell $(in_tests) -o '^func Fuzz\w+' . | sed -E 's|^\./||; s|[^/]+:fu
 ## demo: run the whole system with live agents, say what happened and where to look
 .PHONY: demo
 demo: build
-	./bin/custody demo --data .demo/live
+	@./bin/custody demo --data .demo/live $(if $(wildcard $(CUSTODY_DATA)/.),--traces '$(CUSTODY_DATA)')
 
 ## test-data: the same on the real traces in CUSTODY_DATA
 .PHONY: test-data
@@ -60,7 +60,7 @@ test-data: build
 	  echo 'test-data: name the folder of traces: make test-data CUSTODY_DATA=FOLDER' >&2
 	  exit 1
 	fi
-	./bin/custody demo --data .demo/traces --traces "$$CUSTODY_DATA"
+	./bin/custody demo --live=false --data .demo/traces --traces "$$CUSTODY_DATA"
 
 ## build: bin/custody and bin/custody-verify
 .PHONY: build

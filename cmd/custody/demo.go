@@ -94,7 +94,9 @@ func (d *demonstration) run(ctx context.Context, live bool, traces string) (err 
 	if !keep {
 		defer func() { err = errors.Join(err, stop()) }()
 	}
+	var tenants []string
 	if live {
+		tenants = append(tenants, demo.AttackTenant)
 		if err := d.live(ctx); err != nil {
 			return err
 		}
@@ -103,8 +105,13 @@ func (d *demonstration) run(ctx context.Context, live bool, traces string) (err 
 		if err := d.traces(ctx, traces); err != nil {
 			return err
 		}
+		tenant, err := d.largestImport(ctx)
+		if err != nil {
+			return err
+		}
+		tenants = append(tenants, tenant)
 	}
-	if err := d.verify(ctx, live); err != nil {
+	if err := d.verify(ctx, tenants); err != nil {
 		return err
 	}
 	d.farewell(time.Since(began), keep, live)
@@ -290,33 +297,61 @@ func traceFiles(dir string) ([]string, error) {
 	return out, nil
 }
 
-// verify checks the log, rebuilds it, and verifies a bundle with the auditor's own program.
-func (d *demonstration) verify(ctx context.Context, live bool) error {
-	tenant := demo.AttackTenant
-	if !live {
-		tenant = "agentdojo-workspace"
-	}
+// verify checks the log, rebuilds it, and verifies a bundle of each tenant with the auditor's own program.
+func (d *demonstration) verify(ctx context.Context, tenants []string) error {
 	d.heading("is the record whole? read everything again, and fold the stream again")
-	bundle, policy := filepath.Join(d.dir, tenant+".evb"), filepath.Join(d.dir, tenant+".policy.json")
-	for _, args := range [][]string{
-		{"check"},
-		{"rebuild", "--check"},
-		{"evidence", "export", "--tenant", tenant, "--purpose", "demonstration", "--out", bundle},
-		{"policy", "export", "--tenant", tenant, "--out", policy},
-	} {
-		if err := d.show(ctx, args...); err != nil {
+	if err := errors.Join(d.show(ctx, "check"), d.show(ctx, "rebuild", "--check")); err != nil {
+		return err
+	}
+	for _, tenant := range tenants {
+		d.heading("what an auditor does with the evidence of " + tenant + ": offline, with a program that knows nothing of the server")
+		if err := d.audit(ctx, tenant); err != nil {
 			return err
 		}
 	}
-	d.heading("what an auditor does, offline, with a program that knows nothing of the server")
+	return nil
+}
+
+// audit exports a tenant's bundle and policy and verifies the one with the other.
+func (d *demonstration) audit(ctx context.Context, tenant string) error {
+	bundle, policy := filepath.Join(d.dir, tenant+".evb"), filepath.Join(d.dir, tenant+".policy.json")
+	if err := d.show(ctx, "evidence", "export", "--tenant", tenant, "--purpose", "demonstration", "--out", bundle); err != nil {
+		return err
+	}
+	if err := d.show(ctx, "policy", "export", "--tenant", tenant, "--out", policy); err != nil {
+		return err
+	}
 	verifier := filepath.Join(filepath.Dir(d.self), "custody-verify")
-	fmt.Fprintf(d.app.out, "\n$ custody-verify %s --policy %s\n", bundle, policy)
-	cmd := exec.CommandContext(ctx, verifier, "--policy", policy, bundle)
+	fmt.Fprintf(d.app.out, "\n$ custody-verify --policy %s %s\n", policy, bundle)
+	cmd := exec.CommandContext(ctx, verifier, "--policy", policy, bundle) //nolint:gosec // the verifier that was built beside this program
 	cmd.Stdout, cmd.Stderr = d.app.out, d.app.err
 	if err := cmd.Run(); err != nil {
 		return fail(exitProblems, fmt.Errorf("custody-verify: %w", err), "", verifier+" --help")
 	}
 	return nil
+}
+
+// largestImport is the tenant with the most imported leaves.
+func (d *demonstration) largestImport(ctx context.Context) (string, error) {
+	conn, stop, err := d.app.dial(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	defer stop()
+	list, err := apiv1.NewAdminServiceClient(conn).ListTenants(ctx, &apiv1.ListTenantsRequest{})
+	if err != nil {
+		return "", err
+	}
+	best := new(apiv1.TenantInfo)
+	for _, t := range list.GetTenants() {
+		if strings.HasPrefix(t.GetDisplayName(), importedName) && t.GetSize() > best.GetSize() {
+			best = t
+		}
+	}
+	if best.GetTenant() == "" {
+		return "", errors.New("the folder of traces holds no traces")
+	}
+	return best.GetTenant(), nil
 }
 
 func (d *demonstration) farewell(took time.Duration, keep, live bool) {

@@ -117,6 +117,9 @@ func statsJSON(s importer.Stats) object {
 	}
 }
 
+// importedName begins the display name of a tenant that an import has made.
+const importedName = "imported: "
+
 // importDoor makes tenants, instances and emitters as an import needs them.
 type importDoor struct {
 	admin   apiv1.AdminServiceClient
@@ -140,7 +143,7 @@ func (d *importDoor) prepare(ctx context.Context, tenant, instance, dir string) 
 	if exists(filepath.Join(dir, "identity.json")) {
 		return nil
 	}
-	if _, err := d.admin.CreateTenant(ctx, &apiv1.CreateTenantRequest{Tenant: tenant, DisplayName: "imported: " + strings.ReplaceAll(tenant, "-", " ")}); status.Code(err) != codes.AlreadyExists && err != nil {
+	if _, err := d.admin.CreateTenant(ctx, &apiv1.CreateTenantRequest{Tenant: tenant, DisplayName: importedName + strings.ReplaceAll(tenant, "-", " ")}); status.Code(err) != codes.AlreadyExists && err != nil {
 		return err
 	}
 	if _, err := d.admin.CreateInstance(ctx, importedInstance(tenant, instance)); err != nil {
