@@ -66,9 +66,8 @@ func TestLongTailIsCorrupt(t *testing.T) {
 	}
 }
 
-// After a failed write the tenant makes no new key until it is opened again,
-// and keys from before go on working.
-func TestFailedWriteClosesTheTenant(t *testing.T) {
+// While writes fail the tenant makes no new key, and keys from before go on working.
+func TestFailedWriteMakesNoKey(t *testing.T) {
 	dir := t.TempDir()
 	v, err := OpenDir(dir)
 	if err != nil {

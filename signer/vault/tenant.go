@@ -51,9 +51,10 @@ type tenant struct {
 	writing sync.Mutex
 	file    *os.File // guarded by writing
 	size    int64    // guarded by writing; everything before it is synced
+	torn    bool     // guarded by writing; behind size there may be what a failed write has left
 
 	mu       sync.RWMutex
-	broken   error // the file is in an unknown state, or closed
+	broken   error // the file is not the one that was read, or closed
 	subjects map[subjectHash]*subject
 	current  map[string]*Key // last generation of recent subjects, at most maxCached
 }
@@ -182,20 +183,33 @@ func (t *tenant) ensure(names []string) ([]*Key, error) {
 	}
 	t.writing.Lock()
 	defer t.writing.Unlock()
-	if t.broken != nil {
-		return nil, t.broken
+	if err := t.ready(); err != nil {
+		return nil, err
 	}
 	made, err := t.makeMissing(names)
 	if err != nil {
 		return nil, err
 	}
 	if err := t.commit(made); err != nil {
-		return nil, t.fail(err)
+		return nil, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.publish(made)
 	return t.findAll(names)
+}
+
+// ready says why nothing can be written. What a write or sync that failed may have left, for example on a full disk,
+// is cut off first: none of its keys was handed out. t.writing is held.
+func (t *tenant) ready() error {
+	if t.broken != nil || !t.torn {
+		return t.broken
+	}
+	if err := errors.Join(t.file.Truncate(t.size), t.file.Sync()); err != nil {
+		return fmt.Errorf("cut off unfinished frame: %w", err)
+	}
+	t.torn = false
+	return nil
 }
 
 // fresh is a data key that is not visible yet. t.writing is held.
@@ -253,28 +267,36 @@ func (t *tenant) wrapAAD(hash subjectHash, generation uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, generation)
 }
 
-// commit makes keys durable, one frame for each sync. A crash before a sync
-// leaves an unfinished frame, of which no key was handed out.
+// commit makes keys durable, one frame for each sync: all of them, or none. A crash before a sync leaves an
+// unfinished frame, of which no key was handed out.
 func (t *tenant) commit(made []fresh) error {
+	before := t.size
 	for part := range slices.Chunk(made, maxFrame) {
-		records := make([]record, len(part))
-		for i := range part {
-			records[i] = part[i].record
+		if err := t.writeFrame(part); err != nil {
+			t.size, t.torn = before, true
+			return err
 		}
-		frame := appendFrame(nil, records)
-		if _, err := t.file.WriteAt(frame, t.size); err != nil {
-			return fmt.Errorf("write data keys: %w", err)
-		}
-		if err := t.file.Sync(); err != nil {
-			return fmt.Errorf("sync data keys: %w", err)
-		}
-		t.size += int64(len(frame))
 	}
 	return nil
 }
 
-// fail closes the tenant to new keys until it is opened again: after a failed
-// write or sync nobody knows what the medium holds.
+func (t *tenant) writeFrame(part []fresh) error {
+	records := make([]record, len(part))
+	for i := range part {
+		records[i] = part[i].record
+	}
+	frame := appendFrame(nil, records)
+	if _, err := t.file.WriteAt(frame, t.size); err != nil {
+		return fmt.Errorf("write data keys: %w", err)
+	}
+	if err := t.file.Sync(); err != nil {
+		return fmt.Errorf("sync data keys: %w", err)
+	}
+	t.size += int64(len(frame))
+	return nil
+}
+
+// fail closes the tenant to new keys until it is opened again: nobody knows what its file holds.
 func (t *tenant) fail(err error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -375,8 +397,8 @@ func (t *tenant) isErased(name string, generation uint32) bool {
 func (t *tenant) destroy(name string) (uint32, error) {
 	t.writing.Lock()
 	defer t.writing.Unlock()
-	if t.broken != nil {
-		return 0, t.broken
+	if err := t.ready(); err != nil {
+		return 0, err
 	}
 	s := t.owner(name)
 	last := s.last()
