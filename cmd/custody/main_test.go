@@ -217,6 +217,8 @@ var masks = []struct {
 	{regexp.MustCompile(`\d+ MiB free`), constant("<n> MiB free")},
 	{regexp.MustCompile(`(stream_bytes.*) \d+\n`), constant("stream_bytes <n>\n")},
 	{regexp.MustCompile(`by process \d+`), constant("by process <pid>")},
+	{regexp.MustCompile(`\d+ checkpoints`), constant("<n> checkpoints")}, // one a second
+	{regexp.MustCompile(`"checkpoints": \d+`), constant(`"checkpoints": <n>`)},
 	{regexp.MustCompile(`until \d{4}-\d\d-\d\d`), constant("until <date>")},
 }
 
