@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"slices"
 	"testing"
 
 	"google.golang.org/grpc/mem"
@@ -34,7 +35,7 @@ func TestCodecReadsWhatGRPCReads(t *testing.T) {
 			t.Errorf("%s: read as %v, %v", name, got, err)
 		}
 		// A second batch behind the first: the last counts, as everywhere in protobuf.
-		twice := append(wire[:len(wire):len(wire)], wire...)
+		twice := append(slices.Clip(wire), wire...)
 		want := new(apiv1.EmitRequest)
 		if err := proto.Unmarshal(twice, want); err != nil {
 			t.Fatal(err)

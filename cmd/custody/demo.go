@@ -372,7 +372,7 @@ func (d *demonstration) farewell(took time.Duration, keep, live bool) {
 
 // command is one custody command on the demonstration's data folder.
 func (d *demonstration) command(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, d.self, append(args, "--data", d.dir)...)
+	return exec.CommandContext(ctx, d.self, append(args, "--data", d.dir)...) //nolint:gosec // this program itself
 }
 
 // show runs a command and shows both it and what it prints.

@@ -166,11 +166,10 @@ func joinError(err error, address string) error {
 
 // rootStatus is the server's answer inside an error; the error itself if there is none.
 func rootStatus(err error) error {
-	var remote interface {
-		error
+	if remote, ok := errors.AsType[interface {
 		GRPCStatus() *status.Status
-	}
-	if errors.As(err, &remote) {
+		error
+	}](err); ok {
 		return remote
 	}
 	return err
