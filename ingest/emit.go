@@ -214,9 +214,12 @@ func pushedBack(format string, args ...any) *refusal {
 // check does all the computing on one batch, at most cfg.Workers at a time. Of the head itself it checks
 // only that it is the head.
 func (s *session) check(ctx context.Context, b *batch) (message []byte, r *refusal) {
+	s.service.waiting.Add(1)
 	select {
 	case s.service.workers <- struct{}{}:
+		s.service.waiting.Add(-1)
 	case <-ctx.Done():
+		s.service.waiting.Add(-1)
 		return nil, pushedBack("the stream has ended")
 	}
 	defer func() { <-s.service.workers }()

@@ -85,6 +85,7 @@ type Service struct {
 
 	cfg     Config
 	workers chan struct{} // a place for each batch that is checked
+	waiting atomic.Int64  // batches that wait for one
 	tallies *tallies
 	sealed  *findings
 
@@ -106,6 +107,9 @@ func NewService(cfg Config) *Service {
 	s.done.Go(func() { s.tallies.run(ctx, cfg.System) })
 	return s
 }
+
+// Busy reports whether emitters wait for a processor: what can be done later should be.
+func (s *Service) Busy() bool { return s.waiting.Load() > 0 }
 
 // Drain lets no further batch in: streams end after the answer that is on its way.
 func (s *Service) Drain() { s.drain.Do(func() { close(s.drained) }) }

@@ -41,6 +41,14 @@ const (
 	// blocksInWork bounds how many blocks take memory: one is inserted while the next is folded.
 	blocksInWork = 2
 
+	// yieldMost is how long a message waits at most because emitters do: a receipt is a promise that somebody waits for, a
+	// row can come later. With it the log goes on by some ten messages a second however busy the door is; when the backlog is
+	// full, the door pushes back and is not busy.
+	yieldMost = 100 * time.Millisecond
+
+	// yieldStep is how often it is looked whether emitters still wait.
+	yieldStep = 2 * time.Millisecond
+
 	// confirmAfter is the time after which a writer makes sure that it is still the writer before it inserts:
 	// much shorter than the store remembers the tokens of blocks.
 	confirmAfter = 10 * time.Second
@@ -83,6 +91,7 @@ type Config struct {
 	LogKey    signer.Signer    // signs checkpoints, under the log's origin; nil signs none
 	TimeKey   signer.Signer    // cosigns checkpoints with the time, under the origin and TimeKeySuffix; may be nil
 
+	Busy     func() bool      // whether emitters wait for a processor, see yieldMost; nil is never
 	Workers  int              // goroutines that decode; 0 is one for each processor
 	BlockAge time.Duration    // 0 is DefaultBlockAge
 	Now      func() time.Time // nil is time.Now
@@ -104,6 +113,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.checkpointEvery == 0 {
 		c.checkpointEvery = checkpointEvery
+	}
+	if c.Busy == nil {
+		c.Busy = func() bool { return false }
 	}
 	if c.Now == nil {
 		c.Now = time.Now

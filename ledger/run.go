@@ -194,8 +194,18 @@ func (w *writer) cutBlocks(ctx context.Context, group *errgroup.Group, cuts chan
 	}
 }
 
+// yield lets emitters go first.
+func (w *writer) yield(ctx context.Context) {
+	for waited := time.Duration(0); w.cfg.Busy() && waited < yieldMost; waited += yieldStep {
+		if !sleep(ctx, yieldStep) {
+			return
+		}
+	}
+}
+
 // next reads a message and holds it to the clock.
 func (w *writer) next(ctx context.Context) (stream.Message, error) {
+	w.yield(ctx)
 	m, err := w.reader.Next(ctx)
 	if err != nil {
 		return m, err

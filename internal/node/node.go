@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -40,6 +41,7 @@ type Node struct {
 	admission *ingest.Admission
 	system    *ingest.System
 	door      *ingest.Service
+	opened    atomic.Pointer[ingest.Service] // the door, for the ledger, which starts before it
 	admin     *ingest.Admin
 	server    *grpc.Server
 	address   string // where emitters connect
@@ -184,7 +186,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 func (n *Node) openLedger(context.Context) error {
 	cfg := ledger.Config{
 		Stream: n.stream, Store: ledger.NewStore(n.store), System: n.keys.system.Public(), LogKey: n.keys.log, TimeKey: n.keys.time,
-		Now: n.cfg.Now, Log: n.cfg.Log,
+		Now: n.cfg.Now, Log: n.cfg.Log, Busy: n.busy,
 	}
 	if n.cfg.TuneLedger != nil {
 		n.cfg.TuneLedger(&cfg)
@@ -198,6 +200,12 @@ func (n *Node) openLedger(context.Context) error {
 	n.later(func() error { stop(); n.work.Wait(); return nil })
 	n.work.Go(func() { n.stream.RunTicks(ctx, tickInterval) })
 	return nil
+}
+
+// busy reports whether emitters wait at the door. There is none yet while the node starts.
+func (n *Node) busy() bool {
+	door := n.opened.Load()
+	return door != nil && door.Busy()
 }
 
 // registries is what admission begins with. When the ledger has halted, for example because its store is
@@ -236,6 +244,7 @@ func (n *Node) openIngest(ctx context.Context) error {
 		Stream: n.stream, Ledger: &n.behind, Vault: n.vault, System: n.system, Admission: n.admission, Receipts: n.keys.system,
 		MaxBacklog: n.cfg.MaxBacklog, Now: n.cfg.Now, Log: n.cfg.Log,
 	})
+	n.opened.Store(n.door)
 	n.later(n.closeDoor)
 	return nil
 }
