@@ -42,12 +42,11 @@ func (b *bench) profileServer(name string, s *system.Server, d time.Duration) er
 		return fmt.Errorf("profile server: %w", err)
 	}
 	base := "http://127.0.0.1:" + string(port) + "/debug/pprof/"
-	for path, suffix := range map[string]string{
-		fmt.Sprintf("profile?seconds=%d", int(d.Seconds())): "-server.pprof", "allocs": "-server-allocs.pprof",
-	} {
-		if err := fetch(base+path, filepath.Join(b.profile, name+suffix)); err != nil {
-			return fmt.Errorf("profile server: %w", err)
-		}
+	if err := fetch(fmt.Sprintf("%sprofile?seconds=%d", base, int(d.Seconds())), filepath.Join(b.profile, name+"-server.pprof")); err != nil {
+		return fmt.Errorf("profile server: %w", err)
+	}
+	if err := fetch(base+"allocs", filepath.Join(b.profile, name+"-server-allocs.pprof")); err != nil {
+		return fmt.Errorf("profile server: %w", err)
 	}
 	return nil
 }

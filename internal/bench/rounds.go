@@ -201,12 +201,20 @@ func (b *bench) latency(ctx context.Context, f *system.Fleet, perSecond float64)
 	return nil
 }
 
+// checkProfile is how much of a check is profiled, with -profile.
+const checkProfile = 5 * time.Second
+
 // check runs custody check against the server; what the server spends on it counts.
 func (b *bench) check(ctx context.Context, s *system.Server) error {
 	before, began := s.Usage().CPU, time.Now()
-	out, err := b.command(ctx, s, "check").CombinedOutput()
+	err := b.profiled("check", s, checkProfile, func() error {
+		if out, err := b.command(ctx, s, "check").CombinedOutput(); err != nil {
+			return fmt.Errorf("custody check: %w: %.300s", err, out)
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("custody check: %w: %.300s", err, out)
+		return err
 	}
 	cpu, wall := s.Usage().CPU-before, time.Since(began)
 	perCore := float64(b.rounds.storeEvents) / cpu.Seconds()
