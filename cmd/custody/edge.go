@@ -8,9 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"sync/atomic"
+	"sync"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/edge/sidecar"
@@ -56,23 +58,53 @@ func (a *app) edgeCommand() *cobra.Command {
 
 // runSidecar reads until the input or the context ends, then waits for the receipts.
 func (a *app) runSidecar(ctx context.Context, cfg edge.Config, socket string) error {
-	var refused atomic.Pointer[edge.RefusedError]
-	cfg.Log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cfg.OnError = func(err error) {
-		if r, ok := errors.AsType[*edge.RefusedError](err); ok {
-			refused.Store(r)
-		}
-	}
 	if _, err := readIdentity(cfg.Dir); err != nil {
 		return err
 	}
-	e, err := edge.Open(ctx, cfg)
+	waiting, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	troubles := &troubles{giveUp: giveUp}
+	cfg.Log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cfg.OnError = troubles.add
+	opening, stop := context.WithCancel(waiting)
+	defer context.AfterFunc(ctx, stop)()
+	e, err := edge.Open(opening, cfg)
 	if err != nil {
-		return err
+		return troubles.explain(err)
 	}
-	err = errors.Join(a.serveLines(ctx, e, socket), e.Close(context.WithoutCancel(ctx)))
-	if r := refused.Load(); err == nil && r != nil {
-		return r
+	return troubles.explain(errors.Join(a.serveLines(ctx, e, socket), e.Close(waiting)))
+}
+
+// troubles keeps what no caller of the emitter can be told.
+type troubles struct {
+	giveUp context.CancelFunc // ends waiting that has no end
+
+	mu      sync.Mutex
+	refused *edge.RefusedError
+	denied  error // the server does not know the key any more
+}
+
+func (t *troubles) add(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r, ok := errors.AsType[*edge.RefusedError](err); ok {
+		t.refused = r
+	}
+	if c := status.Code(rootStatus(err)); c == codes.PermissionDenied || c == codes.Unauthenticated {
+		t.denied = explain(err).err
+		t.giveUp()
+	}
+}
+
+// explain is why the sidecar ended.
+func (t *troubles) explain(err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case err != nil && t.denied != nil:
+		return fail(exitDenied, t.denied, "what was recorded is in the spool", "custody enroll TENANT/INSTANCE --into ANOTHER")
+	case err == nil && t.refused != nil:
+		return t.refused
 	}
 	return err
 }

@@ -144,7 +144,7 @@ func word(s string) string {
 	if s != "" && strings.IndexFunc(text, ambiguous) < 0 {
 		return text
 	}
-	return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`
+	return `"` + strings.ReplaceAll(text, `"`, `\x22`) + `"` // a quote is never inside, whatever stands before it
 }
 
 func ambiguous(r rune) bool {

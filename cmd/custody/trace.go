@@ -82,7 +82,7 @@ func (a *app) whyCommand() *cobra.Command {
 		Use:   "why EVENT",
 		Short: "Go back from an event to what triggered it, each with its trust",
 		Long: "Go back from an event to what triggered it: the events without a cause of their own, each with its trust, and the path\n" +
-			"from them. A cause that no committed event has is named as NOT EVIDENCED. " + eventHelp + "\n\n" + graphHelp + "\n" +
+			"from them. A cause that no committed event has is named as NOT EVIDENCED.\n" + eventHelp + "\n\n" + graphHelp + "\n" +
 			"With -o json: \"rows\" and \"edges\" as in trace, the ids of the \"triggers\", and those that are \"missing\".",
 		Example: "  custody why --tenant acme @33",
 		Args:    cobra.ExactArgs(1),
