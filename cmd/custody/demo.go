@@ -29,10 +29,14 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the whole path: live agents, an attack traced, the log checked, evidence verified",
-		Long: "Start a server on an empty data folder, let twelve agents of three clients work through the SDK, follow one attack, check the\n" +
-			"log, export a bundle and verify it. With --traces, import real agent traces too. KEEP=1 leaves the server running.",
+		Long: "Start a server on an empty data folder, let twelve agents of three clients work through the SDK, follow one attack, check\n" +
+			"the log, export a bundle and verify it. With --traces, import real agent traces too. KEEP=1 leaves the server running.\n" +
+			"Without --data it is in a folder of its own, beside the usual one; the folder of an earlier demonstration is emptied.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("data") {
+				a.data += demoSuffix
+			}
 			d, err := newDemonstration(a)
 			if err != nil {
 				return err
@@ -49,6 +53,9 @@ func (a *app) demoCommand() *cobra.Command {
 	return cmd
 }
 
+// demoSuffix keeps the demonstration out of the folder of a real server.
+const demoSuffix = "-demo"
+
 // marker is the file by which the demonstration knows a data folder that it may empty.
 const marker = ".custody-demo"
 
@@ -57,9 +64,23 @@ const settleTimeout = 10 * time.Minute
 
 // demonstration runs commands as a person would, and shows them.
 type demonstration struct {
-	app  *app
-	self string // this program
-	dir  string
+	app      *app
+	self     string // this program
+	verifier string // custody-verify
+	dir      string
+}
+
+// findVerifier finds custody-verify beside this program, or in the path.
+func findVerifier(self string) (string, error) {
+	const name = "custody-verify"
+	if beside := filepath.Join(filepath.Dir(self), name); exists(beside) {
+		return beside, nil
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fail(exitNotFound, fmt.Errorf("%s is neither beside %s nor in the path", name, self), nothingChanged, "make build")
+	}
+	return path, nil
 }
 
 // newDemonstration empties the data folder, if it is one of the demonstration's own.
@@ -68,12 +89,16 @@ func newDemonstration(a *app) (*demonstration, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
+	verifier, err := findVerifier(self)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := filepath.Abs(a.data)
 	if err != nil {
 		return nil, fmt.Errorf("find data folder: %w", err)
 	}
 	if exists(dir) && !exists(filepath.Join(dir, marker)) {
-		return nil, fail(exitConflict, fmt.Errorf("%s exists and is not of an earlier demonstration", dir), "nothing was changed", "custody demo --data ANOTHER")
+		return nil, fail(exitConflict, fmt.Errorf("%s exists and is not of an earlier demonstration", dir), nothingChanged, "custody demo --data ANOTHER")
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("empty data folder: %w", err)
@@ -81,7 +106,7 @@ func newDemonstration(a *app) (*demonstration, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	return &demonstration{a, self, dir}, os.WriteFile(filepath.Join(dir, marker), nil, 0o600)
+	return &demonstration{a, self, verifier, dir}, os.WriteFile(filepath.Join(dir, marker), nil, 0o600)
 }
 
 func (d *demonstration) run(ctx context.Context, live bool, traces string) (err error) {
@@ -228,12 +253,12 @@ func (d *demonstration) investigate(ctx context.Context) error {
 	if err := d.show(ctx, search...); err != nil {
 		return err
 	}
-	id, err := d.firstID(ctx, search)
+	found, err := d.firstFound(ctx, search)
 	if err != nil {
 		return err
 	}
 	for _, args := range [][]string{
-		{"why", "--tenant", demo.AttackTenant, id, "--open"},
+		{"why", "--tenant", demo.AttackTenant, found, "--open"},
 		{"trace", "--tenant", demo.AttackTenant, "--instance", demo.AttackInstance, demo.AttackRun},
 		{"trace", "--tenant", demo.AttackTenant, "--instance", "support-2", "ticket-4712"},
 		{"search", "--tenant", demo.AttackTenant, "--kind", "approval"},
@@ -245,20 +270,20 @@ func (d *demonstration) investigate(ctx context.Context) error {
 	return nil
 }
 
-// firstID is the id of the first event that a search finds.
-func (d *demonstration) firstID(ctx context.Context, search []string) (string, error) {
+// firstFound names the first event that a search finds.
+func (d *demonstration) firstFound(ctx context.Context, search []string) (string, error) {
 	out, err := d.command(ctx, append(search, "-o", "jsonl")...).Output()
 	if err != nil {
 		return "", fmt.Errorf("search: %w", err)
 	}
 	var row struct {
-		ID string `json:"id"`
+		Index uint64 `json:"index"`
 	}
 	line, _, _ := bytes.Cut(out, []byte("\n"))
 	if err := json.Unmarshal(line, &row); err != nil {
 		return "", fmt.Errorf("read search result: %w", err)
 	}
-	return row.ID, nil
+	return fmt.Sprintf("@%d", row.Index), nil
 }
 
 // traces imports real traces.
@@ -321,12 +346,11 @@ func (d *demonstration) audit(ctx context.Context, tenant string) error {
 	if err := d.show(ctx, "policy", "export", "--tenant", tenant, "--out", policy); err != nil {
 		return err
 	}
-	verifier := filepath.Join(filepath.Dir(d.self), "custody-verify")
 	fmt.Fprintf(d.app.out, "\n$ custody-verify --policy %s %s\n", policy, bundle)
-	cmd := exec.CommandContext(ctx, verifier, "--policy", policy, bundle) //nolint:gosec // the verifier that was built beside this program
+	cmd := exec.CommandContext(ctx, d.verifier, "--policy", policy, bundle) //nolint:gosec // the verifier that was built beside this program
 	cmd.Stdout, cmd.Stderr = d.app.out, d.app.err
 	if err := cmd.Run(); err != nil {
-		return fail(exitProblems, fmt.Errorf("custody-verify: %w", err), "", verifier+" --help")
+		return fail(exitProblems, fmt.Errorf("custody-verify: %w", err), "the bundle, the policy and the data folder are kept", "custody-verify --help")
 	}
 	return nil
 }

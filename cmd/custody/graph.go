@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/agentcustody/custody/event"
@@ -104,11 +105,29 @@ func (g *graph) setScope() {
 	g.scope, g.header = inRun, first
 }
 
-// line prints one event that is not part of a drawing.
-func (g *graph) line(w io.Writer, id event.ID) {
-	if n, ok := g.byID[id]; ok {
-		fmt.Fprintf(w, "  %-5s  %s\n", at(n.row), describe(n.row, whole))
+// list prints events outside a drawing, under a heading.
+func (g *graph) list(w io.Writer, heading string, ids ...event.ID) {
+	fmt.Fprintln(w, heading)
+	for _, id := range ids {
+		if n, ok := g.byID[id]; ok {
+			fmt.Fprintf(w, "  %-5s  %s\n", at(n.row), describe(n.row, whole))
+		}
 	}
+}
+
+// untrusted are the events by which untrusted content came in, without those named already.
+func (g *graph) untrusted(named [][]byte) (ids []event.ID) {
+	known := idsOf(named)
+	for _, r := range g.rows {
+		ev := parsed(r)
+		if ev.GetData() == nil || ev.GetTrust() != eventv1.Trust_TRUST_UNTRUSTED {
+			continue
+		}
+		if id := idOf(ev); !slices.Contains(known, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 func (g *graph) print(w io.Writer) {
@@ -215,6 +234,14 @@ func graphJSON(rows []*apiv1.EventRow, edges []*apiv1.Edge, cut bool) object {
 		}
 	}
 	return object{{"rows", rowsJSON(rows)}, {"edges", list}, {"cut", cut}}
+}
+
+func idsOf(ids [][]byte) []event.ID {
+	out := make([]event.ID, len(ids))
+	for i, id := range ids {
+		out[i] = event.ID(id)
+	}
+	return out
 }
 
 func idsJSON(ids [][]byte) []string {

@@ -82,7 +82,7 @@ func (a *app) whyCommand() *cobra.Command {
 		Use:   "why EVENT",
 		Short: "Go back from an event to what triggered it, each with its trust",
 		Long: "Go back from an event to what triggered it: the events without a cause of their own, each with its trust, and the path\n" +
-			"from them. A cause that no committed event has is named as NOT EVIDENCED.\n" + eventHelp + "\n\n" + graphHelp + "\n" +
+			"from them, and what untrusted content came in on the way. A cause that no committed event has is named as NOT EVIDENCED.\n" + eventHelp + "\n\n" + graphHelp + "\n" +
 			"With -o json: \"rows\" and \"edges\" as in trace, the ids of the \"triggers\", and those that are \"missing\".",
 		Example: "  custody why --tenant acme @33",
 		Args:    cobra.ExactArgs(1),
@@ -112,14 +112,13 @@ func (a *app) printWhy(resp *apiv1.WhyResponse, asked event.ID) error {
 		return a.printJSON(append(out, member{"triggers", idsJSON(resp.GetTriggers())}, member{"missing", idsJSON(resp.GetMissing())}))
 	}
 	g := newGraph(resp.GetRows(), resp.GetEdges())
-	fmt.Fprintln(a.out, "event:")
-	g.line(a.out, asked)
-	fmt.Fprintln(a.out, "triggers:")
-	for _, id := range resp.GetTriggers() {
-		g.line(a.out, event.ID(id))
-	}
+	g.list(a.out, "event:", asked)
+	g.list(a.out, "triggers:", idsOf(resp.GetTriggers())...)
 	for _, id := range resp.GetMissing() {
 		fmt.Fprintf(a.out, "  %s  NOT EVIDENCED: named as a cause, but no committed event has this id\n", event.ID(id))
+	}
+	if others := g.untrusted(resp.GetTriggers()); len(others) > 0 {
+		g.list(a.out, "untrusted content on the way:", others...)
 	}
 	fmt.Fprintln(a.out, "path:")
 	g.print(a.out)
