@@ -20,6 +20,11 @@ const (
 	// freeMergeSlots must be free for mutations and large merges to start; it
 	// must be less than twice mergeThreads.
 	freeMergeSlots = 2
+	// keepFree is how many bytes of the disk the engine leaves free: below it
+	// inserts fail and merges do not begin. A merge that meets the end of the disk
+	// does not fail: it leaves a part of empty files, which is found broken at the
+	// next start. (libchdb 26.5)
+	keepFree = 64 << 20
 	// cacheShare is the divisor that bounds each of the caches of marks and
 	// primary keys, which otherwise may outgrow the memory bound.
 	cacheShare = 8
@@ -46,7 +51,10 @@ func serverConfig(cfg Config) string {
 	} {
 		fmt.Fprintf(b, "  <%s>%d</%s>\n", s.name, s.value, s.name)
 	}
-	fmt.Fprintf(b, `  <merge_tree>
+	fmt.Fprintf(b, `  <storage_configuration><disks><default>
+    <keep_free_space_bytes>%[3]d</keep_free_space_bytes>
+  </default></disks></storage_configuration>
+  <merge_tree>
     <fsync_after_insert>%[2]d</fsync_after_insert>
     <fsync_part_directory>%[2]d</fsync_part_directory>
     <number_of_free_entries_in_pool_to_execute_mutation>%[1]d</number_of_free_entries_in_pool_to_execute_mutation>
@@ -54,7 +62,7 @@ func serverConfig(cfg Config) string {
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>%[1]d</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
   </merge_tree>
 </clickhouse>
-`, freeMergeSlots, fsync)
+`, freeMergeSlots, fsync, keepFree)
 	return b.String()
 }
 
