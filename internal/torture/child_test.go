@@ -142,8 +142,8 @@ func (c *child) tell(command string) error {
 	return err
 }
 
-// finish tells the process to end in order and expects that it does.
-func (c *child) finish(command string) {
+// finish tells the process to end in order. It is false if the process takes too long.
+func (c *child) finish(command string) bool {
 	c.t.Helper()
 	if err := c.tell(command); err != nil {
 		c.t.Fatalf("%s: %v", command, err)
@@ -151,11 +151,12 @@ func (c *child) finish(command string) {
 	select {
 	case <-c.ended:
 	case <-time.After(patience):
-		c.t.Fatalf("%s does not end", c.name)
+		return false
 	}
 	if c.err != nil {
 		c.t.Fatalf("%s ended with %v", c.name, c.err)
 	}
+	return true
 }
 
 // commands calls do for each line of the parent, until there are no more: then the parent is gone.

@@ -157,14 +157,33 @@ func (s *site) drain() {
 	s.t.Helper()
 	for _, e := range s.emitters {
 		e.start()
-		e.child.finish("drain")
+		if !e.child.finish("drain") {
+			s.t.Fatalf("%s does not get rid of its events; the server says %v", e.name, s.status())
+		}
 	}
+}
+
+// status asks the server how it is.
+func (s *site) status() *apiv1.StatusResponse {
+	s.t.Helper()
+	conn, err := node.Dial(s.t.Context(), node.DialConfig{DataDir: s.config.Data})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close()
+	r, err := apiv1.NewLedgerServiceClient(conn).Status(s.t.Context(), &apiv1.StatusRequest{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
 }
 
 // stop ends the server in order.
 func (s *site) stop() {
 	s.t.Helper()
-	s.server.finish("stop")
+	if !s.server.finish("stop") {
+		s.t.Fatal("the server does not stop")
+	}
 }
 
 // claims are what an emitter was promised, or has on its disk, at one moment.
