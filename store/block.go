@@ -31,6 +31,7 @@ type Block struct {
 	heads    *heads
 	state    *state
 
+	inner  uint64 // first message of the one of the writer's blocks that is open, see Mark
 	ends   []Head
 	size   int
 	loader loader
@@ -39,7 +40,7 @@ type Block struct {
 // NewBlock returns an empty block that begins at the stream sequence first.
 func NewBlock(first uint64) *Block {
 	return &Block{
-		First: first, Last: first,
+		First: first, Last: first, inner: first,
 		events: newEvents(), leaves: newLeaves(), batches: newBatches(), openings: newOpenings(), held: newHeld(),
 		keys: newKeys(), heads: newHeads(), state: newState(),
 	}
@@ -81,9 +82,16 @@ func (b *Block) Add(f *Folded) {
 // without leaves. streamDigest is the running digest there; ends has one head
 // for each tenant that the block touched.
 func (b *Block) Close(last uint64, streamDigest [32]byte, ends []Head) {
-	b.Last = last
 	b.ends = append(b.ends[:0], ends...)
-	b.heads.add(b.First, last, streamDigest, ends)
+	b.Mark(last, streamDigest, ends)
+}
+
+// Mark ends one of the writer's blocks inside b and goes on with the next: what
+// Compare takes may be many of them. What Insert takes is one, and is closed.
+func (b *Block) Mark(last uint64, streamDigest [32]byte, ends []Head) {
+	b.heads.add(b.inner, last, streamDigest, ends)
+	clear(b.state.at)
+	b.Last, b.inner = last, last+1
 }
 
 // Reset empties the block, keeps its memory and begins at first.
@@ -92,7 +100,7 @@ func (b *Block) Reset(first uint64) {
 		t.reset()
 	}
 	b.state.reset()
-	b.First, b.Last, b.ends, b.size = first, first, b.ends[:0], 0
+	b.First, b.Last, b.inner, b.ends, b.size = first, first, first, b.ends[:0], 0
 }
 
 // Events is the number of leaves in the block.

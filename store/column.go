@@ -23,6 +23,8 @@ type column interface {
 	grow(n int)   // appends n default values
 	reset()
 	load(l *loader, dst chcolumn.Interface) error // hands every value to the driver
+	write(w nativeWriter)                         // writes every value in the Native format
+	same(r *nativeReader, rows []int) bool        // reads a value for each of the rows: are they theirs?
 	dest() any                                    // where the driver scans one stored value
 	take()                                        // appends the value scanned into dest
 	encode(dst []byte, row int) []byte            // one encoding for each value
@@ -276,25 +278,27 @@ type list[T item] struct {
 	ends    []uint64 // ends[i] is the number of items up to and including row i
 	filled  int      // ends of the rows below filled are final, but for the last
 	items   []T
-	native  func(dst []byte, items []T) []byte // the items in the Native format
+	native  func(dst []byte, items []T) []byte    // the items in the Native format
+	equal   func(r *nativeReader, items []T) bool // reads as many and compares
+	low     bool                                  // of a LowCardinality
 	scanned []T
 }
 
 // lows is an Array(LowCardinality(String)).
 func lows(c *list[string], name string) column {
-	c.field, c.native = field{name, "Array(LowCardinality(String))"}, nativeLow
+	c.field, c.native, c.equal, c.low = field{name, "Array(LowCardinality(String))"}, nativeLow, equalLow, true
 	return c
 }
 
 // fixeds is an Array(FixedString(size)); every item has that size.
 func fixeds(c *list[string], name string, size int) column {
-	c.field, c.native = field{name, fmt.Sprintf("Array(FixedString(%d))", size)}, nativeFixed
+	c.field, c.native, c.equal = field{name, fmt.Sprintf("Array(FixedString(%d))", size)}, nativeFixed, equalFixed
 	return c
 }
 
 // codes is an Array of an enumeration.
 func codes(c *list[int8], name, enum string) column {
-	c.field, c.native = field{name, "Array(" + enum + ")"}, nativeCodes
+	c.field, c.native, c.equal = field{name, "Array(" + enum + ")"}, nativeCodes, equalCodes
 	return c
 }
 

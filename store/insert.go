@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
@@ -57,8 +58,8 @@ func (s *Store) there(ctx context.Context, b *Block) (map[string]uint64, error) 
 	return s.counts(ctx, b)
 }
 
-// insertTables encodes the tables one after the other, since they share a
-// loader, and sends them at the same time. A table whose rows are there is left
+// insertTables encodes the tables for the driver one after the other, since they
+// share a loader, and sends them at the same time. A table whose rows are there is left
 // out: they are one part, so all of them are there.
 func (s *Store) insertTables(ctx context.Context, b *Block, there map[string]uint64) error {
 	group, ctx := errgroup.WithContext(ctx)
@@ -68,17 +69,42 @@ func (s *Store) insertTables(ctx context.Context, b *Block, there map[string]uin
 		if t.rows == 0 || there[t.name] > 0 || ctx.Err() != nil {
 			continue
 		}
-		batch, err := s.encode(ctx, b, t)
+		send, err := s.sender(ctx, b, t)
 		if err != nil {
 			encoding = err
 			break
 		}
-		group.Go(func() error { return wrap(batch.Send(), "insert into %s", t.name) })
+		group.Go(func() error { return wrap(send(), "insert into %s", t.name) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	return encoding
+}
+
+// sender returns what sends a table's rows: to the engine as they are, to a
+// server through the driver.
+func (s *Store) sender(ctx context.Context, b *Block, t *table) (send func() error, err error) {
+	if s.engine != nil {
+		return func() error { return s.insertNative(ctx, b, t) }, nil
+	}
+	batch, err := s.encode(ctx, b, t)
+	if err != nil {
+		return nil, err
+	}
+	return batch.Send, nil
+}
+
+// insertNative writes a table's rows while the engine reads them.
+func (s *Store) insertNative(ctx context.Context, b *Block, t *table) error {
+	rows, out := io.Pipe()
+	go func() { out.CloseWithError(t.writeNative(out)) }()
+	settings := map[string]string{}
+	for name, value := range insertSettings(b.token(t.name)) {
+		settings[name] = fmt.Sprint(value)
+	}
+	err := s.engine.Insert(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s) FORMAT Native", s.name, t.name, t.names()), settings, rows)
+	return errors.Join(err, rows.Close()) // which ends the writer
 }
 
 // encode fills a batch with a table's columns.

@@ -55,6 +55,7 @@ type Store struct {
 	name    string // of the database
 	options Options
 	engine  *engine.Engine // nil for a server
+	owned   bool           // the engine is closed with the store
 	text    *strings.Replacer
 	last    *tally
 }
@@ -106,12 +107,21 @@ func openEmbedded(ctx context.Context, dsn string, opts Options) (*Store, error)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s, err := OpenOptions(ctx, e.Options(), database, opts)
+	s, err := OpenEngine(ctx, e, database, opts)
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
-	s.engine = e
+	s.owned = true
 	return s, nil
+}
+
+// OpenEngine opens a database of an engine that runs in this process and stays the caller's.
+func OpenEngine(ctx context.Context, e *engine.Engine, database string, opts Options) (*Store, error) {
+	s, err := OpenOptions(ctx, e.Options(), database, opts)
+	if err == nil {
+		s.engine = e
+	}
+	return s, err
 }
 
 // databaseName is what may stand in SQL without quotes.
@@ -183,7 +193,7 @@ func (s *Store) Describe() string {
 // Close closes the connections, and the engine if Open started it.
 func (s *Store) Close() error {
 	err := s.db.Close()
-	if s.engine != nil {
+	if s.owned {
 		err = errors.Join(err, s.engine.Close())
 	}
 	return wrap(err, "close store")

@@ -55,7 +55,7 @@ func (c *conn) ensure() error {
 	if handle == nil {
 		return errors.New("the engine does not start: the folder is unreadable, damaged or of a newer version (its own words, if any, are on standard error)")
 	}
-	c.handle, c.applied, c.database, c.dirty = handle, map[string]string{}, "default", false
+	c.handle, c.applied, c.database, c.dirty = handle, map[string]string{}, defaultDatabase, false
 	return c.set(c.base, nil)
 }
 

@@ -15,8 +15,14 @@ import (
 // http_max_uri_size and max_query_size do.
 const MaxQueryBytes = 16 << 20
 
-// defaultFormat is a server's format for a request that names none.
-const defaultFormat = "TabSeparated"
+const (
+	// defaultFormat is a server's format for a request that names none.
+	defaultFormat = "TabSeparated"
+	// nativeFormat is the engine's own.
+	nativeFormat = "Native"
+	// defaultDatabase is that of a statement that names none.
+	defaultDatabase = "default"
+)
 
 // statement is one request, ready to run.
 type statement struct {
@@ -55,7 +61,7 @@ func parseRequest(r *http.Request) (*statement, error) {
 	values := r.URL.Query()
 	s := &statement{
 		format:   or(values.Get("default_format"), defaultFormat),
-		database: or(values.Get("database"), "default"),
+		database: or(values.Get("database"), defaultDatabase),
 	}
 	s.revision, _ = strconv.Atoi(values.Get("client_protocol_version"))
 	if err := supported(r, values); err != nil {
