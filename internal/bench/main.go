@@ -109,7 +109,7 @@ var (
 
 func newBench(o options) (*bench, error) {
 	b := &bench{options: o, plan: fullPlan, report: &report.Report{Began: time.Now(), Machine: report.ThisMachine(), Short: o.short}}
-	for _, name := range strings.Split(o.only, ",") {
+	for name := range strings.SplitSeq(o.only, ",") {
 		if name != "" && !slices.Contains(sections, name) {
 			return nil, fmt.Errorf("-only: no section %q; there are %s", name, strings.Join(sections, ", "))
 		}

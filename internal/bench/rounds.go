@@ -22,7 +22,6 @@ type results struct {
 	burst, drained, behind     []float64
 	sustained, lagP50, lagMost []float64
 	receiptP50, receiptP99     []float64 // ms
-	latencyBound               []float64 // ms
 	peak                       []float64 // MiB
 	check, verifyOffline       []float64 // events a second and core
 	size                       []float64
@@ -55,7 +54,7 @@ func (b *bench) fail(section string, err error) {
 
 func (b *bench) round(ctx context.Context, i int) {
 	dir := b.path(fmt.Sprintf("round-%d", i+1))
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		b.fail("limits", err)
 		return

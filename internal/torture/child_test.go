@@ -43,8 +43,8 @@ func spawn(t testing.TB, log, role string, config any, wrapper ...string) *child
 	if err != nil {
 		t.Fatal(err)
 	}
-	words := append(wrapper, self)                                                                       //nolint:gocritic // a list of its own
-	c := &child{t: t, name: role, cmd: exec.Command(words[0], words[1:]...), ended: make(chan struct{})} //nolint:gosec // ourselves
+	words := append(wrapper, self) //nolint:gocritic // a list of its own
+	c := &child{t: t, name: role, cmd: exec.Command(words[0], words[1:]...), ended: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), roleEnv+"="+role, configEnv+"="+string(text))
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.start(log)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -42,7 +41,7 @@ func (l *local) open(change ...func(*edge.Config)) {
 	l.t.Helper()
 	config := edge.Config{
 		Dir: l.dir, MaxBatchAge: time.Millisecond, MaxBackoff: 100 * time.Millisecond, CloseTimeout: patience,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.DiscardHandler),
 	}
 	for _, c := range change {
 		c(&config)

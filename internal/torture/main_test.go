@@ -3,7 +3,6 @@ package torture
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -50,12 +49,6 @@ func childConfig[T any]() (config T) {
 		exit(err)
 	}
 	return config
-}
-
-// orphaned ends the process when its parent is gone: the pipe that it was given closes.
-func orphaned(in io.Reader) {
-	_, _ = io.Copy(io.Discard, in)
-	os.Exit(3)
 }
 
 // rounds is how often something random is repeated.

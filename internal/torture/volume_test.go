@@ -32,7 +32,7 @@ func newVolume(t testing.TB, name, size string) *volume {
 	}
 	run(t, "truncate", "--size="+size, v.image)
 	run(t, mkfs, "-q", v.image)
-	if out, err := exec.Command("mount", "-o", mountOptions, v.image, v.path).CombinedOutput(); err != nil { //nolint:gosec // our own paths
+	if out, err := exec.Command("mount", "-o", mountOptions, v.image, v.path).CombinedOutput(); err != nil {
 		t.Skipf("no loop devices here: mount: %s", out)
 	}
 	t.Cleanup(v.unmount)
@@ -79,7 +79,7 @@ func asRoot(t testing.TB, what string) {
 
 func run(t testing.TB, name string, arguments ...string) {
 	t.Helper()
-	if out, err := exec.Command(name, arguments...).CombinedOutput(); err != nil { //nolint:gosec // our own commands
+	if out, err := exec.Command(name, arguments...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(arguments, " "), err, out)
 	}
 }

@@ -148,7 +148,8 @@ func insertAll(ctx context.Context, e *engine.Engine, rows []tableRows, round in
 	for _, r := range rows {
 		group.Go(func() error {
 			_, err := post(ctx, e, "INSERT INTO raw."+r.name+" ("+r.columns+") FORMAT Native", r.body, clickhouse.Settings{
-				"insert_deduplication_token": fmt.Sprint(r.name, round), "max_insert_threads": 1, "max_insert_block_size": 1 << 24,
+				"insert_deduplication_token": fmt.Sprint(r.name, round), "materialize_skip_indexes_on_insert": 0,
+				"max_insert_threads": 1, "max_insert_block_size": 1 << 24,
 				"min_insert_block_size_rows": 1 << 24, "min_insert_block_size_bytes": 1 << 30,
 			})
 			return err

@@ -139,7 +139,9 @@ func (r *Report) WriteTable(w io.Writer) {
 		t.AppendRow(table.Row{row.What, blankZero(row.Limit), figure(row.Measured), row.Unit, blankZero(row.Ratio), row.Bound, string(row.Verdict), row.Note})
 	}
 	t.SetColumnConfigs([]table.ColumnConfig{
-		{Number: 2, Align: text.AlignRight}, {Number: 3, Align: text.AlignRight}, {Number: 5, Align: text.AlignRight},
+		{Number: 2, Align: text.AlignRight},
+		{Number: 3, Align: text.AlignRight},
+		{Number: 5, Align: text.AlignRight},
 		{Number: 8, WidthMax: 70},
 	})
 	t.Render()
