@@ -1,0 +1,25 @@
+package node
+
+import (
+	"os"
+	"runtime/debug"
+)
+
+const (
+	// goMemory is what the Go part of a server should need: blocks being folded and the stream's caches. The garbage collector works
+	// harder when it is reached. The engine's memory is its own (engine.DefaultMaxMemory).
+	goMemory = 768 << 20
+	// goGarbage is how much garbage may stand beside what is used, in percent: under goMemory there is room for it.
+	goGarbage = 200
+)
+
+// LimitMemory sets the garbage collector up for a process that is a server and nothing else. GOMEMLIMIT and GOGC of the environment
+// come first.
+func LimitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(goMemory)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(goGarbage)
+	}
+}
