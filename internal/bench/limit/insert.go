@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
-
 	"time"
 
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
