@@ -52,7 +52,12 @@ func (a *app) connect(ctx context.Context, p place) (conn *grpc.ClientConn, stop
 			stop() // that server ends with the command that has started it
 			return true, nil
 		}
-		if err == nil || a.isFolder() && !errors.Is(err, node.ErrNoServer) {
+		switch {
+		case err == nil:
+			return false, nil
+		case (errors.Is(err, node.ErrNoServer) || !exists(a.path("custody.sock"))) && a.isServed():
+			return true, err // custody serve has been run, and is not ready yet
+		case a.isFolder() && !errors.Is(err, node.ErrNoServer):
 			return false, err
 		}
 		conn, stop, err = a.start(ctx, p)
@@ -60,6 +65,9 @@ func (a *app) connect(ctx context.Context, p place) (conn *grpc.ClientConn, stop
 	})
 	return conn, stop, err
 }
+
+// errNoCertificate says that a person has no certificate in the data folder.
+var errNoCertificate = errors.New("no certificate")
 
 // dial connects to a server that runs: on the data folder's socket, or at an address.
 func (a *app) dial(ctx context.Context, address string) (*grpc.ClientConn, func(), error) {
@@ -72,7 +80,7 @@ func (a *app) dial(ctx context.Context, address string) (*grpc.ClientConn, func(
 	case errors.Is(err, node.ErrNoServer):
 		return nil, nil, fail(exitUnavailable, err, acknowledged, "custody serve")
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, fail(exitNotFound, fmt.Errorf("no certificate of %s in %s", a.as, a.path("people")), nothingChanged,
+		return nil, nil, fail(exitNotFound, fmt.Errorf("%w of %s in %s", errNoCertificate, a.as, a.path("people")), nothingChanged,
 			"ask an admin for one: custody user add "+shellWord(a.as)+" --role ROLE")
 	}
 	return nil, nil, err

@@ -50,6 +50,7 @@ func (a *app) edgeCommand() *cobra.Command {
 	f.StringVar(&cfg.Address, "address", "", "address of the server, HOST:PORT; as at join if absent")
 	f.StringVar(&socket, "socket", "", "listen on this Unix socket instead of standard input")
 	f.Int64Var(&cfg.SpoolMaxBytes, "spool-max", 0, "most bytes of the spool; 256 MiB if absent")
+	f.DurationVar(&cfg.CloseTimeout, "wait", edge.DefaultCloseTimeout, "how long to wait for receipts at the end; what is left is delivered at the next start")
 	f.BoolVar(&fullIsError, "full-is-error", false, "answer with an error when the spool is full instead of waiting")
 	f.BoolVar(&example, "example", false, "print one valid line for each action")
 	_ = cmd.MarkFlagDirname("dir")

@@ -112,8 +112,6 @@ type advice struct {
 
 // advices holds the errors of this process by kind; the first that fits counts.
 var advices = []advice{
-	{context.Canceled, exitFailed, "what was acknowledged before is kept", "run the same command again"},
-	{context.DeadlineExceeded, exitUnavailable, acknowledged, "custody doctor"},
 	{node.ErrInUse, exitConflict, "the server that runs goes on", "custody status, or stop that process first"},
 	{errNotYours, exitConflict, "that command goes on", "custody serve, which lets several commands run at once"},
 	{stream.ErrLocked, exitConflict, "the server that runs goes on", "custody status, or stop that process first"},
@@ -132,6 +130,8 @@ var advices = []advice{
 	{fs.ErrExist, exitConflict, nothingChanged, "choose another name"},
 	{fs.ErrPermission, exitDenied, nothingChanged, "check who owns the file, and its mode"},
 	{syscall.ENOSPC, exitUnavailable, acknowledged, "free some space, then: custody doctor"},
+	{context.Canceled, exitFailed, "what was acknowledged before is kept", "run the same command again"},
+	{context.DeadlineExceeded, exitUnavailable, acknowledged, "custody doctor"},
 }
 
 // explain gives an error the advice of its kind unless it already carries its own.
@@ -147,15 +147,26 @@ func explain(err error) *failure {
 		return &failure{exitInput, err, nothingChanged, "correct the field and run the command again"}
 	case errors.As(err, &refused):
 		return &failure{exitInput, err, "all other events; the refused ones are kept in refused/ of the emitter's folder", "read the reason there, and correct the agent"}
-	case errors.As(err, &remote):
-		return explainStatus(err, remote.GRPCStatus())
 	}
 	for _, a := range advices {
 		if errors.Is(err, a.is) {
-			return &failure{a.code, told(err, a.is), a.unaffected, a.next}
+			return &failure{a.code, told(bare(err), a.is), a.unaffected, a.next}
 		}
 	}
+	if errors.As(err, &remote) {
+		return explainStatus(err, remote.GRPCStatus().Code())
+	}
 	return &failure{exitFailed, err, acknowledged, "custody doctor"}
+}
+
+// bare is an error without the words of the transport.
+func bare(err error) error {
+	var remote interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &remote) {
+		return err
+	}
+	s := remote.GRPCStatus()
+	return errors.New(strings.ReplaceAll(err.Error(), status.FromProto(s.Proto()).Err().Error(), s.Message()))
 }
 
 // told is the error, or a word that people know for it.
@@ -183,12 +194,11 @@ var statuses = map[codes.Code]advice{
 	codes.Canceled:           {context.Canceled, exitFailed, "what was acknowledged before is kept", "run the same command again"},
 }
 
-// explainStatus translates a server's answer; the words of the transport are left out.
-func explainStatus(err error, s *status.Status) *failure {
-	bare := errors.New(strings.ReplaceAll(err.Error(), status.FromProto(s.Proto()).Err().Error(), s.Message()))
-	a, known := statuses[s.Code()]
+// explainStatus translates a server's answer.
+func explainStatus(err error, code codes.Code) *failure {
+	a, known := statuses[code]
 	if !known {
-		return &failure{exitFailed, bare, acknowledged, "custody doctor"}
+		return &failure{exitFailed, bare(err), acknowledged, "custody doctor"}
 	}
-	return &failure{a.code, told(bare, a.is), a.unaffected, a.next}
+	return &failure{a.code, told(bare(err), a.is), a.unaffected, a.next}
 }

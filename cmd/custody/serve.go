@@ -113,6 +113,10 @@ func (a *app) logger(verbose bool) *slog.Logger {
 
 // serve runs until the context ends or the node stops by itself.
 func (a *app) serve(ctx context.Context, cfg node.Config) error {
+	node.LimitMemory()
+	if served, err := a.lock(servedFile); err == nil {
+		defer served.Close()
+	} // otherwise there is a server already, or opening says what is wrong
 	var n *node.Node
 	err := a.waitForTurn(ctx, func() (retry bool, err error) {
 		n, err = node.Open(ctx, cfg)

@@ -12,7 +12,11 @@ import (
 
 // A command that has started a server for itself holds the turn: the lock on a file of the data folder. Other commands wait
 // for it instead of using that server, which ends with the command.
-const turnFile = "command.lock"
+// A server that was started by custody serve goes first: while it starts, commands wait for it instead of starting another.
+const (
+	turnFile   = "command.lock"
+	servedFile = "serving.lock"
+)
 
 const (
 	// turnPatience bounds how long a command waits for another one.
@@ -52,28 +56,38 @@ func (a *app) waitForTurn(ctx context.Context, try func() (retry bool, err error
 	}
 }
 
-// takeTurn takes the turn until the file is closed; the system also frees it when the process dies.
+// takeTurn takes the turn until the file is closed.
 func (a *app) takeTurn() (*os.File, error) {
-	if err := os.MkdirAll(a.data, 0o700); err != nil {
-		return nil, fmt.Errorf("make data folder: %w", err)
-	}
-	file, err := os.OpenFile(a.path(turnFile), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	file, err := a.lock(turnFile)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = errNotYours
 	}
+	return file, err
+}
+
+// lock locks a file of the data folder until it is closed; the system also frees it when the process dies.
+func (a *app) lock(name string) (*os.File, error) {
+	if err := os.MkdirAll(a.data, 0o700); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	file, err := os.OpenFile(a.path(name), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
 }
 
 // isLent reports whether another command holds the turn: the server that answers is its own.
-func (a *app) isLent() bool {
-	file, err := os.Open(a.path(turnFile))
+func (a *app) isLent() bool { return isLocked(a.path(turnFile)) }
+
+// isServed reports whether custody serve has been run: what it does not answer yet, it will.
+func (a *app) isServed() bool { return isLocked(a.path(servedFile)) }
+
+func isLocked(path string) bool {
+	file, err := os.Open(path)
 	if err != nil {
 		return false
 	}
