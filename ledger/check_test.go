@@ -176,7 +176,7 @@ func TestCheckFindsAShortenedLog(t *testing.T) {
 
 func TestCheckOfAnExpiredLog(t *testing.T) {
 	s, r := story(t)
-	db, err := store.OpenOptions(t.Context(), embedded.Options(), s.database, store.Options{
+	db, err := store.OpenEngine(t.Context(), embedded, s.database, store.Options{
 		Head: r.Committed, MinRetention: time.Nanosecond,
 	})
 	s.check(err)

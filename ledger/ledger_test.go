@@ -77,7 +77,7 @@ func newSite(t testing.TB, seed uint64) *site {
 // openStore opens an empty database.
 func (s *site) openStore() {
 	s.database = fmt.Sprintf("ledger_%d", databases.Add(1))
-	db, err := store.OpenOptions(s.t.Context(), embedded.Options(), s.database, store.Options{})
+	db, err := store.OpenEngine(s.t.Context(), embedded, s.database, store.Options{})
 	s.check(err)
 	s.store = db
 	name := s.database

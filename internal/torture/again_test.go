@@ -53,23 +53,13 @@ func shortenWindow(t testing.TB, dir string) {
 	}
 }
 
-// lateSeq is where the newest message stands that the door has left to the fold.
-func (l *local) lateSeq() uint64 {
-	l.t.Helper()
-	last, _, err := l.Node().Stream().Last(l.t.Context(), stream.LateSubject(tenant))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return last.Seq
-}
-
 // republish puts a message of the stream into it once more, under an id that nobody has used.
 func (l *local) republish(seq uint64) {
 	l.t.Helper()
 	m, err := l.Node().Stream().Get(l.t.Context(), seq)
 	if err == nil {
 		_, _, err = l.Node().Stream().Publish(l.t.Context(), stream.Msg{
-			Subject: stream.LateSubject(tenant), ID: rand.Text(), ExpectLast: l.lateSeq(), Data: m.Data,
+			Subject: stream.LateSubject(tenant), ID: rand.Text(), ExpectLast: l.streamed(stream.LateSubject(tenant)), Data: m.Data,
 		})
 	}
 	if err != nil {
@@ -102,10 +92,10 @@ func TestSentAgainAfterTheWindow(t *testing.T) {
 	a.accept(a.batch("five"))
 	for range 2 {
 		for i, b := range old {
-			before := l.lateSeq()
+			before := l.streamed(stream.LateSubject(tenant))
 			await(t, func() bool { // until the stream has forgotten it
 				a.receipt(b)
-				return l.lateSeq() > before
+				return l.streamed(stream.LateSubject(tenant)) > before
 			})
 			l.republish(places[i])
 		}

@@ -3,6 +3,7 @@ package torture
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -140,6 +141,15 @@ func (a *agent) event(tool string) *eventv1.Event {
 			Action: eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED, Call: "call-1", Tool: tool,
 		}},
 	}
+}
+
+// sealedEvent is a call with sealed arguments, and their opening.
+func (a *agent) sealedEvent(tool string, value []byte) (*eventv1.Event, *eventv1.Opening) {
+	e, salt := a.event(tool), sha256.Sum256(value)
+	digest := event.SealedDigest(event.ID(e.GetId()), "arguments", "text/plain", &salt, value)
+	e.Sealed = []*eventv1.Sealed{{Path: "arguments", MediaType: "text/plain", Size: uint64(len(value)), Digest: digest[:]}}
+	e.Fingerprints = event.Fingerprints(a.welcome.GetFingerprintKey(), a.welcome.GetFingerprintKeyId(), "arguments", value, nil)
+	return e, &eventv1.Opening{Path: "arguments", Salt: salt[:], Value: value}
 }
 
 // raw encodes events.

@@ -76,7 +76,7 @@ CREATE TABLE IF NOT EXISTS ${db}.events
 )
 ENGINE = MergeTree
 ORDER BY (tenant, idx)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 268435456, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS ${db}.leaves
 (
@@ -91,7 +91,7 @@ CREATE TABLE IF NOT EXISTS ${db}.leaves
 )
 ENGINE = MergeTree
 ORDER BY (tenant, idx)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 268435456, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- idx is the first leaf of the message; statement and signature are empty for a message that is kept whole.
 CREATE TABLE IF NOT EXISTS ${db}.batches
@@ -122,7 +122,7 @@ CREATE TABLE IF NOT EXISTS ${db}.batches
 )
 ENGINE = MergeTree
 ORDER BY (tenant, idx)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 268435456, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS ${db}.openings
 (
@@ -138,7 +138,7 @@ CREATE TABLE IF NOT EXISTS ${db}.openings
 )
 ENGINE = MergeTree
 ORDER BY (tenant, idx)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 268435456, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS ${db}.held
 (
@@ -155,7 +155,7 @@ CREATE TABLE IF NOT EXISTS ${db}.held
 )
 ENGINE = MergeTree
 ORDER BY (tenant, idx)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 268435456, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS ${db}.keys
 (
@@ -172,7 +172,7 @@ CREATE TABLE IF NOT EXISTS ${db}.keys
 )
 ENGINE = MergeTree
 ORDER BY (tenant, idx)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 268435456, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- One row for each tenant that a block touched; the block is the stream's messages block_first … stream_seq.
 CREATE TABLE IF NOT EXISTS ${db}.heads
@@ -190,7 +190,7 @@ CREATE TABLE IF NOT EXISTS ${db}.heads
 )
 ENGINE = MergeTree
 ORDER BY (tenant, stream_seq)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 268435456, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- Entries of the fold's state; a newer row replaces an older one, and PruneState removes those replaced.
 CREATE TABLE IF NOT EXISTS ${db}.fold_state
@@ -204,4 +204,4 @@ CREATE TABLE IF NOT EXISTS ${db}.fold_state
 )
 ENGINE = MergeTree
 ORDER BY (tenant, key, stream_seq)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 268435456, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
