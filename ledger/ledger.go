@@ -28,8 +28,8 @@ const (
 	DefaultBlockAge = 200 * time.Millisecond
 
 	// maxBlockAge bounds what a slow store makes of that: see writer.blockAge. With it a row is there within two seconds
-	// while the store takes half a second for a block.
-	maxBlockAge = time.Second
+	// while the store takes a second for a block.
+	maxBlockAge = 700 * time.Millisecond
 
 	// storeShare is how many times longer than the block before took to be made durable the next collects. A block costs
 	// the store some hundred files whatever is in it; so that costs it a third of its time at most.

@@ -53,7 +53,7 @@ func BenchmarkDerive(b *testing.B) {
 
 func benchmarkInsert(b *testing.B, events int) {
 	var head atomic.Uint64
-	s := storetest.Fresh(b, openEmbedded, &head)
+	s := storetest.Fresh(b, openDirect, &head)
 	l := storetest.NewLog(b, 1)
 	var block *store.Block
 	var spent int64

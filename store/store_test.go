@@ -49,11 +49,12 @@ func openEmbedded(tb testing.TB, database string, opts store.Options) (*store.St
 	return store.OpenOptions(tb.Context(), embedded.Options(), database, opts)
 }
 
-func TestEmbedded(t *testing.T) {
-	storetest.Run(t, func(tb testing.TB, database string, opts store.Options) (*store.Store, error) {
-		return store.OpenEngine(tb.Context(), embedded, database, opts)
-	})
+// openDirect opens the store as a server does.
+func openDirect(tb testing.TB, database string, opts store.Options) (*store.Store, error) {
+	return store.OpenEngine(tb.Context(), embedded, database, opts)
 }
+
+func TestEmbedded(t *testing.T) { storetest.Run(t, openDirect) }
 
 func TestHTTP(t *testing.T) {
 	server := httptest.NewServer(engine.Handler(embedded))

@@ -10,7 +10,7 @@ const (
 	// harder when it is reached. The engine's memory is its own (engine.DefaultMaxMemory).
 	goMemory = 768 << 20
 	// goGarbage is how much garbage may stand beside what is used, in percent: under goMemory there is room for it.
-	goGarbage = 200
+	goGarbage = 400
 )
 
 // LimitMemory sets the garbage collector up for a process that is a server and nothing else. GOMEMLIMIT and GOGC of the environment

@@ -218,7 +218,7 @@ func (e *Engine) connect(cfg Config) error {
 		e.pool <- newConn(e.lib, cfg, args, i+1)
 	}
 	e.hello, err = first.identity()
-	go e.yieldMerges()
+	go e.yieldThreads()
 	return err
 }
 

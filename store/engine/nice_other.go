@@ -2,5 +2,5 @@
 
 package engine
 
-// yieldMerges is for Linux, where threads have priorities of their own.
-func (e *Engine) yieldMerges() {}
+// yieldThreads is for Linux, where threads have priorities of their own.
+func (e *Engine) yieldThreads() {}
