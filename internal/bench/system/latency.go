@@ -11,6 +11,10 @@ import (
 // Latencies runs the fleet at a rate and returns the seconds from Record to the receipt of every event recorded, of those
 // that have one.
 func (f *Fleet) Latencies(ctx context.Context, perSecond float64, d time.Duration) ([]float64, error) {
+	// A receipt for what was recorded before would be taken for that of a later event.
+	if err := f.Flush(ctx); err != nil {
+		return nil, err
+	}
 	f.SetRate(perSecond)
 	defer f.SetRate(0)
 	clocks := make([]receiptClock, len(f.emitters))
