@@ -196,8 +196,8 @@ func position(p uint32, events int) *FieldError {
 }
 
 // CheckBatch parses the statement and every event of a signed batch and holds them together: count, tenant, instance, and
-// openings of fields that the events seal. Root, signature and digests are checked by those who hold the keys. The error is
-// a *FieldError: "events[3].execution.tool: …".
+// openings of fields that the events seal. Root, signature and digests are checked by those who hold the keys. What it returns
+// refers to the batch. The error is a *FieldError: "events[3].execution.tool: …".
 func CheckBatch(sb *eventv1.SignedBatch) (*eventv1.BatchStatement, []*eventv1.Event, error) {
 	stmt, events, err := checkBatch(sb)
 	if err != nil {
@@ -225,12 +225,26 @@ func batchEvents(stmt *eventv1.BatchStatement, encoded [][]byte) ([]*eventv1.Eve
 	if int(stmt.Count) != len(encoded) {
 		return nil, &FieldError{"statement.count", "not the number of events"}
 	}
-	events := make([]*eventv1.Event, len(encoded))
+	return parseMembers(stmt, encoded)
+}
+
+// ParseMembers parses the events of one batch and holds them to its tenant and instance. An event without bytes, which is held in
+// a stream batch, stays nil. The events refer to the bytes, which must not change. The error is a *FieldError.
+func ParseMembers(stmt *eventv1.BatchStatement, encoded [][]byte) ([]*eventv1.Event, error) {
+	events, err := parseMembers(stmt, encoded)
+	if err != nil {
+		return nil, err
+	}
+	return events, nil
+}
+
+func parseMembers(stmt *eventv1.BatchStatement, encoded [][]byte) ([]*eventv1.Event, *FieldError) {
+	events, a := make([]*eventv1.Event, len(encoded)), newArena(len(encoded))
 	for i, b := range encoded {
 		if len(b) == 0 {
-			continue // held, in a stream batch; a signed batch has none
+			continue
 		}
-		e, err := parseMember(stmt, b)
+		e, err := parseMember(stmt, b, a)
 		if err != nil {
 			return nil, err.under(at("events", i))
 		}
@@ -241,15 +255,15 @@ func batchEvents(stmt *eventv1.BatchStatement, encoded [][]byte) ([]*eventv1.Eve
 
 // ParseMember parses one event and holds it to the tenant and the instance of its batch. The error is a *FieldError.
 func ParseMember(stmt *eventv1.BatchStatement, b []byte) (*eventv1.Event, error) {
-	e, err := parseMember(stmt, b)
+	e, err := parseMember(stmt, b, nil)
 	if err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
-func parseMember(stmt *eventv1.BatchStatement, b []byte) (*eventv1.Event, *FieldError) {
-	e, err := parse(b)
+func parseMember(stmt *eventv1.BatchStatement, b []byte, a *arena) (*eventv1.Event, *FieldError) {
+	e, err := parse(b, a)
 	switch {
 	case err != nil:
 		return nil, err

@@ -169,13 +169,13 @@ func (c *cursor) strings(field uint32, most int) []string {
 	return all
 }
 
-// messages are all values of a field of messages, in one allocation.
-func messages[T any](c *cursor, field uint32, most int, read func(*cursor, *T)) []*T {
+// messages are all values of a field of messages, in one allocation or from the list's.
+func messages[T any](c *cursor, field uint32, most int, read func(*cursor, *T), from *list[T]) []*T {
 	n := c.count(field, most)
 	if n == 0 {
 		return nil
 	}
-	values, all := make([]T, n), make([]*T, n)
+	values, all := from.take(n)
 	for i := range all {
 		all[i] = &values[i]
 		inner, _ := c.message(field)

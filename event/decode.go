@@ -1,25 +1,23 @@
 package event
 
 import (
-	"bytes"
-
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // decodeEvent reads an event in its one encoding as the general decoder does, in a sixth of the time. If it cannot, which is no
 // verdict, it returns nil: the general decoder then reads the event and says what is wrong with it. System events are left to
-// that. The event refers to one copy of b.
-func decodeEvent(b []byte) *eventv1.Event {
-	c := cursor{b: bytes.Clone(b)}
-	e := new(eventv1.Event)
-	readHeader(&c, e)
-	if !readBody(&c, e) || !c.done() {
+// that. The event refers to b.
+func decodeEvent(b []byte, a *arena) *eventv1.Event {
+	c := cursor{b: b}
+	e := a.events.one()
+	readHeader(&c, e, a)
+	if !readBody(&c, e, a) || !c.done() {
 		return nil
 	}
 	return e
 }
 
-func readHeader(c *cursor, e *eventv1.Event) {
+func readHeader(c *cursor, e *eventv1.Event, a *arena) {
 	e.Version = c.uint32(1)
 	e.Id = c.bytes(2)
 	e.Tenant = c.string(3)
@@ -31,9 +29,9 @@ func readHeader(c *cursor, e *eventv1.Event) {
 	e.OccurredAt = c.int64(9)
 	e.TimeBasis = eventv1.TimeBasis(c.enum(10))
 	e.Trust = eventv1.Trust(c.enum(11))
-	e.Causes = messages(c, 12, MaxCauses, readCause)
-	e.Sealed = messages(c, 13, MaxSealed, readSealed)
-	e.Fingerprints = messages(c, 14, MaxFingerprints, readFingerprint)
+	e.Causes = messages(c, 12, MaxCauses, readCause, &a.causes)
+	e.Sealed = messages(c, 13, MaxSealed, readSealed, &a.sealed)
+	e.Fingerprints = messages(c, 14, MaxFingerprints, readFingerprint, &a.fingerprints)
 }
 
 func readCause(c *cursor, x *eventv1.Cause) {
@@ -58,7 +56,7 @@ func readFingerprint(c *cursor, x *eventv1.Fingerprint) {
 }
 
 // readBody reads the one body, and reports whether there is one that is read here.
-func readBody(c *cursor, e *eventv1.Event) bool {
+func readBody(c *cursor, e *eventv1.Event, a *arena) bool {
 	if inner, found := c.message(20); found {
 		x := new(eventv1.Identity)
 		e.Body = &eventv1.Event_Identity{Identity: x}
@@ -66,15 +64,15 @@ func readBody(c *cursor, e *eventv1.Event) bool {
 		return inner.done()
 	}
 	if inner, found := c.message(21); found {
-		x := new(eventv1.Data)
-		e.Body = &eventv1.Event_Data{Data: x}
-		readData(&inner, x)
+		body := a.datas.one()
+		body.of.Data, e.Body = &body.message, &body.of
+		readData(&inner, &body.message)
 		return inner.done()
 	}
 	if inner, found := c.message(22); found {
-		x := new(eventv1.Execution)
-		e.Body = &eventv1.Event_Execution{Execution: x}
-		readExecution(&inner, x)
+		body := a.executions.one()
+		body.of.Execution, e.Body = &body.message, &body.of
+		readExecution(&inner, &body.message)
 		return inner.done()
 	}
 	if inner, found := c.message(23); found {
@@ -173,7 +171,7 @@ func decodeSignedBatch(b []byte) *eventv1.SignedBatch {
 	x.Statement = c.bytes(1)
 	x.Signature = c.bytes(2)
 	x.Events = c.blocks(3, MaxBatchEvents)
-	x.Openings = messages(&c, 4, MaxOpenings, readOpening)
+	x.Openings = messages(&c, 4, MaxOpenings, readOpening, new(list[eventv1.Opening]))
 	if !c.done() {
 		return nil
 	}
@@ -194,8 +192,8 @@ func decodeStreamBatch(b []byte) *eventv1.StreamBatch {
 	x.Statement = c.bytes(2)
 	x.Signature = c.bytes(3)
 	x.Events = c.blocks(4, MaxBatchEvents)
-	x.Openings = messages(&c, 5, MaxOpenings, readEncryptedOpening)
-	x.Held = messages(&c, 6, MaxBatchEvents, readHeldEvent)
+	x.Openings = messages(&c, 5, MaxOpenings, readEncryptedOpening, new(list[eventv1.EncryptedOpening]))
+	x.Held = messages(&c, 6, MaxBatchEvents, readHeldEvent, new(list[eventv1.HeldEvent]))
 	if !c.done() {
 		return nil
 	}

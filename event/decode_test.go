@@ -23,7 +23,7 @@ func agree[M proto.Message](t interface{ Fatalf(string, ...any) }, b []byte, got
 }
 
 func agreeOnEvent(t interface{ Fatalf(string, ...any) }, b []byte) (found bool) {
-	e := decodeEvent(b)
+	e := decodeEvent(b, &alone)
 	agree(t, b, e, e != nil, new(eventv1.Event))
 	return e != nil
 }

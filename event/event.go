@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"fmt"
 
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -11,18 +12,22 @@ const Version = 1
 
 // Parse reads the canonical bytes of one valid event. The error is a *FieldError.
 func Parse(b []byte) (*eventv1.Event, error) {
-	e, err := parse(b)
+	e, err := parse(b, nil)
 	if err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
-func parse(b []byte) (*eventv1.Event, *FieldError) {
+// parse reads an event that refers to b, or to a copy of it where the arena is nil.
+func parse(b []byte, a *arena) (*eventv1.Event, *FieldError) {
 	if err := checkSize("", len(b), 1, MaxEvent); err != nil {
 		return nil, err
 	}
-	e := decodeEvent(b)
+	if a == nil {
+		b, a = bytes.Clone(b), &alone
+	}
+	e := decodeEvent(b, a)
 	if e == nil {
 		e = new(eventv1.Event)
 		if err := decode(b, e); err != nil {

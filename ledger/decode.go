@@ -163,21 +163,16 @@ func (b *batch) hash() error {
 }
 
 // parse reads the events that are not held.
-func (b *batch) parse() error {
+func (b *batch) parse() (err error) {
+	if b.events, err = event.ParseMembers(b.statement, b.wire.GetEvents()); err != nil {
+		return err
+	}
 	b.kinds = make([]chain.Kind, len(b.hashes))
-	b.events = make([]*eventv1.Event, len(b.hashes))
+	for i, e := range b.events {
+		b.kinds[i] = chain.Kind(event.Kind(e))
+	}
 	for _, h := range b.wire.GetHeld() {
 		b.kinds[h.GetPosition()] = chain.Kind(h.GetKind())
-	}
-	for i, encoded := range b.wire.GetEvents() {
-		if b.kinds[i] != 0 {
-			continue
-		}
-		e, err := event.ParseMember(b.statement, encoded)
-		if err != nil {
-			return fmt.Errorf("events[%d]: %w", i, err)
-		}
-		b.events[i], b.kinds[i] = e, chain.Kind(event.Kind(e))
 	}
 	return nil
 }

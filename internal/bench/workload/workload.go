@@ -9,8 +9,10 @@ package workload
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 
 	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/event"
@@ -36,6 +38,23 @@ var tools = [knownNames]string{
 	"send_email", "search_orders", "read_ticket", "update_ticket", "issue_refund", "web_fetch", "create_user", "query_crm",
 }
 
+// numbered are names that differ in their number.
+func numbered(n int, format string) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(format, i)
+	}
+	return all
+}
+
+// The names of the world are made once: what is measured is what becomes of an event, not how one is made up.
+var (
+	userNames    = numbered(users, "user-%04d")
+	hostNames    = numbered(hosts, "host%02d.example.com")
+	subjectNames = numbered(customers, "customer-%05d")
+	addresses    = numbered(customers, `{"to":"person%03d@mail.example","order":"ORD-`)
+)
+
 var connectors = [knownNames]string{"mail", "shop", "desk", "desk", "shop", "web", "crm", "crm"}
 
 // Agent is one agent's work. It is for one goroutine.
@@ -57,7 +76,7 @@ func (a *Agent) Next() *edge.Event {
 	a.count++
 	tool := a.rnd.IntN(knownNames)
 	p := &eventv1.Event{
-		Run: a.run, Principal: fmt.Sprintf("user-%04d", a.rnd.IntN(users)), Trust: eventv1.Trust_TRUST_TRUSTED, Causes: a.causes(),
+		Run: a.run, Principal: userNames[a.rnd.IntN(users)], Trust: eventv1.Trust_TRUST_TRUSTED, Causes: a.causes(),
 	}
 	if a.rnd.IntN(8) == 0 {
 		p.Trust, p.Body = eventv1.Trust_TRUST_UNTRUSTED, &eventv1.Event_Data{Data: a.data(tool)}
@@ -83,7 +102,7 @@ func (a *Agent) causes() []*eventv1.Cause {
 // execution is one stage of a call.
 func (a *Agent) execution(tool int) *eventv1.Execution {
 	x := &eventv1.Execution{
-		Action: eventv1.ExecutionAction(1 + a.rnd.IntN(4)), Call: fmt.Sprintf("call_%08x", a.rnd.Uint32()), Tool: tools[tool],
+		Action: eventv1.ExecutionAction(1 + a.rnd.IntN(4)), Call: a.call(), Tool: tools[tool],
 		Connector: connectors[tool], Consequence: eventv1.Consequence(1 + tool%3), Attempt: 1,
 	}
 	switch x.Action {
@@ -105,16 +124,32 @@ func (a *Agent) data(tool int) *eventv1.Data {
 	}
 }
 
-func (a *Agent) host() string { return fmt.Sprintf("host%02d.example.com", a.rnd.IntN(hosts)) }
+func (a *Agent) host() string { return hostNames[a.rnd.IntN(hosts)] }
+
+// call is the name of a call: 32 random bits.
+func (a *Agent) call() string {
+	var bits [4]byte
+	binary.BigEndian.PutUint32(bits[:], a.rnd.Uint32())
+	return string(hex.AppendEncode([]byte("call_"), bits[:]))
+}
+
+// appendNumber appends a number of eight digits.
+func (a *Agent) appendNumber(b []byte) []byte {
+	const least, beyond = 10_000_000, 100_000_000
+	return strconv.AppendInt(b, least+a.rnd.Int64N(beyond-least), 10)
+}
+
+// usualArguments is room for a call's arguments, in bytes.
+const usualArguments = 192
 
 // content is sealed: arguments with an address and the numbers of an order and a ticket, which are what is fingerprinted, and a
 // result without any.
 func (a *Agent) content(tool int) []edge.Content {
 	customer := a.rnd.IntN(customers)
-	subject := fmt.Sprintf("customer-%05d", customer)
-	arguments := fmt.Appendf(nil,
-		`{"to":"person%03d@mail.example","order":"ORD-%08d","ticket":"TCK-%08d","body":"Thank you for your patience, we have looked at what happened and sent it again."}`,
-		customer, a.rnd.IntN(1e8), a.rnd.IntN(1e8))
+	subject := subjectNames[customer]
+	arguments := append(make([]byte, 0, usualArguments), addresses[customer]...)
+	arguments = append(a.appendNumber(arguments), `","ticket":"TCK-`...)
+	arguments = append(a.appendNumber(arguments), `","body":"Thank you for your patience, we have looked at what happened and sent it again."}`...)
 	result := "The " + tools[tool] + " call went through and the customer was told what happens next; nothing else is open now."
 	return []edge.Content{
 		{Path: "arguments", MediaType: "application/json", Subject: subject, Value: arguments},
