@@ -239,18 +239,42 @@ func ParseMembers(stmt *eventv1.BatchStatement, encoded [][]byte) ([]*eventv1.Ev
 }
 
 func parseMembers(stmt *eventv1.BatchStatement, encoded [][]byte) ([]*eventv1.Event, *FieldError) {
-	events, a := make([]*eventv1.Event, len(encoded)), newArena(len(encoded))
+	events, members := make([]*eventv1.Event, len(encoded)), NewMembers(stmt, len(encoded))
 	for i, b := range encoded {
 		if len(b) == 0 {
 			continue
 		}
-		e, err := parseMember(stmt, b, a)
+		e, err := members.parse(b)
 		if err != nil {
 			return nil, err.under(at("events", i))
 		}
 		events[i] = e
 	}
 	return events, nil
+}
+
+// Members parses the events of one batch one by one, and makes them many at a time: they live and die together.
+type Members struct {
+	statement *eventv1.BatchStatement
+	arena     *arena
+}
+
+// NewMembers is for a batch of so many events.
+func NewMembers(stmt *eventv1.BatchStatement, events int) *Members {
+	return &Members{statement: stmt, arena: newArena(events)}
+}
+
+// Parse is ParseMember, but the event refers to b, which must not change.
+func (m *Members) Parse(b []byte) (*eventv1.Event, error) {
+	e, err := m.parse(b)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (m *Members) parse(b []byte) (*eventv1.Event, *FieldError) {
+	return parseMember(m.statement, b, m.arena)
 }
 
 // ParseMember parses one event and holds it to the tenant and the instance of its batch. The error is a *FieldError.

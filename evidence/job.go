@@ -93,7 +93,8 @@ func (j *job) index(i int) chain.Index { return j.from + chain.Index(i) }
 type worker struct {
 	scope   *Scope
 	keys    *sync.Map
-	reasons int // how many there are
+	reasons int          // how many there are
+	hashes  []chain.Hash // scratch space of root
 }
 
 func (w *worker) run(j *job) {
@@ -158,13 +159,13 @@ func holds(raw, statement []byte) bool {
 // batch checks a batch with one leaf an event.
 func (w *worker) batch(j *job) {
 	w.root(j)
-	rest := j.openings
+	rest, members := j.openings, event.NewMembers(j.statement, len(j.events))
 	for i := range j.events {
 		if l := &j.leaves[i]; !fits(l) {
 			j.problem(CheckVerdict, l.Index, errLeafKind)
 		}
 		w.present(j, i)
-		e := w.event(j, i)
+		e := w.event(j, i, members)
 		rest = w.fields(j, i, e, rest)
 	}
 	if len(rest) > 0 {
@@ -179,7 +180,7 @@ func fits(l *chain.Leaf) bool {
 
 // root holds the leaves to their batch: its digest, their places, and the root of all event hashes.
 func (w *worker) root(j *job) {
-	hashes := make([]chain.Hash, 0, j.statement.GetCount())
+	hashes := w.hashes[:0]
 	ahead := int(j.from - j.record.first)
 	hashes = append(hashes, j.record.outside[:ahead]...)
 	for i := range j.leaves {
@@ -189,6 +190,7 @@ func (w *worker) root(j *job) {
 		}
 	}
 	hashes = append(hashes, j.record.outside[ahead:]...)
+	w.hashes = hashes
 	if root := chain.EventRoot(hashes); !bytes.Equal(root[:], j.statement.GetEventRoot()) {
 		j.problem(CheckBatch, j.from, errRoot)
 	}
@@ -213,7 +215,7 @@ func (w *worker) present(j *job, i int) {
 }
 
 // event checks what there is of an event against its leaf, and returns it if it is here and right.
-func (w *worker) event(j *job, i int) *eventv1.Event {
+func (w *worker) event(j *job, i int, members *event.Members) *eventv1.Event {
 	l, record := &j.leaves[i], &j.events[i]
 	if record.state != stateHere {
 		w.absent(j, i)
@@ -223,7 +225,7 @@ func (w *worker) event(j *job, i int) *eventv1.Event {
 		j.problem(CheckContent, l.Index, errEventBytes)
 		return nil
 	}
-	e, err := event.ParseMember(j.statement, record.bytes)
+	e, err := members.Parse(record.bytes)
 	switch {
 	case err == nil && chain.Kind(event.Kind(e)) != l.Kind:
 		err = errKind

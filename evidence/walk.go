@@ -49,8 +49,8 @@ func (v *verification) walk(ctx context.Context) error {
 	work, order := make(chan *job, size), make(chan *job, size)
 	pool := &sync.Pool{New: func() any { return new(job) }}
 	g.Go(func() error { return v.feed(ctx, pool, work, order) })
-	w := &worker{v.scope, &v.publicKeys, len(v.said.Reasons)}
 	for range v.options.Workers {
+		w := &worker{scope: v.scope, keys: &v.publicKeys, reasons: len(v.said.Reasons)}
 		g.Go(func() error { w.loop(work); return nil })
 	}
 	for j := range order {
