@@ -58,7 +58,7 @@ func lowerThreads(own string, set map[string]int) {
 
 // threadName is empty for a thread that has ended.
 func threadName(comm string) string {
-	name, err := os.ReadFile(comm) //nolint:gosec // of this process
+	name, err := os.ReadFile(comm)
 	if err != nil {
 		return ""
 	}
