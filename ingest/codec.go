@@ -5,6 +5,7 @@ import (
 	"google.golang.org/grpc/encoding/proto" // registers the codec under Codec
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
+	protobuf "google.golang.org/protobuf/proto"
 
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
@@ -18,15 +19,32 @@ type Codec struct{ encoding.CodecV2 }
 // NewCodec returns the codec for the server that serves Service.
 func NewCodec() Codec { return Codec{encoding.GetCodecV2(proto.Name)} }
 
-// Unmarshal reads one message. What is not a batch in its one encoding is left to gRPC's codec.
+// Unmarshal reads one message. What is not a batch in its one encoding is left to gRPC's codec. A message of an emitter
+// that cannot be read at all becomes one whose bytes are all unknown: an error here would end the stream with Internal, as
+// if the fault were ours, where the door refuses the message, counts it and goes on.
 func (c Codec) Unmarshal(data mem.BufferSlice, v any) error {
-	if request, ok := v.(*apiv1.EmitRequest); ok {
-		if batch := readBatch(data.Materialize()); batch != nil {
-			request.Message = &apiv1.EmitRequest_Batch{Batch: batch}
-			return nil
-		}
+	request, ok := v.(*apiv1.EmitRequest)
+	if !ok {
+		return c.CodecV2.Unmarshal(data, v)
 	}
-	return c.CodecV2.Unmarshal(data, v)
+	received := data.Materialize()
+	if batch := readBatch(received); batch != nil {
+		request.Message = &apiv1.EmitRequest_Batch{Batch: batch}
+		return nil
+	}
+	if err := c.CodecV2.Unmarshal(data, v); err != nil {
+		request.Reset()
+		request.ProtoReflect().SetUnknown(received)
+	}
+	return nil
+}
+
+// notBatch says why a message is not the batch that it should be.
+func notBatch(request *apiv1.EmitRequest) *refusal {
+	if err := protobuf.Unmarshal(request.ProtoReflect().GetUnknown(), new(apiv1.EmitRequest)); err != nil {
+		return refuse(malformed, "message", "cannot be read: %v", err)
+	}
+	return refuse(malformed, "message", "after the handshake every message is a batch")
 }
 
 // batchField is the field of EmitRequest that holds a batch.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc/mem"
@@ -45,7 +46,24 @@ func TestCodecReadsWhatGRPCReads(t *testing.T) {
 			t.Errorf("%s, twice: read as %v, %v", name, got, err)
 		}
 	}
-	if err := NewCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer("\x1a\xff")}, new(apiv1.EmitRequest)); err == nil {
-		t.Error("a cut message is read")
+}
+
+// TestCodecLeavesWhatCannotBeRead: the door refuses it and says why. Messages of other services are gRPC's.
+func TestCodecLeavesWhatCannotBeRead(t *testing.T) {
+	for bytes, want := range map[string]string{
+		"\x1a\xff":             "wire-format", // cut
+		"\x0a\x03\x12\x01\xff": "UTF-8",       // a hello whose tenant is no text
+	} {
+		data := mem.BufferSlice{mem.SliceBuffer(bytes)}
+		got := new(apiv1.EmitRequest)
+		if err := NewCodec().Unmarshal(data, got); err != nil || got.GetMessage() != nil {
+			t.Errorf("%x: read as %v, %v", bytes, got, err)
+		}
+		if r := notBatch(got); r.reason != malformed || !strings.Contains(r.message, want) {
+			t.Errorf("%x: refused with %v", bytes, r)
+		}
+	}
+	if err := NewCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer("\x1a\xff")}, new(apiv1.Hello)); err == nil {
+		t.Error("a cut message of another service is read")
 	}
 }

@@ -165,10 +165,18 @@ func (s *session) welcome() *apiv1.EmitResponse {
 // answer takes one message of the emitter.
 func (s *session) answer(ctx context.Context, request *apiv1.EmitRequest) *apiv1.EmitResponse {
 	b := &batch{signed: request.GetBatch()}
+	if b.signed == nil {
+		return s.refuse(b, notBatch(request))
+	}
 	receipt, r := s.take(ctx, b)
 	if r == nil {
 		return receipt
 	}
+	return s.refuse(b, r)
+}
+
+// refuse counts a refusal and makes the answer.
+func (s *session) refuse(b *batch, r *refusal) *apiv1.EmitResponse {
 	s.service.refused(&s.emitter, r)
 	return r.answer(b.digestBytes())
 }
@@ -180,9 +188,6 @@ func (s *Service) refused(who *emitter, r *refusal) {
 
 // take lets one batch in, or says why not.
 func (s *session) take(ctx context.Context, b *batch) (*apiv1.EmitResponse, *refusal) {
-	if b.signed == nil {
-		return nil, refuse(malformed, "message", "after the handshake every message is a batch")
-	}
 	if backlog := s.service.cfg.Ledger.Backlog(); backlog >= s.service.cfg.MaxBacklog {
 		return nil, pushedBack("the ledger is %d events behind", backlog)
 	}

@@ -136,10 +136,18 @@ func (l *local) inspected() *audit {
 	return &a
 }
 
+// soon is for what needs no disk and no other process.
+const soon = 5 * time.Second
+
 // await waits until something has become true.
 func await(t testing.TB, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
+	within(t, patience, is)
+}
+
+func within(t testing.TB, limit time.Duration, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("did not come true")
 		}
