@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/agentcustody/custody/chain"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/store"
 	"github.com/agentcustody/custody/stream"
@@ -42,7 +43,7 @@ type Progress struct {
 // itself could not go on; problems are no error.
 //
 // What it cannot see: a digest of the stream is verified between messages that follow each other; where messages
-// without leaves stand between, Rebuild verifies it. Of a log whose older content has expired leaves, heads,
+// without leaves stand between, Rebuild verifies it. Of a log whose older content has expired leaves, heads, keys,
 // checkpoints and signatures are verified, and what content there is against its leaves, but no other columns.
 func (l *Ledger) Check(ctx context.Context, tenants []string, progress func(Progress)) (Progress, error) {
 	began := l.cfg.Now()
@@ -100,17 +101,18 @@ type checker struct {
 // checkedLog is what a check knows of one log besides the fold.
 type checkedLog struct {
 	lost    bool       // the fold cannot follow any more; further differences would say nothing new
-	partial bool       // older content has expired: only leaves, statements and what is left are checked
+	partial bool       // content has expired: of emitters only leaves, statements and what is left are checked
 	end     chain.Hash // last leaf hash, as recorded
 	notes   []store.Checkpoint
 	noted   uint64 // size up to which checkpoints were read
 	drained bool   // there are no more checkpoints
 }
 
-// compares reports whether a difference in a table says something. Where content has expired, only leaves and
-// heads can be derived.
-func (l *checkedLog) compares(table string) bool {
-	return !l.lost && (!l.partial || table == "leaves" || table == "heads")
+// compares reports whether a difference says something. Where content has expired, only leaves, heads and keys can be
+// derived, and that there are rows of events.
+func (l *checkedLog) compares(p *store.Problem) bool {
+	whole := p.Table == "leaves" || p.Table == "heads" || p.Table == "keys" || p.Table == "events" && p.Column == ""
+	return !l.lost && (!l.partial || whole)
 }
 
 func (c *checker) run(ctx context.Context, workers int) error {
@@ -250,7 +252,7 @@ func (c *checker) compare(ctx context.Context) error {
 		return err
 	}
 	for _, p := range problems {
-		if c.log(p.Tenant).compares(p.Table) {
+		if c.log(p.Tenant).compares(&p) {
 			c.found(p)
 		}
 	}
@@ -454,17 +456,14 @@ func (m *merge) taken() inOrder {
 // derive folds one stored message. Nothing comes back if the log cannot be followed any further.
 func (c *checker) derive(ctx context.Context, at inOrder, d *Decoded) (*store.Folded, error) {
 	m := at.stored
-	if m.Expired {
-		if err := c.beginPartial(ctx, m.Tenant); err != nil {
-			return nil, err
-		}
-	}
+	log := c.log(m.Tenant)
+	log.partial = log.partial || m.Expired
 	before := c.tenantChain(m.Tenant)
 	if before != nil && m.FirstIndex != uint64(before.Size()) {
 		return nil, c.lose(m, "batches", "", fmt.Sprintf("leaf %d is the next, this message begins at %d", before.Size(), m.FirstIndex))
 	}
 	c.seek(m)
-	if c.log(m.Tenant).partial {
+	if log.partial && m.Producer != eventv1.ProducerClass_PRODUCER_CLASS_CUSTODY {
 		c.fold.seq = m.StreamSeq
 		return c.salvage(m, d)
 	}

@@ -174,6 +174,7 @@ func TestCheckFindsAShortenedLog(t *testing.T) {
 	}
 }
 
+// TestCheckOfAnExpiredLog: leaves 0 to 2 of acme are Custody's own, 3 to 11 have expired, 12 is there.
 func TestCheckOfAnExpiredLog(t *testing.T) {
 	s, r := story(t)
 	db, err := store.OpenEngine(t.Context(), embedded, s.database, store.Options{
@@ -181,14 +182,36 @@ func TestCheckOfAnExpiredLog(t *testing.T) {
 	})
 	s.check(err)
 	defer db.Close()
-	before := s.read(3)[2].Time
-	_, err = db.Expire(t.Context(), "acme", time.Unix(0, before))
+	heads, err := db.Heads(t.Context())
+	s.check(err)
+	var before int64
+	for m, err := range db.Messages(t.Context(), "acme", heads[0].Size-1) {
+		s.check(err)
+		before = m.MessageTime
+	}
+	kept, err := db.Expire(t.Context(), "acme", time.Unix(0, before))
 	s.check(err)
 	s.expectClean(r.Ledger)
-	restore := s.tamper("leaves", "tenant = 'acme' AND idx = 1", "leaf", "concat(substring(leaf, 1, 182), 'X')")
-	defer restore()
-	if problems, _ := s.checkAll(r.Ledger); len(problems) == 0 {
-		t.Error("a leaf of the expired part was changed and nothing is named")
+	if kept != 12 {
+		t.Fatalf("the first leaf kept is %d, want 12", kept)
+	}
+	idx := func(n int) string { return fmt.Sprintf("tenant = 'acme' AND idx = %d", n) }
+	for _, test := range []struct{ table, where, column, value, want string }{
+		{"leaves", idx(1), "leaf", "concat(substring(leaf, 1, 182), 'X')", "leaves leaf"},
+		{"batches", idx(1), "producer", "'agent'", "batches producer"},
+		{"batches", idx(3), "signature", "repeat('x', 64)", "batches signature"},
+		{"events", idx(1), "bytes", "concat(bytes, 'x')", "events bytes"},
+		{"keys", "tenant = 'acme'", "public_key", "concat(substring(public_key, 1, 31), 'X')", "keys public_key"},
+	} {
+		restore := s.tamper(test.table, test.where, test.column, test.value)
+		problems, _ := s.checkAll(r.Ledger)
+		expectProblem(t, problems, test.want, false)
+		restore()
+	}
+	for _, n := range []int{1, 12} {
+		s.exec("DELETE FROM ${db}.events WHERE " + idx(n))
+		problems, _ := s.checkAll(r.Ledger)
+		expectProblem(t, problems, "events ", false)
 	}
 }
 

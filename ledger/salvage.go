@@ -2,12 +2,10 @@ package ledger
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
-	"github.com/agentcustody/custody/event/registry"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/store"
@@ -33,6 +31,8 @@ func (c *checker) salvage(m *store.Stored, d *Decoded) (*store.Folded, error) {
 	switch {
 	case !whole && !s.statement():
 		return nil, c.lose(m, "batches", "statement", "the leaf commits to another statement")
+	case !whole && m.Expired && f.Producer != m.Producer:
+		s.blame("batches", m.FirstIndex, "producer", fmt.Sprintf("the key is of %s: its events are not gone by expiry", event.Producers.Name(f.Producer)))
 	case !whole && !m.Expired:
 		s.events()
 	case whole && !m.Expired:
@@ -42,31 +42,6 @@ func (c *checker) salvage(m *store.Stored, d *Decoded) (*store.Folded, error) {
 		c.problem(m, "batches", m.FirstIndex, "message_digest", "its rows do not make the message that was received")
 	}
 	return f, s.state()
-}
-
-// beginPartial opens a log whose first content has expired: with the registry as it is at the end, which has
-// every key that ever was.
-func (c *checker) beginPartial(ctx context.Context, name string) error {
-	log := c.log(name)
-	if log.partial {
-		return nil
-	}
-	entries, err := c.store.LoadState(ctx, c.head.Done)
-	if err != nil {
-		return err
-	}
-	t := newTenant(name)
-	for _, e := range entries {
-		if e.Tenant == name && registry.Owns(e.Key) {
-			if err := t.load(store.StateEntry{Key: e.Key, Value: e.Value}); err != nil {
-				return err
-			}
-		}
-	}
-	if t.chain, err = chain.New(t.registry.Genesis().GetOrigin()); err == nil {
-		c.fold.tenants[name], log.partial = t, true
-	}
-	return err
 }
 
 // salvaged is a message on its way through salvage.
@@ -200,7 +175,7 @@ func (s *salvaged) parse(l *store.Leaf) {
 	}
 	l.Event = e
 	custody := s.folded.Producer == eventv1.ProducerClass_PRODUCER_CLASS_CUSTODY
-	if custody && !s.log(s.tenant.name).partial && l.Verdict == chain.Accepted && l.Index > 0 && bytes.Equal(s.folded.BatchDigest[:], s.stored.BatchDigest[:]) {
+	if custody && l.Verdict == chain.Accepted && l.Index > 0 && bytes.Equal(s.folded.BatchDigest[:], s.stored.BatchDigest[:]) {
 		_ = s.tenant.registry.Apply(l.Index, e) // as in the fold, an event that does not apply changes nothing
 	}
 }

@@ -148,12 +148,13 @@ func (g *graph) fetch(ctx context.Context, ids []event.ID) error {
 	if len(ids) > MaxRows {
 		ids, g.cut = ids[:MaxRows], true
 	}
-	rows, err := g.store.EventsByIDs(ctx, string(g.tenant), ids)
+	room := g.limit - len(g.rows) - len(g.others) + 1 // one more than fits says that there are more
+	rows, err := g.store.EventsByIDs(ctx, string(g.tenant), ids, room)
 	if err != nil {
 		return readError(err)
 	}
-	for _, id := range ids {
-		g.absent[id] = true
+	if len(rows) < room { // otherwise what was not read may be there
+		mark(g.absent, ids)
 	}
 	for _, r := range rows {
 		delete(g.absent, r.ID)

@@ -43,7 +43,7 @@
 // parameters, never as text of a statement.
 //
 // Retention is explicit: [Store.Expire] drops content rows below an index and
-// keeps leaves, batches, keys and heads.
+// keeps leaves, batches, keys, heads and Custody's own events.
 //
 //	s, err := store.Open(ctx, "chdb:///var/lib/custody/store", store.Options{Head: ledger.Committed})
 //	b := store.NewBlock(first)

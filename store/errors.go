@@ -24,6 +24,8 @@ var (
 	ErrMismatch = errors.New("rows read back differ from the rows written")
 	// ErrRetention means that an expiry would drop content that must be kept.
 	ErrRetention = errors.New("content is within its retention")
+	// ErrHold means that an expiry would drop content that a hold protects.
+	ErrHold = errors.New("a hold is in force")
 )
 
 // Codes of ClickHouse (src/Common/ErrorCodes.cpp) by what a caller should do.

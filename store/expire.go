@@ -6,12 +6,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // contentTables lose their rows when content expires. Leaves, batches (signed
 // statements), keys, heads and state stay for ever: they hold no content, and
-// proofs are made of them.
+// proofs are made of them. So do Custody's own events: they say which keys were
+// valid, what was allowed and who read what, and nothing can be judged without
+// them. They have neither openings nor held events.
 var contentTables = []string{tableOpenings, tableHeld, tableEvents}
+
+// producerKept is whose events never expire.
+const producerKept = eventv1.ProducerClass_PRODUCER_CLASS_CUSTODY
 
 func expires(table string) bool { return slices.Contains(contentTables, table) }
 
@@ -23,17 +30,28 @@ const insertExpiry = `
 INSERT INTO ${db}.expiries (tenant, first_kept, before, made_at)
 SELECT {tenant:String}, {kept:UInt64}, fromUnixTimestamp64Nano({before:Int64}, 'UTC'), fromUnixTimestamp64Nano({now:Int64}, 'UTC')`
 
+const selectHold = `
+SELECT key
+FROM ${db}.fold_state
+WHERE tenant = {tenant:String} AND startsWith(key, 'hold/') AND stream_seq <= {head:UInt64}
+GROUP BY key HAVING argMax(value, stream_seq) != ''
+ORDER BY key LIMIT 1`
+
 // Expire drops the content of a tenant's events received before a time: event
-// bytes and columns, openings and held events. A message is dropped whole or
-// not at all. Legal holds are the caller's business: it
-// must not call this for a tenant under one. Content younger than the retention
-// floor is refused with ErrRetention. It returns the first index kept.
+// bytes and columns, openings and held events. Custody's own events are kept.
+// A message is dropped whole or not at all. Content younger than the retention
+// floor is refused with ErrRetention, and with ErrHold everything of a tenant
+// with a hold at the committed head, whatever its scope: what belongs to a
+// subject is not known here. It returns the first index kept.
 //
 // What is expired is recorded first; after a crash the same call finishes.
 func (s *Store) Expire(ctx context.Context, tenant string, before time.Time) (firstKept uint64, err error) {
 	now := s.options.Now()
 	if floor := now.Add(-s.options.MinRetention); before.After(floor) {
 		return 0, fmt.Errorf("expire %s before %s: the floor is %s: %w", tenant, before.Format(time.RFC3339), floor.Format(time.RFC3339), ErrRetention)
+	}
+	if err := s.held(ctx, tenant); err != nil {
+		return 0, fmt.Errorf("expire %s: %w", tenant, err)
 	}
 	kept, err := s.firstKept(ctx, tenant, before)
 	if err != nil || kept == 0 {
@@ -45,6 +63,19 @@ func (s *Store) Expire(ctx context.Context, tenant string, before time.Time) (fi
 		return 0, wrap(err, "expire %s", tenant)
 	}
 	return kept, s.drop(ctx, tenant, kept)
+}
+
+// held is ErrHold if a hold is in force.
+func (s *Store) held(ctx context.Context, tenant string) error {
+	var key, found string
+	err := s.each(ctx, selectHold, append(s.headArgs(), named("tenant", tenant)), func() { found = key }, &key)
+	switch {
+	case err != nil:
+		return wrap(err, "read holds")
+	case found != "":
+		return fmt.Errorf("%s: %w", found, ErrHold)
+	}
+	return nil
 }
 
 const selectSize = `
@@ -80,7 +111,11 @@ func (s *Store) drop(ctx context.Context, tenant string, kept uint64) error {
 		if strings.ContainsAny(tenant, `'\`) {
 			return fmt.Errorf("expire %q: not a tenant's name", tenant)
 		}
-		query := fmt.Sprintf("ALTER TABLE ${db}.%s DELETE WHERE tenant = '%s' AND idx < %d SETTINGS mutations_sync = 2", table, tenant, kept)
+		which := fmt.Sprintf("tenant = '%s' AND idx < %d", tenant, kept)
+		if table == tableEvents {
+			which += fmt.Sprintf(" AND CAST(producer, 'Int8') != %d", producerKept)
+		}
+		query := fmt.Sprintf("ALTER TABLE ${db}.%s DELETE WHERE %s SETTINGS mutations_sync = 2", table, which)
 		if err := s.exec(ctx, query); err != nil {
 			return fmt.Errorf("expire %s: %w", tenant, err)
 		}
@@ -88,8 +123,8 @@ func (s *Store) drop(ctx context.Context, tenant string, kept uint64) error {
 	return nil
 }
 
-// Expired returns, for each tenant with expired content, the first index that
-// still has it.
+// Expired returns, for each tenant with expired content, the first index from
+// which on everything is kept.
 func (s *Store) Expired(ctx context.Context) (map[string]uint64, error) {
 	expired := map[string]uint64{}
 	var tenant string

@@ -142,7 +142,7 @@ func (s *Store) readBatches(ctx context.Context, tenant string, from uint64) (pa
 
 // finish encodes the message again and compares it with its digest.
 func (m *Stored) finish(firstKept uint64) {
-	m.Expired = m.FirstIndex < firstKept
+	m.Expired = m.FirstIndex < firstKept && m.Producer != producerKept
 	if m.Expired {
 		m.Data = nil
 		return

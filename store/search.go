@@ -23,6 +23,9 @@ const (
 	// MaxNewest is the most rows of a search for the newest, which are held in
 	// memory to be turned round.
 	MaxNewest = 10_000
+	// MaxByID is the most rows of one look-up by ids: ids may be shared, by as many events as somebody likes, and all
+	// rows are held in memory. Twice the largest graph.
+	MaxByID = 20_000
 )
 
 // Row is one committed event with its leaf.
@@ -153,27 +156,31 @@ func (s *Store) addLeaves(ctx context.Context, tenant string, page []*Row) error
 	return nil
 }
 
-// EventsByIDs returns the committed events with these ids, in index order. An
-// id that two events share gives both.
-func (s *Store) EventsByIDs(ctx context.Context, tenant string, ids []event.ID) (all []*Row, err error) {
+// EventsByIDs returns the first committed events with these ids, in index order,
+// at most the given number (0, and at most: MaxByID). An id that two events share
+// gives both. As many as were asked for means that there may be more.
+func (s *Store) EventsByIDs(ctx context.Context, tenant string, ids []event.ID, most int) (all []*Row, err error) {
+	most = limit(most, MaxByID)
+	head := s.options.Head() // one state for all ids
 	for chunk := range slices.Chunk(ids, idsAtOnce) {
 		f := Filter{Tenant: tenant}
-		b := f.build(s.options.Head())
+		b := f.build(head)
 		b.add("id IN (SELECT arrayJoin("+idList+"))", "ids", hexIDs(chunk))
-		page, err := s.rows(ctx, tenant, b, false, math.MaxInt32)
+		page, err := s.rows(ctx, tenant, b, false, most)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, page...)
+		slices.SortFunc(all, func(a, b *Row) int { return cmp.Compare(a.Index, b.Index) })
+		all = all[:min(len(all), most)]
 	}
-	slices.SortFunc(all, func(a, b *Row) int { return cmp.Compare(a.Index, b.Index) })
 	return all, nil
 }
 
 // EventByID returns the first committed event with an id; ok is false if there
 // is none.
 func (s *Store) EventByID(ctx context.Context, tenant string, id event.ID) (row *Row, ok bool, err error) {
-	all, err := s.EventsByIDs(ctx, tenant, []event.ID{id})
+	all, err := s.EventsByIDs(ctx, tenant, []event.ID{id}, 1)
 	if err != nil || len(all) == 0 {
 		return nil, false, err
 	}
