@@ -192,7 +192,9 @@ func (c *comparison) excuse(ctx context.Context, missing []int) ([]int, error) {
 // excuseExpired drops rows whose content was expired.
 func (c *comparison) excuseExpired(missing []int) (rest []int) {
 	tenant, idx := c.want.column("tenant").(*dict), c.want.column("idx").(*number[uint64])
-	own := func(row int) bool { return c.want.name == tableEvents && c.block.events.producer.rows[row] == int8(producerKept) }
+	own := func(row int) bool {
+		return c.want.name == tableEvents && c.block.events.producer.rows[row] == int8(producerKept)
+	}
 	for _, row := range missing {
 		if idx.rows[row] >= c.expired[tenant.value(row)] || own(row) {
 			rest = append(rest, row)
