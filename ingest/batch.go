@@ -108,7 +108,7 @@ func (b *batch) checkSignature(from *emitter, hashes []chain.Hash) ([]chain.Hash
 }
 
 // readEvents parses and validates every event, and holds every opening to the event that commits to it.
-func (b *batch) readEvents(prints *event.Fingerprinter) *refusal {
+func (b *batch) readEvents(prints *prints) *refusal {
 	_, events, err := event.CheckBatch(b.signed)
 	if err != nil {
 		r := fieldRefusal(malformed, "", err)
@@ -145,11 +145,15 @@ func (b *batch) eventsAreValid() bool {
 	})
 }
 
-func (b *batch) checkOpenings(prints *event.Fingerprinter) *refusal {
+func (b *batch) checkOpenings(prints *prints) *refusal {
 	for _, o := range b.signed.GetOpenings() {
-		err := prints.CheckOpening(b.events[o.GetPosition()], o)
-		if err != nil {
-			return fieldRefusal(commitment, indexed("events", int(o.GetPosition())), err)
+		e, place := b.events[o.GetPosition()], indexed("events", int(o.GetPosition()))
+		printer := prints.of(e)
+		if printer == nil {
+			return refuse(commitment, place+".fingerprints[0].key_id", "is not a key of this tenant")
+		}
+		if err := printer.CheckOpening(e, o); err != nil {
+			return fieldRefusal(commitment, place, err)
 		}
 	}
 	return nil

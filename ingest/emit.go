@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/chain"
-	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
@@ -96,12 +95,11 @@ func (s *session) receiveError(err error) error {
 type session struct {
 	service *Service
 	emitter
-	member      Member
-	receipts    note.Signer
-	fingerprint [32]byte
-	prints      *event.Fingerprinter
-	wrapper     wrapper
-	hashes      []chain.Hash // of the events of the batch
+	member   Member
+	receipts note.Signer
+	prints   *prints
+	wrapper  wrapper
+	hashes   []chain.Hash // of the events of the batch
 
 	head  placedHead // of the emitter's subject
 	known bool       // head is what the stream has
@@ -119,10 +117,11 @@ func (s *session) open(ctx context.Context) (err error) {
 	if s.receipts, err = signer.NoteSigner(s.service.cfg.Receipts, s.member.Origin); err != nil {
 		return err
 	}
-	if s.fingerprint, err = s.service.cfg.Vault.FingerprintKey(string(s.tenant)); err != nil {
+	keys, err := s.service.cfg.Vault.FingerprintKeys(string(s.tenant))
+	if err != nil {
 		return err
 	}
-	s.prints = event.NewFingerprinter(s.fingerprint[:], fingerprintKeyID)
+	s.prints = newPrints(keys)
 	s.wrapper = wrapper{tenant: s.tenant, vault: s.service.cfg.Vault, erased: func(subject string) uint32 {
 		return s.service.cfg.Admission.Erased(s.tenant, subject)
 	}}
@@ -151,8 +150,9 @@ func (s *session) subject() string { return stream.EventSubject(string(s.tenant)
 
 func (s *session) welcome() *apiv1.EmitResponse {
 	index, hash, seen := s.service.cfg.Ledger.LastLeaf(s.tenant)
+	number, key := s.prints.newest()
 	w := &apiv1.Welcome{
-		Head: s.head.proto(), FingerprintKey: s.fingerprint[:], FingerprintKeyId: fingerprintKeyID,
+		Head: s.head.proto(), FingerprintKey: key, FingerprintKeyId: number,
 		Origin: s.member.Origin, ReceiptVerifier: signer.VKey(s.member.Origin, s.service.cfg.Receipts.Public()),
 		ManifestVersion: s.member.Manifest, HeartbeatInterval: int64(HeartbeatInterval),
 	}

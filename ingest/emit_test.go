@@ -182,6 +182,43 @@ func TestRefusals(t *testing.T) {
 	a.accept(a.batch("and on"))
 }
 
+// TestFingerprintKeyRotates: an emitter that has not connected since, or has events on its disk that are older, is let in
+// with the key that it had; a key that never was is none.
+func TestFingerprintKeyRotates(t *testing.T) {
+	s := newSite(t, siteConfig{})
+	s.tenant("acme", "support-1")
+	a := s.enrol("acme", "support-1").connect()
+	sealed := func(change func(*eventv1.Event)) *eventv1.SignedBatch {
+		e, o := a.sealedEvent("x", "user-1", "mail to bob@example.com")
+		change(e)
+		b := a.sign(a.raw(e), asIs)
+		b.Openings = []*eventv1.Opening{o}
+		return b
+	}
+	keep := func(*eventv1.Event) {}
+	a.accept(sealed(keep))
+	if number := ok(s.vault.RotateFingerprintKey("acme"))(t); number != 2 {
+		t.Fatalf("the second key has the number %d", number)
+	}
+	a.accept(sealed(keep))
+	old := a.welcome
+	a.connect()
+	if w := a.welcome; w.GetFingerprintKeyId() != 2 || bytes.Equal(w.GetFingerprintKey(), old.GetFingerprintKey()) {
+		t.Fatalf("after the rotation the key is still number %d", w.GetFingerprintKeyId())
+	}
+	a.accept(sealed(keep))
+	a.welcome = old
+	a.accept(sealed(keep))
+	for name, change := range map[string]func(*eventv1.Event){
+		"under another number": func(e *eventv1.Event) { e.Fingerprints[0].KeyId = 2 },
+		"never was":            func(e *eventv1.Event) { e.Fingerprints[0].KeyId = 3 },
+	} {
+		if got := a.deliver(sealed(change)).GetRefused(); got.GetReason() != commitment || !strings.HasPrefix(got.GetField(), "events[0].fingerprints[0]") {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
+
 func TestBatchThatIsTooLargeForTheConnection(t *testing.T) {
 	s := newSite(t, siteConfig{})
 	s.tenant("acme", "support-1")

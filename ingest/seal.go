@@ -11,15 +11,12 @@ import (
 	"github.com/agentcustody/custody/signer/vault"
 )
 
-// fingerprintKeyID numbers the tenant's fingerprint key; a vault has one for each tenant.
-const fingerprintKeyID = 1
-
 // Sealer keeps data keys. vault.Vault is one.
 type Sealer interface {
 	// Ensure returns the current key of each name; they are durable.
 	Ensure(tenant string, names []string) ([]*vault.Key, error)
-	// FingerprintKey returns the tenant's HMAC key. It never changes.
-	FingerprintKey(tenant string) ([32]byte, error)
+	// FingerprintKeys returns the tenant's HMAC keys, at least one: key number n, counted from 1, stands at n-1.
+	FingerprintKeys(tenant string) ([][32]byte, error)
 }
 
 // wrapper makes the stream message of a checked batch: openings and held events encrypted. It keeps its

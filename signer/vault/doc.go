@@ -17,7 +17,7 @@
 //
 //	lock            locked while a vault is open
 //	<tenant>.kek    key-encryption key, 32 bytes in PEM
-//	<tenant>.fpk    fingerprint key, 32 bytes in PEM
+//	<tenant>.fpk    fingerprint keys, 32 bytes in PEM each, the oldest first
 //	<tenant>.keys   data keys, append only except for Destroy
 //
 // A key file is the 16 bytes "custody/keys/v1\n", then frames:

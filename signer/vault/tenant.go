@@ -42,25 +42,27 @@ type subject struct {
 // memory changes. So what mu guards changes under both locks and may be read
 // under either, and nobody who has a key waits for a sync.
 type tenant struct {
-	name        string
-	path        string
-	wrap        cipher.AEAD // key-encryption key
-	hashKey     []byte
-	fingerprint [keySize]byte
+	name    string
+	path    string
+	wrap    cipher.AEAD // key-encryption key
+	hashKey []byte
 
 	writing sync.Mutex
 	file    *os.File // guarded by writing
 	size    int64    // guarded by writing; everything before it is synced
 	torn    bool     // guarded by writing; behind size there may be what a failed write has left
 
-	mu       sync.RWMutex
+	mu sync.RWMutex
+
+	fingerprints [][keySize]byte // only ever gets longer
+
 	broken   error // the file is not the one that was read, or closed
 	subjects map[subjectHash]*subject
 	current  map[string]*Key // last generation of recent subjects, at most maxCached
 }
 
 // openTenant reads the key file at path.
-func openTenant(name, path string, kek, fingerprint [keySize]byte) (*tenant, error) {
+func openTenant(name, path string, kek [keySize]byte, fingerprints [][keySize]byte) (*tenant, error) {
 	wrap, err := newGCM(kek[:])
 	if err != nil {
 		return nil, err
@@ -70,7 +72,7 @@ func openTenant(name, path string, kek, fingerprint [keySize]byte) (*tenant, err
 		return nil, fmt.Errorf("derive subject key: %w", err)
 	}
 	t := &tenant{
-		name: name, path: path, wrap: wrap, hashKey: hashKey, fingerprint: fingerprint,
+		name: name, path: path, wrap: wrap, hashKey: hashKey, fingerprints: fingerprints,
 		subjects: map[subjectHash]*subject{}, current: map[string]*Key{},
 	}
 	if t.file, err = openKeyFile(path); err != nil {
@@ -80,6 +82,28 @@ func openTenant(name, path string, kek, fingerprint [keySize]byte) (*tenant, err
 		return nil, errors.Join(fmt.Errorf("load %s: %w", path, err), t.file.Close())
 	}
 	return t, nil
+}
+
+// rotateFingerprint appends a fingerprint key to the file at path.
+func (t *tenant) rotateFingerprint(path string) (number uint32, err error) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	if len(t.fingerprints) == MaxFingerprintKeys {
+		return 0, fmt.Errorf("%s has %d already, the limit", t.name, MaxFingerprintKeys)
+	}
+	secret, _ := newSecret(fingerprintLabel)
+	all := append(slices.Clip(t.fingerprints), secret)
+	var file []byte
+	for _, s := range all {
+		file = append(file, encodeSecret(fingerprintLabel, s)...)
+	}
+	if err := keyfile.Replace(path, file); err != nil {
+		return 0, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.fingerprints = all
+	return uint32(len(all)), nil
 }
 
 func openKeyFile(path string) (*os.File, error) {

@@ -15,6 +15,10 @@ import (
 	"github.com/agentcustody/custody/signer/internal/keyfile"
 )
 
+// MaxFingerprintKeys is how many fingerprint keys a tenant can have: each is tried by nobody else than who names it, but
+// a value can only be traced through so many.
+const MaxFingerprintKeys = 16
+
 // MaxSubject is the longest subject in bytes: pseudonymous ids are short.
 const MaxSubject = 1024
 
@@ -163,14 +167,39 @@ func (v *Vault) Erased(tenant, subject string, generation uint32) (bool, error) 
 	return generation > 0 && t.isErased(subject, generation), nil
 }
 
-// FingerprintKey returns the tenant's HMAC key for fingerprints. It is made,
-// durably, at the tenant's first use and never changes. It must not be printed.
+// FingerprintKey returns the tenant's newest HMAC key for fingerprints, the last of FingerprintKeys.
 func (v *Vault) FingerprintKey(tenant string) ([32]byte, error) {
+	keys, err := v.FingerprintKeys(tenant)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return keys[len(keys)-1], nil
+}
+
+// FingerprintKeys returns the tenant's HMAC keys for fingerprints: the key with
+// number n, counted from 1, stands at n-1. The first is made, durably, at the
+// tenant's first use; no key ever changes. They must not be printed.
+func (v *Vault) FingerprintKeys(tenant string) ([][32]byte, error) {
 	t, err := v.tenant(tenant, true)
 	if err != nil {
-		return [32]byte{}, fmt.Errorf("fingerprint key: %w", err)
+		return nil, fmt.Errorf("fingerprint key: %w", err)
 	}
-	return t.fingerprint, nil
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.fingerprints[:len(t.fingerprints):len(t.fingerprints)], nil
+}
+
+// RotateFingerprintKey makes a further fingerprint key, durably, and returns its
+// number. Values are no longer traced between what was recorded before and after.
+func (v *Vault) RotateFingerprintKey(tenant string) (number uint32, err error) {
+	t, err := v.tenant(tenant, true)
+	if err == nil {
+		number, err = t.rotateFingerprint(filepath.Join(v.dir, tenant+".fpk"))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("rotate fingerprint key: %w", err)
+	}
+	return number, nil
 }
 
 func checkSubject(s string) error {
@@ -224,16 +253,18 @@ func (v *Vault) open(name string, create bool) (*tenant, error) {
 // depend on each other, so that after a crash the next call makes the rest;
 // but once there is a key file, nothing that it depends on is made anew.
 func (v *Vault) load(name, path string, statErr error) (*tenant, error) {
-	read := loadSecret
+	read := loadSecrets
 	if errors.Is(statErr, fs.ErrNotExist) {
-		read = loadOrCreateSecret
+		read = loadOrCreateSecrets
 	}
-	kek, err := read(filepath.Join(v.dir, name+".kek"), kekLabel)
+	keks, err := read(filepath.Join(v.dir, name+".kek"), kekLabel, 1)
 	if err != nil {
 		return nil, err
 	}
+	kek := keks[0]
 	defer clear(kek[:])
-	fingerprint, err := read(filepath.Join(v.dir, name+".fpk"), fingerprintLabel)
+	defer clear(keks[0][:])
+	fingerprints, err := read(filepath.Join(v.dir, name+".fpk"), fingerprintLabel, MaxFingerprintKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -242,36 +273,50 @@ func (v *Vault) load(name, path string, statErr error) (*tenant, error) {
 			return nil, err
 		}
 	}
-	return openTenant(name, path, kek, fingerprint)
+	return openTenant(name, path, kek, fingerprints)
 }
 
-func loadSecret(path, label string) ([keySize]byte, error) {
+// loadSecrets reads a file of 1 to most secrets.
+func loadSecrets(path, label string, most int) ([][keySize]byte, error) {
 	data, err := keyfile.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return [keySize]byte{}, fmt.Errorf("%s is missing: %w", filepath.Base(path), ErrCorrupt)
+		return nil, fmt.Errorf("%s is missing: %w", filepath.Base(path), ErrCorrupt)
 	}
 	if err != nil {
-		return [keySize]byte{}, err
+		return nil, err
 	}
-	return parseSecret(path, label, data)
+	return parseSecrets(path, label, data, most)
 }
 
-func loadOrCreateSecret(path, label string) ([keySize]byte, error) {
+// loadOrCreateSecrets is loadSecrets, which makes the first if there is no file.
+func loadOrCreateSecrets(path, label string, most int) ([][keySize]byte, error) {
 	data, err := keyfile.LoadOrCreate(path, func() ([]byte, error) {
-		var secret [keySize]byte
-		rand.Read(secret[:]) // never fails
-		return pem.EncodeToMemory(&pem.Block{Type: label, Bytes: secret[:]}), nil
+		_, encoded := newSecret(label)
+		return encoded, nil
 	})
 	if err != nil {
-		return [keySize]byte{}, err
+		return nil, err
 	}
-	return parseSecret(path, label, data)
+	return parseSecrets(path, label, data, most)
 }
 
-func parseSecret(path, label string, data []byte) ([keySize]byte, error) {
-	block, rest := pem.Decode(data)
-	if block == nil || block.Type != label || len(block.Bytes) != keySize || strings.TrimSpace(string(rest)) != "" {
-		return [keySize]byte{}, fmt.Errorf("%s is not one %q of %d bytes: %w", filepath.Base(path), label, keySize, ErrCorrupt)
+func newSecret(label string) (secret [keySize]byte, encoded []byte) {
+	rand.Read(secret[:]) // never fails
+	return secret, encodeSecret(label, secret)
+}
+
+func encodeSecret(label string, secret [keySize]byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: label, Bytes: secret[:]})
+}
+
+func parseSecrets(path, label string, data []byte, most int) (secrets [][keySize]byte, err error) {
+	for rest := data; len(secrets) == 0 || strings.TrimSpace(string(rest)) != ""; {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
+		if block == nil || block.Type != label || len(block.Bytes) != keySize || len(secrets) == most {
+			return nil, fmt.Errorf("%s is not 1 to %d %q of %d bytes: %w", filepath.Base(path), most, label, keySize, ErrCorrupt)
+		}
+		secrets = append(secrets, [keySize]byte(block.Bytes))
 	}
-	return [keySize]byte(block.Bytes), nil
+	return secrets, nil
 }

@@ -305,6 +305,29 @@ func TestFingerprintKey(t *testing.T) {
 	folder(t, dir)
 }
 
+func TestFingerprintKeyRotates(t *testing.T) {
+	dir := t.TempDir()
+	v := open(t, dir)
+	first, err := v.FingerprintKey(tenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := uint32(2); n <= vault.MaxFingerprintKeys; n++ {
+		if got, err := v.RotateFingerprintKey(tenant); err != nil || got != n {
+			t.Fatalf("key number %d, %v, want %d", got, err, n)
+		}
+	}
+	if _, err := v.RotateFingerprintKey(tenant); err == nil {
+		t.Error("more keys than the limit")
+	}
+	want, _ := v.FingerprintKeys(tenant)
+	got, err := reopen(t, v, dir).FingerprintKeys(tenant)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil || len(got) != vault.MaxFingerprintKeys || got[0] != first || got[1] == first {
+		t.Errorf("after a restart: %v\n%s", err, diff)
+	}
+	folder(t, dir)
+}
+
 func TestMissingOrExposedFiles(t *testing.T) {
 	for _, name := range []string{"acme.kek", "acme.fpk"} {
 		dir := t.TempDir()
