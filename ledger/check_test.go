@@ -154,6 +154,40 @@ func TestCheckOfOneTenant(t *testing.T) {
 	if problems, _ := s.checkAll(r.Ledger, "acme"); len(problems) != 1 {
 		t.Errorf("of acme: %v", problems)
 	}
+	if problems, _ := s.checkAll(r.Ledger, "nobody"); len(problems) != 1 {
+		t.Errorf("of a log that there is not: %v", problems)
+	}
+}
+
+// TestCheckOfOneTenantReadsNoOther holds for each log: what a check of all finds in it, a check of it alone finds, and it
+// looks at nothing else. The operator's log has what came for tenants that there were not.
+func TestCheckOfOneTenantReadsNoOther(t *testing.T) {
+	s := newSite(t, 3)
+	s.chaos(150)
+	s.publish()
+	r := s.run(s.config())
+	s.catchUp(r)
+	_, all := s.checkAll(r.Ledger)
+	var sum Progress
+	for _, tenant := range []string{"acme", "globex", "operator"} {
+		problems, one := s.checkAll(r.Ledger, tenant)
+		if head, _ := r.Head(event.TenantID(tenant)); len(problems) > 0 || one.Events != head.Size || one.TotalEvents != head.Size || one.Tenants != 1 {
+			t.Errorf("%s: %v; %+v", tenant, problems, one)
+		}
+		sum.Messages, sum.Batches, sum.Checkpoints = sum.Messages+one.Messages, sum.Batches+one.Batches, sum.Checkpoints+one.Checkpoints
+		tables := map[string]string{"events": "verdict = 'late'", "leaves": "leaf = concat(substring(leaf, 1, 182), 'X')", "heads": "root = toFixedString('x', 32)"}
+		for table, change := range tables {
+			column, value, _ := strings.Cut(change, " = ")
+			restore := s.tamper(table, "tenant = '"+tenant+"'", column, value)
+			if problems, _ := s.checkAll(r.Ledger, tenant); len(problems) == 0 {
+				t.Errorf("%s: every row of %s is changed and none is named", tenant, table)
+			}
+			restore()
+		}
+	}
+	if sum.Messages != all.Messages || sum.Batches != all.Batches || sum.Checkpoints > all.Checkpoints {
+		t.Errorf("one by one %+v, all at once %+v", sum, all)
+	}
 }
 
 func TestCheckFindsWhatWasNeverReceived(t *testing.T) {

@@ -30,7 +30,7 @@ type Snapshot interface {
 	Boundaries(ctx context.Context, after uint64) (last []uint64, err error)
 	Messages(ctx context.Context, tenant string, fromIndex uint64) iter.Seq2[*store.Stored, error]
 	Checkpoints(ctx context.Context, tenant string, fromSize uint64, limit int) ([]store.Checkpoint, error)
-	Compare(ctx context.Context, b *store.Block) ([]store.Problem, error)
+	Compare(ctx context.Context, b *store.Block, tenants ...string) ([]store.Problem, error)
 }
 
 // NewStore adapts the real store.

@@ -32,15 +32,15 @@ const maxProblems = 100
 // of every table with the rows of the block: changed values, missing rows and
 // surplus rows. The block has the boundaries of blocks that were inserted (see
 // Boundaries and Mark); blocks that tile the log from 1 to the head cover every row.
-// Content that was expired is not missed.
-func (s *Store) Compare(ctx context.Context, b *Block) ([]Problem, error) {
+// Content that was expired is not missed. If tenants are named, rows of others are not read, and the block holds none.
+func (s *Store) Compare(ctx context.Context, b *Block, tenants ...string) ([]Problem, error) {
 	expired, err := s.Expired(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var problems []Problem
 	for _, want := range b.tables() {
-		c := comparison{store: s, block: b, expired: expired, want: want}
+		c := comparison{store: s, block: b, tenants: tenants, expired: expired, want: want}
 		if err := c.run(ctx); err != nil {
 			return nil, fmt.Errorf("compare block %d–%d: table %s: %w", b.First, b.Last, want.name, err)
 		}
@@ -54,6 +54,7 @@ func (s *Store) Compare(ctx context.Context, b *Block) ([]Problem, error) {
 type comparison struct {
 	store    *Store
 	block    *Block
+	tenants  []string // all if none is named
 	expired  map[string]uint64
 	want     *table
 	have     *table
@@ -65,7 +66,11 @@ func (c *comparison) run(ctx context.Context) error {
 		return err
 	}
 	c.have = NewBlock(c.block.First).table(c.want.name)
-	if err := c.read(ctx, "stream_seq BETWEEN {first:UInt64} AND {last:UInt64}", c.block.rangeArgs()); err != nil {
+	condition, args := ofBlock, c.block.rangeArgs()
+	if len(c.tenants) > 0 {
+		condition, args = condition+ofTenants, append(args, named("tenants", c.tenants))
+	}
+	if err := c.read(ctx, condition, args); err != nil {
 		return err
 	}
 	missing, surplus := c.pair(c.match())
@@ -88,8 +93,14 @@ func (c *comparison) same(ctx context.Context) (bool, error) {
 	if c.store.engine == nil {
 		return false, nil
 	}
-	stored, err := c.store.engine.Select(ctx, c.store.sql(fmt.Sprintf(selectInOrder, c.want.names(), c.want.name, strings.Join(c.want.key, ", "))),
-		map[string]string{"first": strconv.FormatUint(c.block.First, 10), "last": strconv.FormatUint(c.block.Last, 10)})
+	condition := ofBlock
+	params := map[string]string{"first": strconv.FormatUint(c.block.First, 10), "last": strconv.FormatUint(c.block.Last, 10)}
+	if len(c.tenants) > 0 {
+		condition += ofTenants
+		params["tenants"] = arrayText(c.tenants)
+	}
+	query := fmt.Sprintf(selectInOrder, c.want.names(), c.want.name, condition, strings.Join(c.want.key, ", "))
+	stored, err := c.store.engine.Select(ctx, c.store.sql(query), params)
 	if err != nil {
 		return false, wrap(err, "read rows")
 	}
@@ -99,9 +110,21 @@ func (c *comparison) same(ctx context.Context) (bool, error) {
 	return same, wrap(r.err, "read rows")
 }
 
+// Conditions of the rows that are compared.
+const (
+	ofBlock   = "stream_seq BETWEEN {first:UInt64} AND {last:UInt64}"
+	ofTenants = " AND tenant IN {tenants:Array(String)}"
+)
+
+// arrayText is the text of an Array(String).
+func arrayText(values []string) string {
+	escaped := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(strings.Join(values, "\x00"))
+	return "['" + strings.ReplaceAll(escaped, "\x00", "','") + "']"
+}
+
 // selectInOrder reads with one thread: the rows are sorted as they stand.
 const selectInOrder = `
-SELECT %s FROM ${db}.%s WHERE stream_seq BETWEEN {first:UInt64} AND {last:UInt64}
+SELECT %s FROM ${db}.%s WHERE %s
 ORDER BY %s
 SETTINGS max_threads = 1`
 

@@ -23,7 +23,10 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Read everything again and derive every column from the event bytes",
 		Long: "Check re-reads the store: the chain, the root against every signed checkpoint, batch signatures with the key valid at\n" +
-			"that index, the emitters' numbering, and every column of every table derived anew from the event bytes.\n\n" + problemHelp,
+			"that index, the emitters' numbering, and every column of every table derived anew from the event bytes.\n\n" +
+			"With --tenant it reads that tenant's log alone, and proves the same of it: nothing stored was changed, left out, added or\n" +
+			"put elsewhere. What rests on all logs together is left to a check of all: how many leaves there are in sum, and that the\n" +
+			"digest of the stream beside each head is right. Neither reads the stream itself: custody rebuild --check does.\n\n" + problemHelp,
 		Example: "  custody check\n  custody check --tenant acme -o jsonl",
 		Args:    cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
@@ -35,7 +38,7 @@ func (a *app) checkCommand() *cobra.Command {
 			return v.follow(func() (verdict, error) { return receive(stream) }, checked)
 		}),
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", "", "only this tenant; all that you may see if absent")
+	cmd.Flags().StringVar(&tenant, "tenant", "", "read the log of this tenant alone; all that you may see if absent")
 	return cmd
 }
 
@@ -46,7 +49,9 @@ func (a *app) rebuildCommand() *cobra.Command {
 		Use:   "rebuild",
 		Short: "Fold the stream again: write an empty store anew, or compare with --check",
 		Long: "Rebuild folds the stream from its first message. With --check it compares the result with the store and changes nothing.\n" +
-			"Without, it writes the store anew, which must be empty: move store/ of the data folder aside, start the server, rebuild.\n\n" + problemHelp,
+			"Without, it writes the store anew, which must be empty: move store/ of the data folder aside, start the server, rebuild.\n" +
+			"Either way it proves that no message of the stream was changed, left out or put elsewhere since it was recorded, of\n" +
+			"whatever kind and whichever tenant.\n\n" + problemHelp,
 		Example: "  custody rebuild --check",
 		Args:    cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {

@@ -59,27 +59,11 @@ func (s *ledgerService) Check(_ *apiv1.CheckRequest, to grpc.ServerStreamingServ
 		return err
 	}
 	sender := newSender(to.Context(), func(p ledger.Progress, done bool) error {
-		return to.Send(checkResponse(s.ofTheirs(call.Tenants, p), done))
+		return to.Send(checkResponse(p, done))
 	})
 	defer sender.stop()
 	last, err := s.node.ledger.Check(sender.ctx, names(call.Tenants), sender.progress)
 	return sender.finish(last, s.known(to.Context(), err))
-}
-
-// ofTheirs leaves in a progress what somebody who does not see every tenant may learn: how many events their own logs
-// have, and how far the check is. How much there is of others is not told.
-func (s *ledgerService) ofTheirs(tenants []event.TenantID, p ledger.Progress) ledger.Progress {
-	if slices.Contains(tenants, event.TenantOperator) {
-		return p
-	}
-	share := float64(p.Events) / float64(max(p.TotalEvents, 1))
-	p.TotalEvents, p.Tenants, p.Batches, p.Checkpoints = 0, uint32(len(tenants)), 0, 0
-	for _, tenant := range tenants {
-		head, _ := s.node.ledger.Head(tenant)
-		p.TotalEvents += head.Size
-	}
-	p.Events = uint64(share * float64(p.TotalEvents))
-	return p
 }
 
 // settle waits until everything that the stream holds now is committed, so that a check covers all that was acknowledged
