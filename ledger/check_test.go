@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -335,4 +337,112 @@ func TestRebuildOfAChangedStreamFails(t *testing.T) {
 	if heads, err := NewStore(s.store).At(1 << 40).Heads(t.Context()); err != nil || len(heads) > 0 {
 		t.Errorf("something was written: %v, %v", heads, err)
 	}
+}
+
+// altered is the stream as somebody would leave it who can write to its disk.
+type altered struct {
+	streamReader
+	at, last   uint64                // the message that is not as it was, and the last one
+	change     func(*stream.Message) // or
+	gone       bool                  // it is not there, which a reader notices, unless
+	renumbered bool                  // those after it are numbered as if it never had been
+}
+
+func (a *altered) Next(ctx context.Context) (stream.Message, error) {
+	if a.last == 0 {
+		return stream.Message{}, stream.ErrHole // the stream ends earlier than it did
+	}
+	m, err := a.streamReader.Next(ctx)
+	switch {
+	case m.Seq != a.at || err != nil:
+	case a.change != nil:
+		a.change(&m)
+	case a.gone, m.Seq == a.last:
+		return stream.Message{}, stream.ErrHole
+	default:
+		m, err = a.streamReader.Next(ctx)
+	}
+	if a.renumbered && m.Seq > a.at {
+		if m.Seq == a.last {
+			a.last = 0
+		}
+		m.Seq--
+	}
+	return m, err
+}
+
+// TestRebuildNoticesAnyChangeOfTheStream changes one message of each kind, with leaves or without, in every way, and
+// expects both ways of a rebuild to fail.
+func TestRebuildNoticesAnyChangeOfTheStream(t *testing.T) {
+	s := newSite(t, 4)
+	kinds := map[string]uint64{}
+	keep := func(kind string) { kinds[kind] = uint64(len(s.messages)) }
+	s.sender("nobody", "x", s.key()).send(1)
+	keep("for nobody, before there is any log")
+	s.tenant("operator")
+	s.tenant("acme")
+	keep("genesis")
+	a := s.agent("acme", "support-1")
+	s.tick()
+	keep("tick")
+	first := a.send(2)
+	keep("batch")
+	s.add(stream.EventSubject("acme", a.key.ID()), []byte("garbage"))
+	keep("malformed")
+	s.add(stream.LateSubject("acme"), first.Data)
+	keep("duplicate")
+	fork := *a
+	a.send(1)
+	fork.send(2)
+	keep("equivocation")
+	s.sender("nobody", "x", s.key()).send(1)
+	keep("for nobody")
+	a.send(2, func(d *draft) { d.held = []int{0} })
+	keep("held")
+	s.revoke(a)
+	keep("system")
+	s.tick()
+	keep("last tick")
+	s.publish()
+	r := s.run(s.config())
+	s.catchUp(r)
+	s.check(r.stop())
+	if _, err := New(s.config()).Rebuild(t.Context(), true, nil); err != nil {
+		t.Fatal(err)
+	}
+	empty := s.emptyStore()
+	for kind, at := range kinds {
+		for name, a := range map[string]altered{
+			"longer":    {change: func(m *stream.Message) { m.Data = append(slices.Clone(m.Data), 0) }},
+			"later":     {change: func(m *stream.Message) { m.Time++ }},
+			"moved":     {change: func(m *stream.Message) { m.Subject = stream.LateSubject("globex") }},
+			"gone":      {gone: true},
+			"never was": {renumbered: true},
+		} {
+			t.Run(kind+" "+name, func(t *testing.T) {
+				for _, db := range []*store.Store{s.store, empty} {
+					cfg := s.config()
+					cfg.Store = NewStore(db)
+					cfg.reread = func() streamReader {
+						a := a
+						a.streamReader, a.at, a.last = s.stream.Read(1, ""), at, uint64(len(s.messages))
+						return &a
+					}
+					_, err := New(cfg).Rebuild(t.Context(), db == s.store, nil)
+					if !errors.Is(err, ErrDigest) && !errors.Is(err, ErrOrder) && !errors.Is(err, stream.ErrHole) {
+						t.Errorf("check %v: got %v", db == s.store, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// emptyStore opens a further database.
+func (s *site) emptyStore() *store.Store {
+	full, name := s.store, s.database
+	s.openStore()
+	empty := s.store
+	s.store, s.database = full, name
+	return empty
 }

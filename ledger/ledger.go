@@ -98,7 +98,14 @@ type Config struct {
 	Log      *slog.Logger     // nil discards
 	Hook     func(Step) error // called at each step; an error stops the writer there, as a crash would; may be nil
 
-	checkpointEvery time.Duration // while a log grows; 0 is the constant
+	checkpointEvery time.Duration       // while a log grows; 0 is the constant
+	reread          func() streamReader // the stream from its first message on, for Rebuild; nil is Stream's
+}
+
+// streamReader is a stream.Reader.
+type streamReader interface {
+	Next(ctx context.Context) (stream.Message, error)
+	Close()
 }
 
 func (c Config) withDefaults() Config {
@@ -113,6 +120,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.checkpointEvery == 0 {
 		c.checkpointEvery = checkpointEvery
+	}
+	if c.reread == nil {
+		c.reread = func() streamReader { return c.Stream.Read(1, "") }
 	}
 	if c.Busy == nil {
 		c.Busy = func() bool { return false }

@@ -79,7 +79,7 @@ func (r *rebuilder) read(ctx context.Context, decoder *Decoder, last uint64, tak
 		return nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	reader, at := r.cfg.Stream.Read(1, ""), uint64(0)
+	reader, at := r.cfg.reread(), uint64(0)
 	jobs := decodeInOrder(ctx, group, r.cfg.Workers, decoder, func(ctx context.Context) (stream.Message, error) {
 		if at == last {
 			return stream.Message{}, io.EOF
@@ -202,7 +202,7 @@ func (r *rebuilder) fill(ctx context.Context, last uint64) error {
 
 // verifyStream computes the running digest and compares it with the recorded one, before anything is written.
 func (r *rebuilder) verifyStream(ctx context.Context) error {
-	reader := r.cfg.Stream.Read(1, "")
+	reader := r.cfg.reread()
 	defer reader.Close()
 	var digest Digest
 	for range r.head.Done {
