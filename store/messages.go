@@ -49,7 +49,7 @@ func (s *Store) Messages(ctx context.Context, tenant string, fromIndex uint64) i
 		next, err := s.messageStart(ctx, tenant, fromIndex)
 		for err == nil {
 			var page []*Stored
-			if page, err = s.messagePage(ctx, tenant, next); len(page) == 0 {
+			if page, err = s.messagePage(ctx, tenant, next, messagePage); len(page) == 0 {
 				break
 			}
 			for _, m := range page {
@@ -63,6 +63,19 @@ func (s *Store) Messages(ctx context.Context, tenant string, fromIndex uint64) i
 			yield(nil, fmt.Errorf("read messages of %s: %w", tenant, err))
 		}
 	}
+}
+
+// Message returns the committed message that holds a leaf; ok is false if there is none.
+func (s *Store) Message(ctx context.Context, tenant string, index uint64) (m *Stored, ok bool, err error) {
+	start, err := s.messageStart(ctx, tenant, index)
+	if err != nil {
+		return nil, false, fmt.Errorf("read message of %s: %w", tenant, err)
+	}
+	page, err := s.messagePage(ctx, tenant, start, 1)
+	if err != nil || len(page) == 0 || index >= page[0].end {
+		return nil, false, err
+	}
+	return page[0], true, nil
 }
 
 const selectMessageStart = `
@@ -82,10 +95,10 @@ WHERE tenant = {tenant:String} AND idx >= {from:UInt64} AND stream_seq <= {head:
 ORDER BY idx
 LIMIT {limit:UInt64}`
 
-// messagePage reads the next messages, and then their parts by one range of
-// indices.
-func (s *Store) messagePage(ctx context.Context, tenant string, from uint64) ([]*Stored, error) {
-	page, err := s.readBatches(ctx, tenant, from)
+// messagePage reads the next messages, at most the given number, and then
+// their parts by one range of indices.
+func (s *Store) messagePage(ctx context.Context, tenant string, from, most uint64) ([]*Stored, error) {
+	page, err := s.readBatches(ctx, tenant, from, most)
 	if err != nil || len(page) == 0 {
 		return nil, err
 	}
@@ -119,12 +132,12 @@ func cutPage(page []*Stored) []*Stored {
 	return page
 }
 
-func (s *Store) readBatches(ctx context.Context, tenant string, from uint64) (page []*Stored, err error) {
+func (s *Store) readBatches(ctx context.Context, tenant string, from, most uint64) (page []*Stored, err error) {
 	var m Stored
 	var leaves uint32
 	var producer int8
 	var message, stream, batch, statement, signature string
-	args := append(s.headArgs(), named("tenant", tenant), named("from", from), named("limit", uint64(messagePage)))
+	args := append(s.headArgs(), named("tenant", tenant), named("from", from), named("limit", most))
 	err = s.each(ctx, selectBatches, args, func() {
 		stored := m
 		stored.Tenant, stored.Producer = tenant, eventv1.ProducerClass(producer)

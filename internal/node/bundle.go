@@ -131,13 +131,14 @@ func (r *logReader) batchOf(ctx context.Context, key signer.KeyID, begin, end ch
 
 // messageAt is the message that holds a leaf.
 func (r *logReader) messageAt(ctx context.Context, index uint64) (*evidence.Message, error) {
-	for stored, err := range r.node.store.Messages(ctx, r.tenant, index) {
-		if err != nil {
-			return nil, err
-		}
-		return r.message(ctx, stored)
+	stored, ok, err := r.node.store.Message(ctx, r.tenant, index)
+	if err == nil && !ok {
+		err = fmt.Errorf("no message with leaf %d of %s", index, r.tenant)
 	}
-	return nil, fmt.Errorf("no message with leaf %d of %s", index, r.tenant)
+	if err != nil {
+		return nil, err
+	}
+	return r.message(ctx, stored)
 }
 
 // message turns what the store holds into what a bundle shows.

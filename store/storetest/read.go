@@ -78,6 +78,13 @@ func testMessages(f *fixture) {
 		}
 		break
 	}
+	m, ok, err := f.store.Message(f.Context(), "acme", 20)
+	if f.must(err); !ok || m.FirstIndex != 16 || !m.Intact || len(m.Leaves) != 300 {
+		f.Errorf("the message of leaf 20: %v, %+v", ok, m)
+	}
+	if _, ok, err := f.store.Message(f.Context(), "acme", 316); ok || err != nil {
+		f.Errorf("the message of a leaf that there is not: %v, %v", ok, err)
+	}
 }
 
 func (f *fixture) sameMessage(got *store.Stored, want *store.Folded) {
