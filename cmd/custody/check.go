@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 )
@@ -42,6 +44,9 @@ func (a *app) checkCommand() *cobra.Command {
 	return cmd
 }
 
+// whenNotEmpty is the way on from a rebuild that would write over something, or cannot begin.
+const whenNotEmpty = "custody rebuild --check compares; to write anew: stop the server, move store/ of the data folder aside, start it, rebuild"
+
 // rebuildCommand folds the stream again.
 func (a *app) rebuildCommand() *cobra.Command {
 	var check bool
@@ -60,7 +65,11 @@ func (a *app) rebuildCommand() *cobra.Command {
 				return err
 			}
 			v := &verification{app: a, name: "rebuild", next: "custody check"}
-			return v.follow(func() (verdict, error) { return receive(stream) }, rebuilt)
+			err = v.follow(func() (verdict, error) { return receive(stream) }, rebuilt)
+			if status.Code(err) == codes.FailedPrecondition {
+				return fail(exitConflict, bare(err), nothingChanged, whenNotEmpty)
+			}
+			return err
 		}),
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "compare with the store, write nothing")

@@ -194,6 +194,9 @@ func (a *app) privateFiles() (n int, open string, err error) {
 
 // checkCertificate looks at the end of the caller's own certificate.
 func (a *app) checkCertificate() finding {
+	if a.server == "" && !a.isFolder() {
+		return finding{"certificate", partWarn, "none yet in " + a.data, "custody serve"}
+	}
 	path := a.path("people", a.as+".crt")
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -62,7 +62,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "custody",
 		Short:         "A flight recorder with a brake for AI agents",
-		Long:          "Custody records what AI agents do as signed, hash-chained evidence, and stops the ones that go wrong.",
+		Long:          "Custody records what AI agents do as signed, hash-chained evidence that verifies offline.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version(),
@@ -84,6 +84,8 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	root.SetHelpTemplate(helpTemplate)
 	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultCompletionCmd()
+	completeGroup(root)
 	a.finish(root)
 	return root
 }
@@ -156,6 +158,15 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 	}
 }
 
+// completeGroup makes completion a group like the others; cobra's own takes an unknown shell for success.
+func completeGroup(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, whichOne
+		}
+	}
+}
+
 func unknownCommand(cmd *cobra.Command, word string) error {
 	return fail(exitUsage, fmt.Errorf("unknown command %q%s", cmd.CommandPath()+" "+word, suggest(cmd, word)), nothingChanged, cmd.CommandPath()+" --help")
 }
@@ -187,19 +198,17 @@ func defaultDataDir() string {
 
 // group makes a command that only has subcommands.
 func group(use, short string, subs ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   use,
-		Short: short,
-		Args:  cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return fail(exitUsage, fmt.Errorf("%s: which one? %s", cmd.CommandPath(), subcommands(cmd)), nothingChanged, cmd.CommandPath()+" --help")
-		},
-	}
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: whichOne}
 	cmd.AddCommand(subs...)
 	return cmd
+}
+
+// whichOne is what a group does by itself.
+func whichOne(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownCommand(cmd, args[0])
+	}
+	return fail(exitUsage, fmt.Errorf("%s: which one? %s", cmd.CommandPath(), subcommands(cmd)), nothingChanged, cmd.CommandPath()+" --help")
 }
 
 func subcommands(cmd *cobra.Command) string {
