@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -234,6 +235,30 @@ func TestAFailedCall(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHighConsequenceWaitsForTheReceipt: what is of high consequence does not begin while Custody gives no receipt for the
+// record of its start; what is not, begins.
+func TestHighConsequenceWaitsForTheReceipt(t *testing.T) {
+	server := edgetest.New(t)
+	e, _ := emitter(t, server.Join(t, instance))
+	ctx, run := e.Run(t.Context(), edge.RunOptions{})
+	flush(t, e)
+	server.Judge(func(edgetest.Batch) edgetest.Verdict { return edgetest.Verdict{Hang: true} })
+	ran := map[eventv1.Consequence]bool{}
+	for _, consequence := range []eventv1.Consequence{edge.Moderate, edge.High} {
+		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		_, err := edge.Call(short, "send", 1, func(context.Context) (int, error) { ran[consequence] = true; return 0, nil }, edge.CallOptions{Consequence: consequence})
+		cancel()
+		if high := consequence == edge.High; ran[consequence] == high || errors.Is(err, context.DeadlineExceeded) != high {
+			t.Errorf("%v: ran %v, %v", consequence, ran[consequence], err)
+		}
+	}
+	server.Judge(func(edgetest.Batch) edgetest.Verdict { return edgetest.Verdict{} })
+	server.Stop()
+	server.Start()
+	_ = run.End(edge.OK)
+	shut(t, e)
 }
 
 // TestNothingHappensUnrecorded: a helper that could not record stops the next call.
