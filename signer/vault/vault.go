@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -186,7 +187,7 @@ func (v *Vault) FingerprintKeys(tenant string) ([][32]byte, error) {
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.fingerprints[:len(t.fingerprints):len(t.fingerprints)], nil
+	return slices.Clip(t.fingerprints), nil
 }
 
 // RotateFingerprintKey makes a further fingerprint key, durably, and returns its
