@@ -36,6 +36,9 @@ func TestEveryHelpListsTheExitCodes(t *testing.T) {
 		if !strings.HasSuffix(out.String(), exitHelp) {
 			t.Errorf("%v does not end with the exit codes:\n%s", args, out.String())
 		}
+		if strings.Contains(out.String(), "(default )") {
+			t.Errorf("%v shows a default that is none:\n%s", args, out.String())
+		}
 	})
 }
 

@@ -78,7 +78,6 @@ func (a *app) keyRevoke() *cobra.Command {
 	})
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record (required)")
 	cmd.Flags().Uint64Var(&suspect, "suspect-from", 0, "first leaf index that is in doubt; none if absent")
-	cmd.Flags().Lookup("suspect-from").DefValue = ""
 	_ = cmd.MarkFlagRequired("reason")
 	return cmd
 }
@@ -105,7 +104,6 @@ func (a *app) keySuspect() *cobra.Command {
 		}),
 	}
 	cmd.Flags().Uint64Var(&from, "from", 0, "first leaf index that is in doubt (required)")
-	cmd.Flags().Lookup("from").DefValue = ""
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record (required)")
 	_ = cmd.MarkFlagRequired("from")
 	_ = cmd.MarkFlagRequired("reason")

@@ -74,9 +74,7 @@ func (f *searchFlags) register(a *app, cmd *cobra.Command) {
 	fl.StringVar(&f.to, "to", "", "received before this time")
 	fl.StringVar(&f.fingerprint, "fingerprint", "", "events whose sealed content holds the value with this fingerprint (16 hex digits)")
 	fl.Uint64Var(&f.after, "after", 0, "go on after this index")
-	fl.Lookup("after").DefValue = ""
 	fl.Uint32Var(&f.req.Limit, "limit", 0, "most rows of a page, or with --follow of all (100 if absent, at most 10000)")
-	fl.Lookup("limit").DefValue = ""
 	fl.BoolVar(&f.all, "all", false, "read every page")
 	fl.BoolVar(&f.req.Follow, "follow", false, "go on as events are committed, until interrupted")
 	fl.BoolVar(&f.req.Newest, "newest", false, "the last rows that match")

@@ -52,7 +52,6 @@ func (a *app) traceCommand() *cobra.Command {
 	f.BoolVar(&isRun, "run", false, "the argument is a run, even if it looks like an event")
 	f.BoolVar(&req.Open, "open", false, "disclose sealed content; the record says so")
 	f.Uint32Var(&req.Limit, "limit", 0, "most events (2000 if absent, at most 10000)")
-	f.Lookup("limit").DefValue = ""
 	_ = cmd.MarkFlagRequired("tenant")
 	return cmd
 }
