@@ -1,0 +1,209 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+// Firing says that a rule has recognised something.
+type Firing struct {
+	ID       event.ID // of the rule, its version and the event that completed it: a repeat has the same
+	Rule     *Rule
+	Index    uint64 // of the leaf that completed it
+	Time     int64  // ns
+	Instance string
+	Run      string
+	Action   string     // of the event
+	Evidence []event.ID // what led to it, the event that completed it last
+	Silent   string     // why it acts on nothing: "shadow", "imported"; empty if it does
+}
+
+// Stats counts since the engine was made.
+type Stats struct {
+	Events   uint64
+	Firings  uint64
+	Excepted uint64 // firings that an exception kept silent
+	Failed   uint64 // conditions that could not be evaluated
+	Dropped  uint64 // entries of the state that were forgotten because it was full
+}
+
+// Engine holds one tenant's leaves to the rules of a set. It is for one goroutine.
+type Engine struct {
+	set   *Set
+	state *state
+	stats Stats
+}
+
+// New begins before the first leaf.
+func New(set *Set) *Engine {
+	e := &Engine{set: set}
+	e.state = e.newState()
+	return e
+}
+
+// Stats are the counts so far.
+func (e *Engine) Stats() Stats { return e.stats }
+
+// Next is the index of the leaf that comes next.
+func (e *Engine) Next() uint64 { return e.state.Next }
+
+// Observe takes the next leaf, and returns what fires: first the deadlines that its time has passed, then the rules in the order
+// of their file. Leaves must come in the order of the log; each is taken once.
+func (e *Engine) Observe(l *Leaf) []Firing {
+	firings := e.Advance(l.Time)
+	e.state.Next = l.Index + 1
+	if l.Event == nil {
+		return firings
+	}
+	e.stats.Events++
+	f := &facts{leaf: l, event: l.Event, action: event.Action(l.Event), seen: e.look(l)}
+	for _, r := range e.set.byAction[f.action] {
+		if evidence := e.fires(r, f); evidence != nil && !e.excepted(r, f) {
+			firings = append(firings, e.firing(r, f, evidence))
+		}
+	}
+	e.learn(l, &f.seen)
+	return firings
+}
+
+// fires returns the events for which a rule fires, nil if it does not.
+func (e *Engine) fires(r *Rule, f *facts) []id {
+	if !e.holds(r.when, f) {
+		return nil
+	}
+	switch {
+	case r.Sequence != nil:
+		return e.sequence(r, f)
+	case r.Threshold != nil:
+		return e.threshold(r, f)
+	case r.Baseline != nil:
+		return e.baseline(r, f)
+	case r.Deadline != nil:
+		e.deadline(r, f)
+		return nil
+	}
+	return e.causes(f)
+}
+
+// causes are the untrusted events behind an event, and itself.
+func (e *Engine) causes(f *facts) (evidence []id) {
+	for _, source := range []id{f.seen.source, f.seen.value} {
+		if source != (id{}) && !slices.Contains(evidence, source) {
+			evidence = append(evidence, source)
+		}
+	}
+	return append(evidence, idOf(f.event.GetId()))
+}
+
+// excepted reports whether an exception of the rule holds that has not expired at the leaf's time.
+func (e *Engine) excepted(r *Rule, f *facts) bool {
+	for i, x := range r.Exceptions {
+		if f.leaf.Time < int64(x.Expires) && e.holds(r.exceptions[i], f) {
+			e.stats.Excepted++
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Engine) firing(r *Rule, f *facts, evidence []id) Firing {
+	return e.fired(r, e.subject(f), f.leaf.Time, evidence)
+}
+
+func (e *Engine) subject(f *facts) subject {
+	return subject{
+		Index: f.leaf.Index, Instance: f.event.GetInstance(), Run: f.event.GetRun(), Action: f.action,
+		Imported: f.leaf.Producer == eventv1.ProducerClass_PRODUCER_CLASS_IMPORTER,
+	}
+}
+
+// subject is what a firing is about.
+type subject struct {
+	Index    uint64
+	Instance string
+	Run      string
+	Action   string
+	Imported bool
+}
+
+func (e *Engine) fired(r *Rule, s subject, now int64, evidence []id) Firing {
+	e.stats.Firings++
+	if len(evidence) > MaxEvidence {
+		evidence = evidence[len(evidence)-MaxEvidence:]
+	}
+	f := Firing{
+		ID: firingID(r, evidence[len(evidence)-1]), Rule: r, Index: s.Index, Time: now, Instance: s.Instance, Run: s.Run, Action: s.Action,
+	}
+	for _, x := range evidence {
+		f.Evidence = append(f.Evidence, event.ID(x))
+	}
+	switch {
+	case s.Imported:
+		f.Silent = "imported"
+	case !r.Live:
+		f.Silent = "shadow"
+	}
+	return f
+}
+
+// firingID is the first 16 bytes of SHA-256("custody/firing/v1\0" ‖ rule ‖ 0 ‖ version ‖ cause), marked as a UUIDv8 (RFC 9562).
+func firingID(r *Rule, cause id) event.ID {
+	b := append([]byte("custody/firing/v1\x00"+r.ID), 0)
+	sum := sha256.Sum256(append(binary.BigEndian.AppendUint32(b, r.Version), cause[:]...))
+	out := event.ID(sum[:16])
+	out[6], out[8] = out[6]&0x0f|0x80, out[8]&0x3f|0x80
+	return out
+}
+
+// snapshot is an engine's state with what it belongs to.
+type snapshot struct {
+	Rules string // of the set, by id and version
+	State *state
+	Stats Stats
+}
+
+// rules names the set that a state belongs to.
+func (s *Set) rules() string {
+	var names []string
+	for _, r := range s.Rules {
+		names = append(names, fmt.Sprintf("%s/%d", r.ID, r.Version))
+	}
+	return strings.Join(names, " ")
+}
+
+// Snapshot is the state after the last leaf, in one encoding.
+func (e *Engine) Snapshot() ([]byte, error) {
+	b, err := json.Marshal(snapshot{e.set.rules(), e.state, e.stats})
+	if err != nil {
+		return nil, fmt.Errorf("write rule state: %w", err)
+	}
+	return b, nil
+}
+
+// Restore goes on from a snapshot that was made with the same rules.
+func Restore(set *Set, data []byte) (*Engine, error) {
+	e := New(set)
+	s := snapshot{State: e.state}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("read rule state: %w", err)
+	}
+	if s.Rules != set.rules() {
+		return nil, fmt.Errorf("read rule state: it belongs to other rules")
+	}
+	e.state, e.stats = s.State, s.Stats
+	e.bind()
+	return e, nil
+}
+
+// Hash is SHA-256 of the snapshot.
+func (e *Engine) Hash() ([sha256.Size]byte, error) {
+	b, err := e.Snapshot()
+	return sha256.Sum256(b), err
+}

@@ -1,0 +1,268 @@
+package rules_test
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/agentcustody/custody/contain/rules"
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/internal/bench/workload"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+func defaults(tb testing.TB) *rules.Set {
+	tb.Helper()
+	set, err := rules.Parse(rules.DefaultSource)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return set
+}
+
+// TestPack runs the examples of every rule that comes with Custody. Each rule has one that fires and one that does not, and a
+// name by which others know it.
+func TestPack(t *testing.T) {
+	set := defaults(t)
+	for _, r := range set.Rules {
+		t.Run(r.ID, func(t *testing.T) {
+			fires := map[bool]int{}
+			for i := range r.Tests {
+				fires[r.Tests[i].Fires]++
+				if err := set.Run(r, &r.Tests[i]); err != nil {
+					t.Error(err)
+				}
+			}
+			if r.Threshold == nil && fires[true] == 0 || fires[false] == 0 {
+				t.Error("has no example for both")
+			}
+			if len(r.Requirements) == 0 {
+				t.Error("shows no requirement")
+			}
+		})
+	}
+}
+
+// TestRefused: what is wrong with a rule is said, and nothing of the file is taken.
+func TestRefused(t *testing.T) {
+	const head = "rules:\n- {rule: abc, version: 1, description: d, severity: low, on: [execution.started], "
+	tests := map[string]struct{ source, says string }{
+		"unknown field":       {head + "colour: red}", "colour"},
+		"no such variable":    {head + "when: toool == 'x'}", "toool"},
+		"not a condition":     {head + "when: tool}", "want a bool"},
+		"not CEL":             {head + "when: 'tool =='}", "Syntax error"},
+		"no such macro":       {head + "when: never()}", `no macro is called "never"`},
+		"unknown action":      {"rules:\n- {rule: abc, version: 1, description: d, severity: low, on: [execution.stopped]}", "execution.stopped"},
+		"unknown severity":    {"rules:\n- {rule: abc, version: 1, description: d, severity: bad, on: [execution.started]}", "severity"},
+		"no version":          {"rules:\n- {rule: abc, description: d, severity: low, on: [execution.started]}", "version"},
+		"bad id":              {"rules:\n- {rule: A B, version: 1}", "rule: want"},
+		"twice":               {head + "}\n- {rule: abc, version: 1, description: d, severity: low, on: [execution.started]}", "given twice"},
+		"two shapes":          {head + "threshold: {by: run, within: 1m, count: 3}, baseline: {by: run, of: tool, learn: 1}}", "one of them"},
+		"joins nothing":       {head + "threshold: {by: moon, within: 1m, count: 3}}", "moon"},
+		"endless threshold":   {head + "threshold: {by: run, within: 1m, count: 100000}}", "threshold.count"},
+		"no window":           {head + "threshold: {by: run, count: 3}}", "within"},
+		"negative window":     {head + "threshold: {by: run, within: -1m, count: 3}}", "duration"},
+		"one step":            {head + "sequence: {by: run, within: 1m, steps: ['true']}}", "sequence.steps"},
+		"step does not read":  {head + "sequence: {by: run, within: 1m, steps: ['true', 'tool']}}", "steps[1]"},
+		"deadline of nothing": {head + "deadline: {by: run, within: 1m}}", "after and until"},
+		"exception unowned":   {head + "exceptions: [{name: x, when: 'true', expires: 2027-01-01}]}", "owns"},
+		"exception for ever":  {head + "exceptions: [{name: x, when: 'true', owner: me}]}", "expires"},
+		"macro of itself":     {"macros: [{macro: me, when: me()}]", `no macro is called "me"`},
+		"macro named tool":    {"macros: [{macro: tool, when: 'true'}]", "taken"},
+		"condition too long":  {head + "when: '" + strings.Repeat("true || ", 1000) + "true'}", "longer than"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			set, err := rules.Parse([]byte(test.source))
+			if err == nil || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("got %v, want %q", err, test.says)
+			}
+			if set != nil {
+				t.Error("a set came back all the same")
+			}
+		})
+	}
+}
+
+// TestMacrosDoNotExplode: macros of macros may not grow by doubling.
+func TestMacrosDoNotExplode(t *testing.T) {
+	source := "macros:\n- {macro: m0, when: 'tool == \"x\" || tool == \"y\"'}\n"
+	for i := range 20 {
+		source += strings.NewReplacer("A", string(rune('a'+i)), "B", prior(i)).Replace("- {macro: mA, when: 'B() || B()'}\n")
+	}
+	if _, err := rules.Parse([]byte(source)); err == nil || !strings.Contains(err.Error(), "with its macros") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func prior(i int) string {
+	if i == 0 {
+		return "m0"
+	}
+	return "m" + string(rune('a'+i-1))
+}
+
+// leaves is a log of the benchmark's agents with all that the default rules look at, more or less.
+func leaves(tb testing.TB, n int) (all []*rules.Leaf) {
+	tb.Helper()
+	emitters := []*workload.Emitter{workload.NewEmitter("acme", "support-1", 1), workload.NewEmitter("acme", "support-2", 2)}
+	for len(all) < n {
+		b, err := emitters[len(all)/64%2].Batch(64)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for _, encoded := range b.GetEvents() {
+			e, err := event.Parse(encoded)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			all = append(all, &rules.Leaf{Index: uint64(len(all)), Time: 1_700_000_000e9 + int64(len(all))*50e6, Producer: 1, Event: e})
+		}
+	}
+	return all[:n]
+}
+
+// fold runs an engine over a log, with a restart before each of the given leaves.
+func fold(tb testing.TB, set *rules.Set, log []*rules.Leaf, restarts ...int) (firings []event.ID, hash [32]byte) {
+	tb.Helper()
+	engine := rules.New(set)
+	for i, l := range log {
+		if slices.Contains(restarts, i) {
+			snapshot, err := engine.Snapshot()
+			if err != nil {
+				tb.Fatal(err)
+			}
+			if engine, err = rules.Restore(set, snapshot); err != nil {
+				tb.Fatal(err)
+			}
+		}
+		for _, f := range engine.Observe(l) {
+			firings = append(firings, f.ID)
+		}
+	}
+	hash, err := engine.Hash()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return firings, hash
+}
+
+// TestDeterministic: the same log gives the same firings and the same state on one processor and on many, and over a hundred
+// restarts at random places.
+func TestDeterministic(t *testing.T) {
+	set, log := defaults(t), leaves(t, 1000)
+	want, wantHash := fold(t, set, log)
+	if len(want) == 0 {
+		t.Fatal("nothing fires: the test shows nothing")
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for _, processors := range []int{1, 8} {
+		runtime.GOMAXPROCS(processors)
+		rnd := rand.New(rand.NewPCG(1, uint64(processors)))
+		restarts := make([]int, 50)
+		for i := range restarts {
+			restarts[i] = rnd.IntN(len(log))
+		}
+		got, hash := fold(t, set, log, restarts...)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("firings (-straight +restarted):\n%s", diff)
+		}
+		if hash != wantHash {
+			t.Errorf("%d processors: another state", processors)
+		}
+	}
+}
+
+// TestOtherRulesOtherState: a state is not read under rules that it was not made with.
+func TestOtherRulesOtherState(t *testing.T) {
+	set := defaults(t)
+	snapshot, err := rules.New(set).Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := rules.Parse([]byte("rules:\n- {rule: abc, version: 1, description: d, severity: low, on: [execution.started]}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rules.Restore(other, snapshot); err == nil {
+		t.Error("it was read")
+	}
+}
+
+// TestSilence: a rule in shadow and an imported event fire, and say why nothing is done.
+func TestSilence(t *testing.T) {
+	source := "rules:\n- {rule: abc, version: 1, description: d, severity: low, live: LIVE, on: [data.content_finding]}"
+	tests := map[string]struct {
+		live     string
+		producer int
+		silent   string
+	}{
+		"live":     {"true", 1, ""},
+		"shadow":   {"false", 1, "shadow"},
+		"imported": {"true", 3, "imported"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			set, err := rules.Parse([]byte(strings.Replace(source, "LIVE", test.live, 1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := finding(test.producer)
+			firings := rules.New(set).Observe(l)
+			if len(firings) != 1 || firings[0].Silent != test.silent {
+				t.Errorf("got %v", firings)
+			}
+			again := rules.New(set).Observe(l)
+			if len(again) != 1 || again[0].ID != firings[0].ID {
+				t.Error("the same cause has another id")
+			}
+		})
+	}
+}
+
+// BenchmarkPack is the whole default pack over the benchmark's events.
+func BenchmarkPack(b *testing.B) {
+	set, log := defaults(b), leaves(b, 20_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		engine := rules.New(set)
+		for _, l := range log {
+			engine.Observe(l)
+		}
+	}
+	b.ReportMetric(float64(b.N*len(log))/b.Elapsed().Seconds(), "events/s")
+}
+
+// FuzzParse: a rule file is refused or taken, in bounded time; what is taken can be run.
+func FuzzParse(f *testing.F) {
+	f.Add(rules.DefaultSource)
+	f.Add([]byte("rules:\n- {rule: abc, version: 1, description: d, severity: low, on: [execution.started], when: 'tool.matches(\"(a+)+\")'}"))
+	f.Add([]byte("lists: {x: [a]}\nmacros: [{macro: y, when: 'tool in x'}]"))
+	f.Fuzz(func(t *testing.T, source []byte) {
+		set, err := rules.Parse(source)
+		if err != nil {
+			return
+		}
+		engine := rules.New(set)
+		for producer := range 5 {
+			engine.Observe(finding(producer))
+		}
+		if _, err := engine.Snapshot(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// finding is the leaf of a detector's finding.
+func finding(producer int) *rules.Leaf {
+	id := event.ID{5: 1, 6: 0x70, 8: 0x80, 15: 9}
+	return &rules.Leaf{Index: 7, Time: 1, Producer: eventv1.ProducerClass(producer), Event: &eventv1.Event{
+		Id: id[:], Instance: "support-1", Body: &eventv1.Event_Data{Data: &eventv1.Data{
+			Action: eventv1.DataAction_DATA_ACTION_CONTENT_FINDING, Detector: "d", Label: "secret",
+		}},
+	}}
+}

@@ -1,0 +1,357 @@
+package rules
+
+import (
+	"encoding/hex"
+	"path"
+	"slices"
+
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+// id and print are keys that JSON can write.
+type (
+	id    [16]byte
+	print [event.FingerprintSize]byte
+)
+
+// state is what an engine remembers of one tenant.
+type state struct {
+	Next        uint64 // index of the next leaf
+	Now         int64  // ns, of the last leaf
+	Runs        *bounded[string, *run]
+	Instances   map[string]*instance // as many as the log has created
+	Memories    *bounded[string, memory]
+	Credentials *bounded[string, string] // the instance that used it first
+	Rules       map[string]*ruleState    // by rule
+}
+
+// run is one task of an agent.
+type run struct {
+	Instance  string
+	Workflow  string
+	Tainted   *bounded[id, id] // tainted events, and the untrusted event each comes from
+	Untrusted *bounded[print, id]
+	Trusted   *bounded[print, bool]
+	Calls     *bounded[string, call]
+	Started   uint64 // calls
+	Retries   uint64
+	Cost      uint64
+	Source    id // the first untrusted event, zero if none
+	Sensitive bool
+}
+
+// call is one tool call and what was said of it.
+type call struct {
+	Proposed, Decided, Allowed, Rejected bool
+	Approved                             bool
+	ApprovedUntil                        int64 // ns; 0 is once
+	Used                                 bool  // an approval that holds once was used
+	Approver                             string
+	Arguments                            string // digest of the proposal
+}
+
+// instance is one deployed agent.
+type instance struct {
+	Manifest    bool
+	Permissions []permission
+	Trusted     *bounded[print, bool] // values that came from its users and its configuration in earlier runs
+}
+
+type permission struct{ Tool, Consequence string }
+
+// memory is who wrote a memory last, and where its content comes from.
+type memory struct {
+	Instance string
+	Source   id // the untrusted event, zero if none
+}
+
+func (e *Engine) newState() *state {
+	dropped := &e.stats.Dropped
+	return &state{
+		Runs: newBounded[string, *run](maxRuns, dropped), Instances: map[string]*instance{},
+		Memories: newBounded[string, memory](maxMemories, dropped), Credentials: newBounded[string, string](maxCredentials, dropped),
+		Rules: map[string]*ruleState{},
+	}
+}
+
+func (e *Engine) newRun(name string) *run {
+	dropped := &e.stats.Dropped
+	return &run{
+		Instance: name, Tainted: newBounded[id, id](maxRunEvents, dropped), Untrusted: newBounded[print, id](maxRunValues, dropped),
+		Trusted: newBounded[print, bool](maxRunValues, dropped), Calls: newBounded[string, call](maxRunCalls, dropped),
+	}
+}
+
+func (e *Engine) newInstance() *instance {
+	return &instance{Trusted: newBounded[print, bool](maxTrusted, &e.stats.Dropped)}
+}
+
+// runOf is the run of an event, made when it is new; nil outside a run. Runs of two instances are two.
+func (e *Engine) runOf(x *eventv1.Event) *run {
+	if x.GetRun() == "" {
+		return nil
+	}
+	key := x.GetInstance() + "\x00" + x.GetRun()
+	r, known := e.state.Runs.get(key)
+	if !known {
+		r = e.newRun(x.GetInstance())
+		e.state.Runs.set(key, r)
+	}
+	return r
+}
+
+func (e *Engine) instanceOf(name string) *instance {
+	i := e.state.Instances[name]
+	if i == nil {
+		i = e.newInstance()
+		e.state.Instances[name] = i
+	}
+	return i
+}
+
+// seen is what the state before a leaf says of its event.
+type seen struct {
+	run      *run
+	instance *instance
+	workflow string
+	source   id // the untrusted event that it comes from
+	value    id // the untrusted event that a value of it came with
+
+	consequence, consequenceBasis, verb string
+	permitted, manifest                 bool
+
+	tainted, taintedValue, taintedMemory, untrusted, sensitive bool
+	call                                                       call
+	approved, expired, selfApproved, changed                   bool
+	calls, retries, cost                                       uint64
+	credentialShared, memoryForeign                            bool
+}
+
+// look gathers what the state says of an event.
+func (e *Engine) look(l *Leaf) (s seen) {
+	x := l.Event
+	s.instance = e.instanceOf(x.GetInstance())
+	s.class(x)
+	if r := e.runOf(x); r != nil {
+		s.ofRun(r, x, l.Time)
+	}
+	if c := credentialOf(x); c != "" {
+		owner, known := e.state.Credentials.get(c)
+		s.credentialShared = known && owner != x.GetInstance()
+	}
+	if key := x.GetData().GetMemoryKey(); key != "" {
+		m, known := e.state.Memories.get(key)
+		s.memoryForeign = known && m.Instance != x.GetInstance()
+		reads := x.GetData().GetAction() == eventv1.DataAction_DATA_ACTION_MEMORY_READ
+		if s.taintedMemory = reads && m.Source != (id{}); s.taintedMemory {
+			s.tainted, s.source = true, m.Source
+		}
+	}
+	return s
+}
+
+func (s *seen) ofRun(r *run, x *eventv1.Event, now int64) {
+	s.run, s.workflow, s.untrusted, s.sensitive = r, r.Workflow, r.Source != (id{}), r.Sensitive
+	s.calls, s.retries, s.cost = r.Started, r.Retries, r.Cost
+	for _, cause := range x.GetCauses() {
+		if source, tainted := r.Tainted.get(idOf(cause.GetId())); tainted {
+			s.tainted, s.source = true, source
+			break
+		}
+	}
+	for _, f := range x.GetFingerprints() {
+		p := print(f.GetValue())
+		if source, untrusted := r.Untrusted.get(p); untrusted && !r.Trusted.has(p) && !s.instance.Trusted.has(p) {
+			s.taintedValue, s.value = true, source
+			break
+		}
+	}
+	if c := callOf(x); c != "" {
+		s.call, _ = r.Calls.get(c)
+		s.approval(x, now)
+	}
+}
+
+func (s *seen) approval(x *eventv1.Event, now int64) {
+	c := &s.call
+	s.expired = c.Approved && c.ApprovedUntil != 0 && now > c.ApprovedUntil
+	s.approved = c.Approved && !s.expired && !(c.ApprovedUntil == 0 && c.Used)
+	s.selfApproved = x.GetPrincipal() != "" && x.GetPrincipal() == approverOf(x, c)
+	digest := hex.EncodeToString(x.GetExecution().GetArgumentsDigest())
+	s.changed = c.Arguments != "" && digest != "" && digest != c.Arguments
+}
+
+func approverOf(x *eventv1.Event, c *call) string {
+	if a := x.GetApproval(); a != nil {
+		return a.GetApprover()
+	}
+	return c.Approver
+}
+
+// class says what an act may lead to: as the manifest in force says, or the event, or the tool's name.
+func (s *seen) class(x *eventv1.Event) {
+	tool := toolOf(x)
+	s.verb = verbOf(tool)
+	s.manifest = s.instance.Manifest
+	for _, p := range s.instance.Permissions {
+		if matched, _ := path.Match(p.Tool, tool); matched || p.Tool == "*" {
+			s.permitted, s.consequence, s.consequenceBasis = true, p.Consequence, "manifest"
+			break
+		}
+	}
+	if s.consequence == "" {
+		s.consequence, s.consequenceBasis = event.Consequences.Name(x.GetExecution().GetConsequence()), "event"
+	}
+	if s.consequence == "" && x.GetExecution() != nil {
+		s.consequence, s.consequenceBasis = guess(s.verb), "guessed"
+	}
+}
+
+// learn takes an event into the state, after the rules have seen it.
+func (e *Engine) learn(l *Leaf, s *seen) {
+	x := l.Event
+	if c := credentialOf(x); c != "" && !e.state.Credentials.has(c) {
+		e.state.Credentials.set(c, x.GetInstance())
+	}
+	if s.run != nil {
+		e.learnRun(x, s)
+	}
+	if m := x.GetSystem().GetManifest(); m != nil {
+		e.learnManifest(m)
+	}
+	if d := x.GetData(); d.GetAction() == eventv1.DataAction_DATA_ACTION_MEMORY_WRITTEN && d.GetMemoryKey() != "" {
+		e.state.Memories.set(d.GetMemoryKey(), memory{x.GetInstance(), s.source})
+	}
+}
+
+func (e *Engine) learnRun(x *eventv1.Event, s *seen) {
+	r, own := s.run, idOf(x.GetId())
+	source := s.source
+	switch x.GetTrust() {
+	case eventv1.Trust_TRUST_UNTRUSTED:
+		if source == (id{}) {
+			source = own
+		}
+		if r.Source == (id{}) {
+			r.Source = own
+		}
+		e.values(x, func(p print) { r.Untrusted.set(p, source) })
+	case eventv1.Trust_TRUST_TRUSTED:
+		if x.GetData() != nil {
+			e.values(x, func(p print) { r.Trusted.set(p, true) })
+		}
+	case eventv1.Trust_TRUST_CHECKED:
+		source = id{}
+	}
+	if source != (id{}) {
+		r.Tainted.set(own, source)
+	}
+	switch {
+	case x.GetIdentity() != nil:
+		e.learnIdentity(r, x.GetIdentity(), s)
+	case x.GetData() != nil:
+		r.Sensitive = r.Sensitive || sensitive(x.GetData())
+	case x.GetExecution() != nil:
+		r.execution(x.GetExecution())
+	case x.GetApproval() != nil:
+		r.approval(x.GetApproval())
+	}
+}
+
+func (e *Engine) values(x *eventv1.Event, each func(print)) {
+	for _, f := range x.GetFingerprints() {
+		each(print(f.GetValue()))
+	}
+}
+
+// learnIdentity names the run's workflow; at its end, what it trusted becomes the instance's own.
+func (e *Engine) learnIdentity(r *run, x *eventv1.Identity, s *seen) {
+	switch x.GetAction() {
+	case eventv1.IdentityAction_IDENTITY_ACTION_RUN_STARTED:
+		r.Workflow = x.GetWorkflow()[:min(len(x.GetWorkflow()), maxWorkflowName)]
+	case eventv1.IdentityAction_IDENTITY_ACTION_RUN_ENDED:
+		r.Trusted.live(func(p print) { s.instance.Trusted.set(p, true) })
+	}
+}
+
+// sensitiveClasses are the data classes that must not leave.
+var sensitiveClasses = []string{"customer", "confidential", "personal", "secret"}
+
+func sensitive(d *eventv1.Data) bool {
+	return d.GetDirection() != eventv1.Direction_DIRECTION_OUT && slices.Contains(sensitiveClasses, d.GetDataClass())
+}
+
+func (r *run) execution(x *eventv1.Execution) {
+	c, _ := r.Calls.get(x.GetCall())
+	switch x.GetAction() {
+	case eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED:
+		c.Proposed, c.Arguments = true, hex.EncodeToString(x.GetArgumentsDigest())
+	case eventv1.ExecutionAction_EXECUTION_ACTION_DECIDED:
+		c.Decided, c.Allowed = true, x.GetDecision() == eventv1.Decision_DECISION_ALLOW
+	case eventv1.ExecutionAction_EXECUTION_ACTION_STARTED:
+		r.Started++
+		c.Used = true
+	case eventv1.ExecutionAction_EXECUTION_ACTION_RETRIED:
+		r.Retries++
+	}
+	r.Cost += x.GetCostMicrounits()
+	r.Calls.set(x.GetCall(), c)
+}
+
+func (r *run) approval(x *eventv1.Approval) {
+	c, _ := r.Calls.get(x.GetCall())
+	switch x.GetAction() {
+	case eventv1.ApprovalAction_APPROVAL_ACTION_APPROVED:
+		c.Approved, c.Rejected, c.Used = true, false, false
+		c.ApprovedUntil, c.Approver = x.GetValidUntil(), x.GetApprover()
+	case eventv1.ApprovalAction_APPROVAL_ACTION_REJECTED:
+		c.Approved, c.Rejected = false, true
+	case eventv1.ApprovalAction_APPROVAL_ACTION_EXPIRED:
+		c.Approved = false
+	}
+	r.Calls.set(x.GetCall(), c)
+}
+
+func (e *Engine) learnManifest(m *eventv1.ManifestChange) {
+	i := e.instanceOf(m.GetInstance())
+	i.Manifest, i.Permissions = true, nil
+	for _, p := range m.GetPermissions()[:min(len(m.GetPermissions()), maxPermissions)] {
+		i.Permissions = append(i.Permissions, permission{p.GetTool(), event.Consequences.Name(p.GetConsequence())})
+	}
+}
+
+func idOf(b []byte) (i id) {
+	copy(i[:], b)
+	return i
+}
+
+// bind gives the state that was read its bounds.
+func (e *Engine) bind() {
+	s, dropped := e.state, &e.stats.Dropped
+	s.Runs.bind(maxRuns, dropped)
+	s.Memories.bind(maxMemories, dropped)
+	s.Credentials.bind(maxCredentials, dropped)
+	for _, i := range s.Instances {
+		i.Trusted.bind(maxTrusted, dropped)
+	}
+	for _, r := range s.Runs.values {
+		r.Tainted.bind(maxRunEvents, dropped)
+		r.Untrusted.bind(maxRunValues, dropped)
+		r.Trusted.bind(maxRunValues, dropped)
+		r.Calls.bind(maxRunCalls, dropped)
+	}
+	for _, r := range s.Rules {
+		r.bind(dropped)
+	}
+}
+
+func (s *ruleState) bind(dropped *uint64) {
+	s.Partial.bind(maxKeys, dropped)
+	s.Windows.bind(maxKeys, dropped)
+	s.Seen.bind(maxKeys, dropped)
+	s.Deadlines.bind(maxDeadlines, dropped)
+	for _, b := range s.Seen.values {
+		b.Values.bind(maxBaseline, dropped)
+	}
+}
