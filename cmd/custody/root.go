@@ -119,6 +119,7 @@ func (a *app) groups() []commandGroup {
 		{"Set up", []*cobra.Command{a.tenantCommand(), a.instanceCommand(), a.enrollCommand(), a.keyCommand(), a.userCommand()}},
 		{"Record", []*cobra.Command{a.joinCommand(), a.edgeCommand(), a.importCommand()}},
 		{"Look", []*cobra.Command{a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand()}},
+		{"Recognise", []*cobra.Command{a.rulesCommand()}},
 		{"Prove", []*cobra.Command{a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand()}},
 	}
 }

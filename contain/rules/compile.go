@@ -203,7 +203,9 @@ func (sizes) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
 }
 
 // EstimateCallCost leaves functions to CEL's own estimate.
-func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate { return nil }
+func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+	return nil
+}
 
 // holds evaluates a condition. One that fails, at its cost for example, does not hold; the engine counts it.
 func (e *Engine) holds(p cel.Program, f *facts) bool {

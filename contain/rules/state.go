@@ -189,15 +189,16 @@ func approverOf(x *eventv1.Event, c *call) string {
 	return c.Approver
 }
 
-// class says what an act may lead to: as the manifest in force says, or the event, or the tool's name.
+// class says what an act may lead to: as the manifest in force says, of several entries the one of most consequence; or the event;
+// or the tool's name.
 func (s *seen) class(x *eventv1.Event) {
 	tool := toolOf(x)
 	s.verb = verbOf(tool)
 	s.manifest = s.instance.Manifest
 	for _, p := range s.instance.Permissions {
 		if matched, _ := path.Match(p.Tool, tool); matched || p.Tool == "*" {
-			s.permitted, s.consequence, s.consequenceBasis = true, p.Consequence, "manifest"
-			break
+			s.permitted, s.consequenceBasis = true, "manifest"
+			s.consequence = classes[max(slices.Index(classes, s.consequence), slices.Index(classes, p.Consequence), 0)]
 		}
 	}
 	if s.consequence == "" {
@@ -320,6 +321,9 @@ func (e *Engine) learnManifest(m *eventv1.ManifestChange) {
 		i.Permissions = append(i.Permissions, permission{p.GetTool(), event.Consequences.Name(p.GetConsequence())})
 	}
 }
+
+// classes are the consequence classes, from none to the most.
+var classes = append([]string{""}, event.Consequences.All()...)
 
 func idOf(b []byte) (i id) {
 	copy(i[:], b)
