@@ -172,8 +172,19 @@ func resultJSON(r *rules.Result) any {
 		evidence[i] = id.String()
 	}
 	return object{
-		{"id", r.ID.String()}, {"rule", r.Rule.ID}, {"version", r.Rule.Version}, {"severity", r.Rule.Severity}, {"action", r.Rule.Action},
-		{"index", r.Index}, {"time", time.Unix(0, r.Time).UTC().Format(time.RFC3339Nano)}, {"instance", r.Instance}, {"run", r.Run},
-		{"evidence", evidence}, {"silent", r.Silent}, {"acts", r.Acts}, {"high", r.High}, {"prevented", prevented},
+		{"id", r.ID.String()},
+		{"rule", r.Rule.ID},
+		{"version", r.Rule.Version},
+		{"severity", r.Rule.Severity},
+		{"action", r.Rule.Action},
+		{"index", r.Index},
+		{"time", time.Unix(0, r.Time).UTC().Format(time.RFC3339Nano)},
+		{"instance", r.Instance},
+		{"run", r.Run},
+		{"evidence", evidence},
+		{"silent", r.Silent},
+		{"acts", r.Acts},
+		{"high", r.High},
+		{"prevented", prevented},
 	}
 }

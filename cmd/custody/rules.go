@@ -84,8 +84,17 @@ func mode(r *rules.Rule) string {
 
 func ruleJSON(r *rules.Rule) any {
 	return object{
-		{"rule", r.ID}, {"version", r.Version}, {"description", r.Description}, {"severity", r.Severity}, {"action", r.Action},
-		{"mode", mode(r)}, {"on", r.On}, {"when", r.When}, {"requirements", r.Requirements}, {"asi", r.ASI}, {"atlas", r.Atlas},
+		{"rule", r.ID},
+		{"version", r.Version},
+		{"description", r.Description},
+		{"severity", r.Severity},
+		{"action", r.Action},
+		{"mode", mode(r)},
+		{"on", r.On},
+		{"when", r.When},
+		{"requirements", r.Requirements},
+		{"asi", r.ASI},
+		{"atlas", r.Atlas},
 	}
 }
 
