@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ func (f *findings) due(key findingKey) bool {
 	if len(f.last) >= maxTallies {
 		clear(f.last)
 	}
+	key.path = strings.Clone(key.path) // the other one keeps its whole batch
 	f.last[key] = now
 	return true
 }
