@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/agentcustody/custody/chain"
@@ -292,7 +293,8 @@ func (w *worker) field(j *job, e *eventv1.Event, s *eventv1.Sealed, o *openingRe
 			j.problem(CheckOpening, o.index, err)
 		}
 	case stateErased:
-		j.erasures = append(j.erasures, erasureClaim{erasure{o.tombstone, s.GetSubject()}, claimed{o.generation, o.index}})
+		// The claim outlives the job, whose bytes the event refers to.
+		j.erasures = append(j.erasures, erasureClaim{erasure{o.tombstone, strings.Clone(s.GetSubject())}, claimed{o.generation, o.index}})
 	case stateWithheld:
 		if int(o.reason) >= w.reasons {
 			j.problem(CheckRedactions, o.index, errReason)
