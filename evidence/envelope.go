@@ -19,6 +19,8 @@ const (
 	// statementType and predicateType name the format of the statement (in-toto Attestation Framework v1).
 	statementType = "https://in-toto.io/Statement/v1"
 	predicateType = "https://github.com/agentcustody/custody/evidence/v1"
+	// typeSigstore is the media type of a Sigstore bundle (https://docs.sigstore.dev/about/bundle).
+	typeSigstore = "application/vnd.dev.sigstore.bundle.v0.3+json"
 )
 
 // ErrEnvelope says that a signed file is not in its format, or says something else than it should.
@@ -32,29 +34,28 @@ type envelope struct {
 }
 
 type envelopeSignature struct {
-	KeyID signer.KeyID `json:"keyid"`
-	Sig   []byte       `json:"sig"`
+	KeyID *signer.KeyID `json:"keyid,omitempty"`
+	Sig   []byte        `json:"sig"`
 }
 
+// sealEnvelope leaves the key id to the caller.
 func sealEnvelope(s signer.Signer, payloadType string, payload []byte) (envelope, error) {
 	sig, err := signer.SignDSSE(s, payloadType, payload)
 	if err != nil {
 		return envelope{}, err
 	}
-	return envelope{payload, payloadType, []envelopeSignature{{s.Public().ID(), sig}}}, nil
+	return envelope{payload, payloadType, []envelopeSignature{{Sig: sig}}}, nil
 }
 
-// check holds the envelope to its type and, if there is one, to the key that must have signed it.
-func (e *envelope) check(payloadType string, key *signer.PublicKey) error {
+// check holds the envelope to its type and, if there is one, to the key that must have signed it. id is the key that it says did.
+func (e *envelope) check(payloadType string, id signer.KeyID, key *signer.PublicKey) error {
 	switch {
 	case e.PayloadType != payloadType:
 		return fmt.Errorf("payload type %q, want %q: %w", e.PayloadType, payloadType, ErrEnvelope)
-	case len(e.Signatures) != 1:
-		return fmt.Errorf("%d signatures, want 1: %w", len(e.Signatures), ErrEnvelope)
 	case key == nil:
 		return nil
-	case e.Signatures[0].KeyID != key.ID():
-		return fmt.Errorf("signed by key %s, want %s: %w", e.Signatures[0].KeyID, key.ID(), signer.ErrSignature)
+	case id != key.ID():
+		return fmt.Errorf("signed by key %s, want %s: %w", id, key.ID(), signer.ErrSignature)
 	}
 	return signer.VerifyDSSE(*key, payloadType, e.Payload, e.Signatures[0].Sig)
 }
@@ -85,7 +86,21 @@ func newStatement(manifest chain.Hash, s *Scope) *statement {
 	return &statement{statementType, []subject{sub}, predicateType, predicate{s.Tenant, s.Origin}}
 }
 
-// makeStatementFile returns statement.dsse.json.
+// sigstoreBundle is a Sigstore bundle of a DSSE envelope under a key that the reader has already, so that cosign and the
+// libraries of Sigstore verify the statement. It has neither certificates nor entries of a transparency log.
+type sigstoreBundle struct {
+	MediaType            string               `json:"mediaType"`
+	VerificationMaterial verificationMaterial `json:"verificationMaterial"`
+	Envelope             envelope             `json:"dsseEnvelope"`
+}
+
+type verificationMaterial struct {
+	PublicKey struct {
+		Hint signer.KeyID `json:"hint"`
+	} `json:"publicKey"`
+}
+
+// makeStatementFile returns statement.sigstore.json.
 func makeStatementFile(key signer.Signer, manifest chain.Hash, s *Scope) ([]byte, error) {
 	payload, err := json.Marshal(newStatement(manifest, s))
 	if err != nil {
@@ -95,26 +110,40 @@ func makeStatementFile(key signer.Signer, manifest chain.Hash, s *Scope) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	return marshalJSON(e)
+	b := sigstoreBundle{MediaType: typeSigstore, Envelope: e}
+	b.VerificationMaterial.PublicKey.Hint = key.Public().ID()
+	return marshalJSON(b)
 }
 
-// checkStatementFile holds statement.dsse.json to the manifest and the scope, and to a key if there is one.
+// checkStatementFile holds statement.sigstore.json to the manifest and the scope, and to a key if there is one.
 func checkStatementFile(file []byte, key *signer.PublicKey, manifest chain.Hash, s *Scope) error {
-	var e envelope
-	if err := unmarshalJSON(file, &e); err != nil {
+	var b sigstoreBundle
+	if err := unmarshalJSON(file, &b); err != nil {
 		return err
 	}
-	if err := e.check(PayloadTypeStatement, key); err != nil {
+	if err := b.check(key); err != nil {
 		return err
 	}
 	want, err := json.Marshal(newStatement(manifest, s))
 	if err != nil {
 		return fmt.Errorf("encode statement: %w", err)
 	}
-	if !bytes.Equal(e.Payload, want) {
+	if !bytes.Equal(b.Envelope.Payload, want) {
 		return fmt.Errorf("the statement is not about this list of files: %w", ErrEnvelope)
 	}
 	return nil
+}
+
+// check holds the bundle to its type and its envelope. The key is named by the hint alone: Sigstore's own key ids are others,
+// and a signature with a foreign one does not count there.
+func (b *sigstoreBundle) check(key *signer.PublicKey) error {
+	switch {
+	case b.MediaType != typeSigstore:
+		return fmt.Errorf("media type %q, want %q: %w", b.MediaType, typeSigstore, ErrEnvelope)
+	case len(b.Envelope.Signatures) != 1 || b.Envelope.Signatures[0].KeyID != nil:
+		return fmt.Errorf("not one signature without a key id: %w", ErrEnvelope)
+	}
+	return b.Envelope.check(PayloadTypeStatement, b.VerificationMaterial.PublicKey.Hint, key)
 }
 
 // handling is one line of custody.jsonl: what a person did with the evidence, with which tool.
@@ -145,6 +174,8 @@ func makeCustodyFile(key signer.Signer, s *Scope, scopeFile chain.Hash, t Tool) 
 	if err != nil {
 		return nil, err
 	}
+	id := key.Public().ID()
+	e.Signatures[0].KeyID = &id
 	line, err := json.Marshal(e)
 	return append(line, '\n'), err
 }
@@ -177,7 +208,10 @@ func readHandling(line []byte, key *signer.PublicKey) (h handling, err error) {
 	if err := unmarshalLine(line, &e); err != nil {
 		return h, err
 	}
-	if err := e.check(PayloadTypeHandling, key); err != nil {
+	if len(e.Signatures) != 1 || e.Signatures[0].KeyID == nil {
+		return h, fmt.Errorf("not one signature with a key id: %w", ErrEnvelope)
+	}
+	if err := e.check(PayloadTypeHandling, *e.Signatures[0].KeyID, key); err != nil {
 		return h, err
 	}
 	return h, unmarshalLine(e.Payload, &h)

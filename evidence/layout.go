@@ -3,7 +3,7 @@ package evidence
 // Names of the files of a bundle.
 const (
 	fileManifest   = "manifest.json"
-	fileStatement  = "statement.dsse.json"
+	fileStatement  = "statement.sigstore.json"
 	fileScope      = "scope.json"
 	fileCheckpoint = "log/checkpoint"
 	fileLeaves     = "log/leaves.bin"
@@ -40,7 +40,7 @@ type member struct {
 // layout is every file of a bundle, all of them present, in their one order.
 var layout = []member{
 	{fileManifest, typeJSON, maxSmallFile, false},
-	{fileStatement, typeJSON, maxSmallFile, false},
+	{fileStatement, typeSigstore, maxSmallFile, false},
 	{fileScope, typeJSON, maxSmallFile, true},
 	{fileCheckpoint, typeText, maxSmallFile, true},
 	{fileLeaves, typeRecords, maxRecordFile, true},
