@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -54,6 +55,22 @@ type (
 		Root   chain.Hash  `json:"root"`
 		Body   string      `json:"body"`
 	}
+	inclusionVector struct {
+		Index chain.Index  `json:"index"`
+		Size  chain.Index  `json:"size"`
+		Leaf  chain.Hash   `json:"leaf_hash"`
+		Path  []chain.Hash `json:"path"`
+		Root  chain.Hash   `json:"root"`
+		Valid bool         `json:"valid"`
+	}
+	consistencyVector struct {
+		Older   chain.Index  `json:"older"`
+		Newer   chain.Index  `json:"newer"`
+		OldRoot chain.Hash   `json:"older_root"`
+		NewRoot chain.Hash   `json:"newer_root"`
+		Path    []chain.Hash `json:"path"`
+		Valid   bool         `json:"valid"`
+	}
 )
 
 func TestVectors(t *testing.T) {
@@ -71,7 +88,66 @@ func TestVectors(t *testing.T) {
 		"Bodies of C2SP tlog-checkpoint notes: origin, size in decimal, root in base64, each ending in a newline.",
 		checkpointVectors(t),
 	})
+	golden(t, "inclusion.json", vectors[inclusionVector]{
+		"RFC 9162 section 2.1.3: the path shows the leaf at index in the tree of size leaves. An invalid one must be refused.",
+		inclusionVectors(t),
+	})
+	golden(t, "consistency.json", vectors[consistencyVector]{
+		"RFC 9162 section 2.1.4: the path shows that the newer tree begins with the older one. An invalid one must be refused.",
+		consistencyVectors(t),
+	})
 }
+
+func inclusionVectors(t *testing.T) (out []inclusionVector) {
+	h := write(t, 9)
+	for _, x := range [][2]chain.Index{{0, 1}, {0, 2}, {1, 2}, {2, 3}, {4, 7}, {6, 7}, {5, 8}, {8, 9}, {3, 9}} {
+		path, err := chain.ProveInclusion(t.Context(), h.nodes(), x[0], x[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := inclusionVector{x[0], x[1], chain.LeafHash(h.leaves[x[0]]), notNil(path), write(t, int(x[1])).head.Root(), true}
+		out = append(out, good)
+		for _, spoil := range []func(*inclusionVector){
+			func(v *inclusionVector) { v.Path = append(slices.Clone(v.Path), chain.Hash{}) },
+			func(v *inclusionVector) { v.Path = v.Path[:max(len(v.Path), 1)-1] },
+			func(v *inclusionVector) { v.Index++ },
+			func(v *inclusionVector) { v.Leaf[0] ^= 1 },
+		} {
+			bad := good
+			spoil(&bad)
+			bad.Valid = chain.VerifyInclusion(bad.Path, bad.Index, bad.Size, bad.Leaf, bad.Root) == nil
+			out = append(out, bad)
+		}
+	}
+	return out
+}
+
+func consistencyVectors(t *testing.T) (out []consistencyVector) {
+	h := write(t, 9)
+	for _, x := range [][2]chain.Index{{1, 1}, {1, 2}, {2, 3}, {3, 7}, {4, 8}, {6, 8}, {7, 9}, {8, 9}, {5, 9}} {
+		path, err := chain.ProveConsistency(t.Context(), h.nodes(), x[0], x[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := consistencyVector{x[0], x[1], write(t, int(x[0])).head.Root(), write(t, int(x[1])).head.Root(), notNil(path), true}
+		out = append(out, good)
+		for _, spoil := range []func(*consistencyVector){
+			func(v *consistencyVector) { v.Path = append(slices.Clone(v.Path), chain.Hash{}) },
+			func(v *consistencyVector) { v.Path = v.Path[:max(len(v.Path), 1)-1] },
+			func(v *consistencyVector) { v.OldRoot[31] ^= 1 },
+			func(v *consistencyVector) { v.NewRoot[0] ^= 1 },
+		} {
+			bad := good
+			spoil(&bad)
+			bad.Valid = chain.VerifyConsistency(bad.Path, bad.Older, bad.Newer, bad.OldRoot, bad.NewRoot) == nil
+			out = append(out, bad)
+		}
+	}
+	return out
+}
+
+// notNil keeps an empty path a list in JSON.
+func notNil(path []chain.Hash) []chain.Hash { return append([]chain.Hash{}, path...) }
 
 func leafVectors(t *testing.T) (out []leafVector) {
 	h := write(t, 0)

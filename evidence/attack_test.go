@@ -34,6 +34,7 @@ func runAttacks(t *testing.T, attacks map[string]attack) {
 			if v.Authenticity == Authentic || v.Completeness != NoClaim {
 				t.Errorf("authenticity %s, completeness %s", v.Authenticity, v.Completeness)
 			}
+			recordVector(t, bundle, policy, v, a.check)
 		})
 	}
 }

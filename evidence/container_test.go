@@ -205,10 +205,13 @@ func TestZipTricks(t *testing.T) {
 			bad = edited(14, good[14]^1)
 			bad[directory+16] = bad[14]
 		}
-		v := verify(t, bad, w.policy())
-		if v.Exit != ExitContainer || v.Check(CheckContainer).Result != Failed || v.Integrity != Broken {
-			t.Errorf("%s: exit %d, %+v", name, v.Exit, v.Check(CheckContainer))
-		}
+		t.Run(name, func(t *testing.T) {
+			v := verify(t, bad, w.policy())
+			if v.Exit != ExitContainer || v.Check(CheckContainer).Result != Failed || v.Integrity != Broken {
+				t.Errorf("exit %d, %+v", v.Exit, v.Check(CheckContainer))
+			}
+			recordVector(t, bad, w.policy(), v, CheckContainer)
+		})
 	}
 }
 
@@ -238,9 +241,13 @@ func TestTampering(t *testing.T) {
 		if l.name == fileStatement {
 			want = ExitEnvelope
 		}
-		if v := verify(t, out.Bytes(), w.policy()); v.Exit != want || v.Authenticity == Authentic {
-			t.Errorf("%s: exit %d, want %d\n%s", l.name, v.Exit, want, details(v))
-		}
+		t.Run(l.name, func(t *testing.T) {
+			v := verify(t, out.Bytes(), w.policy())
+			if v.Exit != want || v.Authenticity == Authentic {
+				t.Errorf("exit %d, want %d\n%s", v.Exit, want, details(v))
+			}
+			recordVector(t, out.Bytes(), w.policy(), v)
+		})
 	}
 }
 
