@@ -34,6 +34,7 @@ GO_NEEDED := go1.26
 MODULES_MB := 125
 ENGINE_MB  := 165
 TOOLS_MB   := 120
+COSIGN_MB  := 260
 
 ENGINE_DIR := deploy/engine
 ENGINE     := $(ENGINE_DIR)/node_modules/.package-lock.json
@@ -123,10 +124,13 @@ e2e: $(ENGINE)
 	for lock in $$(git ls-files '*e2e/package-lock.json'); do npm ci --prefix "$$(dirname "$$lock")"; done
 	go test -json -tags=e2e $$packages | $(REPORT)
 
-## interop: the tests with build tag interop, against other people's implementations
+## interop: the tests with build tag interop: our verifier in Python, and other people's implementations
 .PHONY: interop
 interop: $(ENGINE) $(if $(call tagged,interop),cosign)
-	@packages='$(call tagged,interop)'
+	@if ! python3 -c 'import cryptography' 2>/dev/null && ! /usr/bin/python3 -c 'import cryptography' 2>/dev/null; then
+	  echo 'interop: the tests of interop/verify.py will be skipped: please install python3-cryptography (apt-get install python3-cryptography)'
+	fi
+	packages='$(call tagged,interop)'
 	if [ -z "$$packages" ]; then echo 'interop: no test file has the build tag interop'; exit; fi
 	go test -json -tags=interop $$packages | $(REPORT)
 
@@ -205,11 +209,11 @@ machine:
 .PHONY: tools
 tools: buf protoc-gen-go protoc-gen-go-grpc golangci-lint gofumpt benchstat
 
-define tool # name, package, version
+define tool # name, package, version, MB if it is not one of `make tools`
 .PHONY: $(1)
 $(1): .bin/.$(1)-$(3)
 .bin/.$(1)-$(3): | machine
-	@echo 'tools: building $(1) $(3) from source (all tools together fetch about $(TOOLS_MB) MB, once)'
+	@echo 'tools: building $(1) $(3) from source ($(if $(4),it fetches about $(4) MB and takes minutes,all tools together fetch about $(TOOLS_MB) MB), once)'
 	mkdir -p $(BIN)
 	GOBIN=$(BIN) GOFLAGS=-buildvcs=false go install $(2)@$(3)
 	rm -f .bin/.$(1)-v*
@@ -221,7 +225,7 @@ $(eval $(call tool,protoc-gen-go-grpc,google.golang.org/grpc/cmd/protoc-gen-go-g
 $(eval $(call tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,v2.15.0))
 $(eval $(call tool,gofumpt,mvdan.cc/gofumpt,v0.12.0))
 $(eval $(call tool,benchstat,golang.org/x/perf/cmd/benchstat,v0.0.0-20260908200009-22c9c6c9d4da))
-$(eval $(call tool,cosign,github.com/sigstore/cosign/v3/cmd/cosign,v3.1.3))
+$(eval $(call tool,cosign,github.com/sigstore/cosign/v3/cmd/cosign,v3.1.3,$(COSIGN_MB)))
 
 .PHONY: help
 help:

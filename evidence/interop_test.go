@@ -3,6 +3,11 @@
 package evidence
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,20 +17,33 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"github.com/secure-systems-lab/go-securesystemslib/signerverifier"
+	formatslog "github.com/transparency-dev/formats/log"
+	formats "github.com/transparency-dev/formats/note"
+	"golang.org/x/mod/sumdb/note"
 	"pgregory.net/rapid"
 )
 
-// runVectors runs the verifier in Python over folders of vectors.
+// python is an interpreter that has the library, which Debian installs for its own.
+func python(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"python3", "/usr/bin/python3"} {
+		if exec.CommandContext(t.Context(), name, "-c", "import cryptography").Run() == nil {
+			return name
+		}
+	}
+	t.Skip("the verifier in Python needs Debian's package python3-cryptography, which is not installed")
+	return ""
+}
+
+// runVectors runs the verifier in Python over folders of vectors, those of the repository if none is named.
 func runVectors(t *testing.T, folders ...string) {
 	t.Helper()
-	if err := exec.CommandContext(t.Context(), "python3", "-c", "import cryptography").Run(); err != nil {
-		t.Skip("the verifier in Python needs Debian's package python3-cryptography, which is not installed")
-	}
-	out, err := exec.CommandContext(t.Context(), "python3", append([]string{"../interop/vectors.py"}, folders...)...).CombinedOutput()
-	if err != nil {
+	cmd := exec.CommandContext(t.Context(), python(t), append([]string{"-B", "../interop/vectors.py"}, folders...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	t.Logf("%s", out)
 }
 
 // The second verifier finds in every vector what this one finds.
@@ -88,5 +106,121 @@ func change(rnd *rand.Rand, files map[string][]byte, name string) {
 		files[name] = joinRecords(edits[rnd.IntN(len(edits))](list))
 	default:
 		b[rnd.IntN(len(b))] ^= 1 << rnd.IntN(8)
+	}
+}
+
+// The program's own manners: text, JSON, exit codes.
+func TestSecondVerifierAsAProgram(t *testing.T) {
+	w, dir := exported(t), t.TempDir()
+	policy, err := w.policy().Marshal()
+	w.must(err)
+	bundle, policyFile := filepath.Join(dir, "CASE.evb"), filepath.Join(dir, "POLICY.json")
+	w.must(errors.Join(os.WriteFile(bundle, w.bundle("08:30", "10:30"), 0o600), os.WriteFile(policyFile, policy, 0o600)))
+	for _, test := range []struct {
+		exit int
+		says string
+		args []string
+	}{
+		{ExitVerified, "exit code 0", []string{bundle, "--policy", policyFile}},
+		{ExitVerified, `"authenticity": "authentic"`, []string{bundle, "--policy", policyFile, "-o", "json"}},
+		{ExitNoPolicy, "not-claimed custody", []string{bundle}},
+		{ExitContainer, "failed      container", []string{policyFile}},
+		{ExitError, "policy", []string{bundle, "--policy", bundle}},
+		{ExitUsage, "usage", []string{"--colour"}},
+	} {
+		out, err := exec.CommandContext(t.Context(), python(t), append([]string{"-B", "../interop/verify.py"}, test.args...)...).CombinedOutput()
+		code := 0
+		if exit := new(exec.ExitError); errors.As(err, &exit) {
+			code = exit.ExitCode()
+		}
+		if code != test.exit || !bytes.Contains(out, []byte(test.says)) {
+			t.Errorf("%q: exit %d, want %d with %q\n%s", test.args, code, test.exit, test.says, out)
+		}
+	}
+}
+
+// The checkpoint of a bundle is a signed note for golang.org/x/mod/sumdb/note, and a checkpoint with a cosignature for
+// transparency-dev/formats, with the keys as the policy writes them.
+func TestCheckpointElsewhere(t *testing.T) {
+	w := eventful(t)
+	policy, checkpoint := w.policy(), unpack(t, w.bundle("08:30", "10:30"))[fileCheckpoint]
+	log, err1 := note.NewVerifier(policy.LogKey)
+	clock, err2 := formats.NewVerifierForCosignatureV1(policy.TimeKey)
+	w.must(errors.Join(err1, err2))
+	n, err := note.Open(checkpoint, note.VerifierList(log, clock))
+	w.must(err)
+	c, rest, opened, err := formatslog.ParseCheckpoint(checkpoint, policy.Origin, log, clock)
+	w.must(err)
+	at, err := formats.CoSigV1Timestamp(opened.Sigs[1])
+	w.must(err)
+	root := w.chain.Root()
+	if len(n.Sigs) != 2 || len(rest) > 0 || c.Size != uint64(w.chain.Size()) || !bytes.Equal(c.Hash, root[:]) || at.Unix() != int64(w.now)/1e9 {
+		t.Errorf("%d signatures, rest %q, size %d, root %x at %s", len(n.Sigs), rest, c.Size, c.Hash, at)
+	}
+}
+
+// exportKeyPEM is the export key as other tools read it.
+func exportKeyPEM(t *testing.T, policy *Policy) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(ed25519.PublicKey(policy.ExportKey[:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+}
+
+// The statement about a bundle is a DSSE envelope for go-securesystemslib.
+func TestStatementElsewhere(t *testing.T) {
+	w := exported(t)
+	files := unpack(t, w.bundle("08:30", "10:30"))
+	key, err := signerverifier.LoadKey(exportKeyPEM(t, w.policy()))
+	w.must(err)
+	verifier, err := signerverifier.NewED25519SignerVerifierFromSSLibKey(key)
+	w.must(err)
+	envelopes, err := dsse.NewEnvelopeVerifier(verifier)
+	w.must(err)
+	var b struct {
+		Envelope dsse.Envelope `json:"dsseEnvelope"`
+	}
+	w.must(json.Unmarshal(files[fileStatement], &b))
+	if _, err := envelopes.Verify(t.Context(), &b.Envelope); err != nil {
+		t.Error(err)
+	}
+	b.Envelope.PayloadType = PayloadTypeHandling
+	if _, err := envelopes.Verify(t.Context(), &b.Envelope); err == nil {
+		t.Error("verifies under another payload type")
+	}
+}
+
+// cosign, which is built on sigstore-go, verifies the statement about a bundle, and that it is about this list of files.
+func TestStatementByCosign(t *testing.T) {
+	cosign, err := exec.LookPath("cosign")
+	if err != nil {
+		t.Skip("needs cosign, which `make interop` builds")
+	}
+	w, dir := exported(t), t.TempDir()
+	files := unpack(t, w.bundle("08:30", "10:30"))
+	run := func(manifest, key []byte) error {
+		for name, b := range map[string][]byte{"manifest.json": manifest, "statement": files[fileStatement], "export.pem": key} {
+			w.must(os.WriteFile(filepath.Join(dir, name), b, 0o600))
+		}
+		cmd := exec.CommandContext(t.Context(), cosign, "verify-blob-attestation", "--key", "export.pem", "--bundle", "statement",
+			"--insecure-ignore-tlog", "--type", predicateType, "manifest.json")
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "HOME="+dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	key, other := exportKeyPEM(t, w.policy()), newWorld(t, "umbrella").policy()
+	if err := run(files[fileManifest], key); err != nil {
+		t.Error(err)
+	}
+	if run(files[fileScope], key) == nil {
+		t.Error("cosign accepts another file")
+	}
+	if run(files[fileManifest], exportKeyPEM(t, other)) == nil {
+		t.Error("cosign accepts another key")
 	}
 }

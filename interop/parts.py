@@ -210,7 +210,10 @@ def read_signatures(b):
     for line in text[text.index("\n\n") + 2:-1].split("\n"):
         m = re.fullmatch(r"\u2014 (\S+) (\S+)", line)
         need(m and "+" not in m[1], "signature line")
-        raw = strict_base64(m[2])
+        try:
+            raw = base64.b64decode(m[2], validate=True)
+        except ValueError as e:
+            raise Wrong("signature line") from e
         need(len(raw) >= 5, "signature")
         signatures.setdefault((m[1], raw[:4]), raw[4:])
     return signatures

@@ -78,6 +78,15 @@ def batch(v, _):
     same(stream["statement"], statement, "statement of the stream batch")
 
 
+def validity(v, _):
+    parse = {"event": read_event, "statement": read_statement, "stream batch": lambda b: decode("StreamBatch", b)}[v["what"]]
+    try:
+        found = bool(parse(bytes.fromhex(v["bytes"])))
+    except Wrong:
+        found = False
+    same(found, v["valid"], f"validity of {v['what']} {v['bytes']}")
+
+
 def sealed(v, _):
     parts = [bytes.fromhex(v["event_id"].replace("-", "")), v["path"].encode(), v["media_type"].encode(), bytes.fromhex(v["salt"]),
              bytes.fromhex(v["value"])]
@@ -97,7 +106,7 @@ def signer(v, _):
     same(signed(key, b"cosignature/v1\ntime %d\n" % int.from_bytes(raw[:8], "big") + note, raw[8:]), True, "cosignature")
 
 
-VALUES = [leaf, event_root, instance_tag, checkpoint, inclusion, consistency, events, batch, sealed, signer]
+VALUES = [leaf, event_root, instance_tag, checkpoint, inclusion, consistency, events, batch, validity, sealed, signer]
 
 
 def values(name):

@@ -246,8 +246,10 @@ class Verification:
         last = -1
         for record in records(self.files[name], 2 << 20):
             p = Proven(record)
-            if self.check("admission", p.read, self.scope, self.root, last, begin, end) and self.check("admission", check, p):
-                yield p
+            if self.check("admission", p.read, self.scope, last, begin, end):
+                good = self.check("admission", check, p)
+                if self.check("admission", p.check_tree, self.n, self.root) and good:
+                    yield p
             last = p.first
 
     def fold_proven(self, name, begin, end):
