@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -11,8 +12,11 @@ import (
 	"github.com/agentcustody/custody/signer"
 )
 
+// chooser says whether an accepted system event at a place of the log is shown.
+type chooser func(chain.Index, *eventv1.Event) bool
+
 // decides reports whether a system event changes how others are judged or what may be opened.
-func decides(e *eventv1.Event) bool {
+func decides(_ chain.Index, e *eventv1.Event) bool {
 	switch e.GetSystem().GetDetail().(type) {
 	case *eventv1.System_Genesis, *eventv1.System_Instance, *eventv1.System_Manifest, *eventv1.System_Key, *eventv1.System_Grant,
 		*eventv1.System_Rule, *eventv1.System_Hold, *eventv1.System_Erasure:
@@ -23,7 +27,7 @@ func decides(e *eventv1.Event) bool {
 
 // mattersLater reports whether a system event after a range still says something about it: that a key was in doubt, that
 // content is erased, or, of a range before everything, how the log begins.
-func mattersLater(e *eventv1.Event) bool {
+func mattersLater(_ chain.Index, e *eventv1.Event) bool {
 	switch e.GetSystem().GetDetail().(type) {
 	case *eventv1.System_Genesis, *eventv1.System_Key, *eventv1.System_Erasure:
 		return true
@@ -31,16 +35,24 @@ func mattersLater(e *eventv1.Event) bool {
 	return false
 }
 
-func (x *export) keysBefore(ctx context.Context) error {
-	return x.admission(ctx, fileKeysBefore, 0, x.scope.Begin, decides)
-}
-
-func (x *export) keysAfter(ctx context.Context) error {
-	return x.admission(ctx, fileKeysAfter, x.scope.End, x.scope.Size, mattersLater)
+// keys writes the system events on which the range rests. They come last because only then is known which erasures it names.
+func (x *export) keys(ctx context.Context) error {
+	s := &x.scope
+	if !s.whole() {
+		return errors.Join(
+			x.admission(ctx, fileKeysBefore, 0, s.Begin, x.concerns),
+			x.admission(ctx, fileKeysRange, s.Begin, s.End, x.concerns),
+			x.admission(ctx, fileKeysAfter, s.End, s.Size, x.concerns),
+		)
+	}
+	return errors.Join(
+		x.admission(ctx, fileKeysBefore, 0, s.Begin, decides),
+		x.admission(ctx, fileKeysAfter, s.End, s.Size, mattersLater),
+	)
 }
 
 // admission writes the system events of [begin, end) that choose picks, each with its proof.
-func (x *export) admission(ctx context.Context, name string, begin, end chain.Index, choose func(*eventv1.Event) bool) error {
+func (x *export) admission(ctx context.Context, name string, begin, end chain.Index, choose chooser) error {
 	if begin == end {
 		return nil
 	}
@@ -55,7 +67,7 @@ func (x *export) admission(ctx context.Context, name string, begin, end chain.In
 	return ctx.Err()
 }
 
-func (x *export) admissionMessage(ctx context.Context, name string, m *Message, begin, end chain.Index, choose func(*eventv1.Event) bool) error {
+func (x *export) admissionMessage(ctx context.Context, name string, m *Message, begin, end chain.Index, choose chooser) error {
 	r := &provenRecord{first: m.First, statement: m.Statement, signature: m.Signature}
 	for i, b := range m.Leaves {
 		leaf, err := chain.ParseLeaf(b)
@@ -78,12 +90,12 @@ func (x *export) admissionMessage(ctx context.Context, name string, m *Message, 
 }
 
 // chooseEvent returns the bytes of an accepted event if choose picks it.
-func chooseEvent(m *Message, i int, leaf *chain.Leaf, choose func(*eventv1.Event) bool) (b []byte, chosen bool) {
+func chooseEvent(m *Message, i int, leaf *chain.Leaf, choose chooser) (b []byte, chosen bool) {
 	if leaf.Verdict != chain.Accepted || i >= len(m.Events) || m.Events[i].Bytes == nil {
 		return nil, false
 	}
 	e, err := event.Parse(m.Events[i].Bytes)
-	return m.Events[i].Bytes, err == nil && choose(e)
+	return m.Events[i].Bytes, err == nil && choose(leaf.Index, e)
 }
 
 // show adds a leaf with its proof, and the event if there is one, to a record.

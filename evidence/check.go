@@ -22,7 +22,7 @@ const (
 	ExitEnvelope   = 14 // the list is not signed by the policy's export key
 	ExitCheckpoint = 15 // the log's state is not signed by the policy's log key
 	ExitChain      = 16 // records altered, reordered, inserted or dropped in the log
-	ExitBoundary   = 17 // the records are not all of the time window
+	ExitBoundary   = 17 // the records are not all of the time window, or of the scope
 	ExitKeys       = 18 // a key is not admitted, or not at that place
 	ExitSignature  = 19 // a producer's signature does not hold
 	ExitEvent      = 20 // content of a record is not what was signed
@@ -42,6 +42,7 @@ const (
 	CheckChain      = "chain"
 	CheckRange      = "range"
 	CheckBoundaries = "boundaries"
+	CheckSelection  = "selection"
 	CheckGenesis    = "genesis"
 	CheckAdmission  = "admission"
 	CheckKey        = "key"
@@ -117,6 +118,11 @@ var rules = []rule{
 		CheckBoundaries, ExitBoundary, false, false,
 		"the records cover the whole time window", "The records do not cover the time window that the bundle claims.",
 		"It cannot be concluded that every record received in the window is here.",
+	},
+	{
+		CheckSelection, ExitBoundary, false, false,
+		"every record of the scope is shown, and none of others", "A record of the producer or task that the bundle is about is hidden among those of others, or one of others is shown.",
+		"It cannot be concluded that every record of this producer or task is here.",
 	},
 	{
 		CheckGenesis, ExitKeys, false, true,

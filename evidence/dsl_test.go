@@ -477,6 +477,22 @@ func (w *world) Messages(_ context.Context, begin, end chain.Index) iter.Seq2[*M
 	return w.yield(func(m *stored) bool { return m.end() > begin && m.First < end })
 }
 
+func (w *world) MessagesOf(_ context.Context, begin, end chain.Index, instance string) iter.Seq2[*Message, error] {
+	return w.yield(func(m *stored) bool {
+		s, err := event.ParseStatement(m.Statement)
+		return m.end() > begin && m.First < end && err == nil && s.Instance == instance
+	})
+}
+
+func (w *world) Leaves(_ context.Context, begin, end chain.Index, yield func(leaf []byte) error) error {
+	for _, leaf := range w.leaves[begin:end] {
+		if err := yield(leaf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (w *world) Admission(_ context.Context, begin, end chain.Index) iter.Seq2[*Message, error] {
 	return w.yield(func(m *stored) bool { return m.system && m.end() > begin && m.First < end })
 }
@@ -625,6 +641,7 @@ func pack(t testing.TB, key *signer.Key, files map[string][]byte) []byte {
 	t.Helper()
 	s := new(Scope)
 	err := json.Unmarshal(files[fileScope], s)
+	s.ExportedAt = at("12:00")
 	custody, err2 := makeCustodyFile(key, s, sha256Of(files[fileScope]), Tool{Name: "custody test"})
 	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)

@@ -196,7 +196,7 @@ func readCustodyFile(file []byte, key *signer.PublicKey, s *Scope, scopeFile cha
 	if len(list) == 0 || !bytes.HasSuffix(file, []byte("\n")) {
 		return list, fmt.Errorf("no whole line: %w", ErrEnvelope)
 	}
-	if h := list[0]; h.Actor != s.Requester || h.Purpose != s.Purpose || h.At != s.ExportedAt || h.Action != actionExported {
+	if h := list[0]; h.Actor != s.Requester || h.Purpose != s.Purpose || h.Action != actionExported {
 		return list, fmt.Errorf("line 1: not the export of this scope: %w", ErrEnvelope)
 	}
 	return list, nil

@@ -40,13 +40,13 @@ type Summary struct {
 }
 
 // Export writes the bundle of what the log received in [scope.From, scope.To) to w, signed with key. Of the scope it takes
-// Tenant, Origin, From, To, Requester, Purpose and ExportedAt. The caller has appended the record of this export to the log before, and the
+// Tenant, Origin, From, To, Grace, Instance, Run, Requester, Purpose and ExportedAt. The caller has appended the record of this export to the log before, and the
 // reader's checkpoint covers it, so that there is a leaf after the range. Memory does not grow with the number of events. On an error what was
 // written is not a bundle.
 func Export(ctx context.Context, w io.Writer, r Reader, scope Scope, key signer.Signer, o ExportOptions) (Summary, error) {
 	x := &export{
 		reader: r, nodes: newNodeCache(r), scope: scope, options: o, key: key, numbering: newNumbering(), emitters: map[signer.KeyID]bool{},
-		files: make([]*staged, len(layout)),
+		files: make([]*staged, len(layout)), own: map[signer.KeyID]bool{}, cited: map[chain.Index]bool{},
 	}
 	summary, err := x.run(ctx, w)
 	if err := errors.Join(err, x.close()); err != nil {
@@ -68,13 +68,15 @@ type export struct {
 	before    []provenRecord
 	count     Disclosure
 	reasons   reasons
-	next      chain.Index // of the range
+	next      chain.Index           // of the range
+	own       map[signer.KeyID]bool // keys of the scope's instance, if it names one
+	cited     map[chain.Index]bool  // tombstones of erased fields
 	buf       []byte
 }
 
 func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
 	for _, step := range []func(context.Context) error{
-		x.begin, x.keysBefore, x.leafBefore, x.messages, x.leafAfter, x.neighbours, x.keysAfter, x.span, x.accounts,
+		x.begin, x.leafBefore, x.messages, x.leafAfter, x.neighbours, x.keys, x.span, x.accounts,
 	} {
 		if err := step(ctx); err != nil {
 			return Summary{}, err
@@ -113,7 +115,7 @@ func (x *export) begin(ctx context.Context) error {
 	for _, text := range []*string{&s.Requester, &s.Purpose, &x.options.Tool.Name} { // JSON has no other text
 		*text = valid8(*text)
 	}
-	if s.Begin, s.End, err = x.reader.Bounds(ctx, s.From, s.To, s.Size); err != nil {
+	if s.Begin, s.End, err = x.reader.Bounds(ctx, s.From, s.until(), s.Size); err != nil {
 		return fmt.Errorf("read bounds: %w", err)
 	}
 	x.next = s.Begin
@@ -199,7 +201,10 @@ func (x *export) messages(ctx context.Context) error {
 	if x.scope.Begin == x.scope.End {
 		return nil
 	}
-	for m, err := range x.reader.Messages(ctx, x.scope.Begin, x.scope.End) {
+	for m, err := range x.source(ctx) {
+		if err == nil {
+			err = x.outside(ctx, m.First)
+		}
 		if err == nil {
 			err = x.message(ctx, m)
 		}
@@ -210,7 +215,7 @@ func (x *export) messages(ctx context.Context) error {
 			x.options.Progress(uint64(x.next-x.scope.Begin), x.scope.records())
 		}
 	}
-	return ctx.Err()
+	return errors.Join(x.outside(ctx, x.scope.End), ctx.Err())
 }
 
 // part is a message as far as it lies in the range.
@@ -248,6 +253,9 @@ func (x *export) message(ctx context.Context, m *Message) error {
 	p, err := x.part(m)
 	if err != nil {
 		return err
+	}
+	if !x.scope.whole() && p.statement.GetInstance() != x.scope.Instance {
+		return x.outside(ctx, p.First+chain.Index(p.to))
 	}
 	if err := x.neighbourBefore(ctx, p); err != nil {
 		return err
@@ -309,12 +317,17 @@ func (x *export) event(p *part, i int) (*eventv1.Event, error) {
 		}
 		x.count.Clear++
 	}
-	if err := x.write(fileEvents, record.append); err != nil || record.state != stateHere || p.whole {
-		return nil, err
+	var parsed *eventv1.Event
+	if record.state == stateHere && !p.whole {
+		parsed, _ = event.Parse(e.Bytes) // if the store gave other bytes than were signed, the verifier will say so
 	}
-	parsed, err := event.Parse(e.Bytes)
-	if err != nil {
-		return nil, nil //nolint:nilerr // the store gave other bytes than were signed: the verifier will say so
+	if x.hides(p, &record, parsed) {
+		record, parsed = eventRecord{state: stateOutside}, nil
+		x.count.Outside++
+		x.count.Clear--
+	}
+	if err := x.write(fileEvents, record.append); err != nil || parsed == nil {
+		return nil, err
 	}
 	return parsed, x.openings(p.leaves[i].Index, parsed, e.Openings)
 }
@@ -343,8 +356,11 @@ func (x *export) openings(index chain.Index, e *eventv1.Event, openings []Openin
 func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openingRecord, error) {
 	reason := x.options.Disclose.reason(s.GetPath())
 	switch {
+	case o != nil && o.Erased && o.Tombstone >= x.scope.Size:
+		reason = reasonErasedLater
 	case o != nil && o.Erased:
 		x.count.FieldsErased++
+		x.cited[o.Tombstone] = true
 		return openingRecord{state: stateErased, tombstone: o.Tombstone, generation: o.Generation}, nil
 	case reason != "":
 	case o == nil:

@@ -26,7 +26,8 @@ type job struct {
 	leafBytes []byte
 	events    []eventRecord
 	openings  []openingRecord
-	arena     []byte // holds the records
+	runs      []runNumber // of the scope's run
+	arena     []byte      // holds the records
 
 	leaves    []chain.Leaf
 	system    []systemEvent // of Custody's own batches
@@ -34,6 +35,7 @@ type job struct {
 	erasures  []erasureClaim
 	count     Disclosure
 	ahead     uint64 // events from the future
+	arrivals  Arrivals
 	signature signatureState
 	closes    bool
 	done      chan struct{}
@@ -78,7 +80,7 @@ var (
 // reset makes the job ready for its next message.
 func (j *job) reset() {
 	*j = job{
-		leafBytes: j.leafBytes[:0], events: j.events[:0], openings: j.openings[:0], arena: j.arena[:0],
+		leafBytes: j.leafBytes[:0], events: j.events[:0], openings: j.openings[:0], arena: j.arena[:0], runs: j.runs[:0],
 		leaves: j.leaves[:0], system: j.system[:0], problems: j.problems[:0], erasures: j.erasures[:0],
 		done: make(chan struct{}),
 	}
@@ -87,6 +89,9 @@ func (j *job) reset() {
 func (j *job) problem(check string, index chain.Index, err error) {
 	j.problems = append(j.problems, problem{check, index, err})
 }
+
+// size is the number of its leaves.
+func (j *job) size() int { return int(j.to - j.from) }
 
 func (j *job) index(i int) chain.Index { return j.from + chain.Index(i) }
 
@@ -102,10 +107,12 @@ func (w *worker) run(j *job) {
 	if !w.parseLeaves(j) {
 		return
 	}
-	if j.record.form == formWhole {
+	switch j.record.form {
+	case formWhole:
 		w.whole(j)
-	} else {
+	case formEvents:
 		w.batch(j)
+	case formOthers:
 	}
 	if j.statement != nil {
 		w.verify(j)
@@ -113,7 +120,7 @@ func (w *worker) run(j *job) {
 }
 
 func (w *worker) parseLeaves(j *job) bool {
-	for i := range j.events {
+	for i := range j.size() {
 		leaf, err := chain.ParseLeaf(j.leafBytes[i*chain.LeafSize:][:chain.LeafSize])
 		if err != nil {
 			j.problem(CheckChain, j.index(i), err)
@@ -207,6 +214,11 @@ func (w *worker) present(j *job, i int) {
 		j.count.Held++
 	case stateExpired:
 		j.count.Expired++
+	case stateOutside:
+		j.count.Outside++
+		if w.scope.Run == "" {
+			j.problem(CheckSelection, j.index(i), errHidden)
+		}
 	case stateWithheld:
 		j.count.Withheld++
 		if int(e.reason) >= w.reasons {
@@ -247,7 +259,7 @@ func (w *worker) absent(j *job, i int) {
 	switch {
 	case state == stateHeld && l.Verdict == chain.Accepted:
 		j.problem(CheckEvent, l.Index, errHeldOpen)
-	case state != stateHeld && l.Verdict == chain.Held && state != stateExpired:
+	case state != stateHeld && l.Verdict == chain.Held && state != stateExpired && state != stateOutside:
 		j.problem(CheckEvent, l.Index, errHeldClear)
 	case isSystem(j.statement) && l.Verdict == chain.Accepted:
 		j.problem(CheckAdmission, l.Index, errOwn)
@@ -265,6 +277,8 @@ func (w *worker) note(j *job, l *chain.Leaf, e *eventv1.Event) {
 	if isSystem(j.statement) && l.Verdict == chain.Accepted {
 		j.system = append(j.system, systemEvent{l.Index, e})
 	}
+	w.selected(j, l, e)
+	w.arrived(j, l, e)
 }
 
 // fields checks that there is exactly one record for each sealed field of an event that is here, and returns those that follow.
@@ -338,6 +352,9 @@ func newFeeder(c *container, s *Scope) *feeder {
 // read fills the job with the next message. It returns false at the end of the range. The errors are ErrRecord and those of
 // the files.
 func (f *feeder) read(j *job) (bool, error) {
+	if more, err := f.others(j); more || err != nil {
+		return more, err
+	}
 	b, arena, err := f.batches.next(j.arena)
 	j.arena = arena
 	if b == nil || err != nil {

@@ -14,6 +14,7 @@ const (
 	fileEvents     = "events/range.bin"
 	fileOpenings   = "openings/range.bin"
 	fileKeysBefore = "keys/before.bin"
+	fileKeysRange  = "keys/range.bin"
 	fileKeysAfter  = "keys/after.bin"
 	fileEmitters   = "emitters.json"
 	fileRedactions = "redactions.json"
@@ -51,6 +52,7 @@ var layout = []member{
 	{fileEvents, typeRecords, maxRecordFile, true},
 	{fileOpenings, typeRecords, maxRecordFile, true},
 	{fileKeysBefore, typeRecords, maxRecordFile, true},
+	{fileKeysRange, typeRecords, maxRecordFile, true},
 	{fileKeysAfter, typeRecords, maxRecordFile, true},
 	{fileEmitters, typeJSON, maxRecordFile, true},
 	{fileRedactions, typeJSON, maxSmallFile, true},

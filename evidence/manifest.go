@@ -31,14 +31,15 @@ type manifestFile struct {
 
 // Disclosure counts what a bundle has of the records in its range.
 type Disclosure struct {
-	Records         uint64 `json:"records"`          // in the range
-	Clear           uint64 `json:"clear"`            // with their whole plain content
-	Held            uint64 `json:"held"`             // kept closed because they hold a secret
-	Withheld        uint64 `json:"withheld"`         // left out by the exporter
-	Expired         uint64 `json:"expired"`          // no longer kept
-	FieldsDisclosed uint64 `json:"fields_disclosed"` // sealed fields of the clear records, with their content
-	FieldsWithheld  uint64 `json:"fields_withheld"`  // without, and why
-	FieldsErased    uint64 `json:"fields_erased"`    // whose key is destroyed
+	Records         uint64 `json:"records"`           // in the range
+	Clear           uint64 `json:"clear"`             // with their whole plain content
+	Held            uint64 `json:"held"`              // kept closed because they hold a secret
+	Withheld        uint64 `json:"withheld"`          // left out by the exporter
+	Expired         uint64 `json:"expired"`           // no longer kept
+	Outside         uint64 `json:"outside,omitempty"` // of others than the scope names: only their leaves are here
+	FieldsDisclosed uint64 `json:"fields_disclosed"`  // sealed fields of the clear records, with their content
+	FieldsWithheld  uint64 `json:"fields_withheld"`   // without, and why
+	FieldsErased    uint64 `json:"fields_erased"`     // whose key is destroyed
 }
 
 func makeManifest(files []*staged, claims Disclosure) ([]byte, error) {

@@ -149,6 +149,15 @@ func (v *verification) keysBefore() error {
 	return nil
 }
 
+// keysRange does the same within the range, where the scope is not the whole tenant. Otherwise they stand among the other records.
+func (v *verification) keysRange() error {
+	check := v.checkSystem
+	if v.scope.whole() {
+		check = func(*proven) error { return errProvenShape }
+	}
+	return v.provenFile(fileKeysRange, v.scope.Begin, v.scope.End, check, v.applySystem)
+}
+
 // keysAfter does the same after the range. By then the genesis must have been seen.
 func (v *verification) keysAfter() error {
 	if err := v.provenFile(fileKeysAfter, v.scope.End, v.scope.Size, v.checkSystem, v.applySystem); err != nil {

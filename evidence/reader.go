@@ -23,6 +23,10 @@ type Reader interface {
 	// Messages yields, in order, every message that has a leaf in [begin, end), each whole. A message is used before the
 	// next one is asked for.
 	Messages(ctx context.Context, begin, end chain.Index) iter.Seq2[*Message, error]
+	// MessagesOf does the same for the messages of one instance alone, as their statements name it.
+	MessagesOf(ctx context.Context, begin, end chain.Index, instance string) iter.Seq2[*Message, error]
+	// Leaves calls yield with the bytes of each leaf in [begin, end), in order, and stops at its error.
+	Leaves(ctx context.Context, begin, end chain.Index, yield func(leaf []byte) error) error
 	// Admission yields, in order, the messages of the system key in [begin, end) that hold at least one accepted event of
 	// these: genesis, instance, manifest, key, grant, rule, hold, erasure. It may yield others.
 	Admission(ctx context.Context, begin, end chain.Index) iter.Seq2[*Message, error]
@@ -75,6 +79,7 @@ type Opening struct {
 type Disclose struct {
 	Withhold map[string]string // reason by path
 	Nothing  string            // if not empty, the reason for which every field is withheld
+	Only     map[string]bool   // if not nil, every other path is withheld
 }
 
 // Tool is the program that exports.
@@ -89,10 +94,21 @@ const reasonAbsent = "not in Custody's hands"
 // reasonDamaged is why a field is withheld whose stored content is not what was signed.
 const reasonDamaged = "what Custody holds is not what was signed"
 
+// reasonNotAsked is why a field is withheld that is not among those that were asked for.
+const reasonNotAsked = "not among the content that was asked for"
+
+// reasonErasedLater is why a field is withheld whose erasure stands in the log after the state that the bundle is of.
+const reasonErasedLater = "erased after the state of the log that this bundle is of"
+
 // reason is why a field is withheld by request, empty if it is not.
 func (d *Disclose) reason(path string) string {
-	if d.Nothing != "" {
+	switch {
+	case d.Nothing != "":
 		return d.Nothing
+	case d.Withhold[path] != "":
+		return d.Withhold[path]
+	case d.Only != nil && !d.Only[path]:
+		return reasonNotAsked
 	}
-	return d.Withhold[path]
+	return ""
 }

@@ -20,6 +20,7 @@ type form uint8
 const (
 	formEvents form = 1 // a batch with one leaf an event
 	formWhole  form = 2 // a message that has one leaf as a whole: malformed or an equivocation
+	formOthers form = 0 // no record: leaves of others than the scope's, which have none
 )
 
 // state says whether content is in the bundle.
@@ -31,6 +32,7 @@ const (
 	stateWithheld state = 3 // left out by the exporter, with a reason
 	stateExpired  state = 4 // no longer kept
 	stateErased   state = 5 // of a field: its key is destroyed
+	stateOutside  state = 6 // of the instance of the scope, and not of its run
 )
 
 // batchRecord is one message with a leaf in the range.
@@ -99,7 +101,7 @@ func parseEventRecord(b []byte) (r eventRecord, err error) {
 		r.bytes = c.rest()
 	case stateWithheld:
 		r.reason = c.uint16()
-	case stateHeld, stateExpired:
+	case stateHeld, stateExpired, stateOutside:
 	default:
 		return r, ErrRecord
 	}

@@ -69,15 +69,27 @@ func (v *Verdict) heading(p *page) {
 	}
 	p.row("tenant", "%s", event.Escape(s.Tenant))
 	p.row("log", "%s", event.Escape(s.Origin))
+	v.part(p)
 	p.row("received", "from %s", instantText(s.From))
 	p.row("", "until %s (not included)", instantText(s.To))
+	if s.Grace > 0 {
+		p.row("", "and what arrived after that until %s", instantText(s.until()))
+	}
 	if s.records() == 0 {
 		p.row("records", "none")
 	} else {
 		p.row("records", "%d, numbered %d to %d in the log", s.records(), s.Begin, s.End-1)
 	}
-	p.row("exported", "%s by %s", instantText(s.ExportedAt), quoted(s.Requester))
+	p.row("exported", "%s by %s", v.exportedAt(), quoted(s.Requester))
 	p.row("purpose", "%s", quoted(s.Purpose))
+}
+
+// exportedAt is what the first of those who handled the bundle says.
+func (v *Verdict) exportedAt() string {
+	if len(v.Custody) == 0 {
+		return "(not stated)"
+	}
+	return instantText(v.Custody[0].At)
 }
 
 func quoted(text string) string {
@@ -105,6 +117,18 @@ var meanings = map[string]map[string]string{
 		Gaps:     "Everything that the log received in the period is here, but records that producers numbered never arrived.",
 		NoClaim:  "It is not shown that everything is here.",
 	},
+	ofInstance: {
+		Complete: "Everything that the log filed under this instance in the period is here, and none of its producers left numbers out.",
+		OpenTail: "Everything that the log filed under this instance in the period is here. It is not shown that this is everything that was sent.",
+		Gaps:     "Everything that the log filed under this instance in the period is here, but records that its producers numbered never arrived.",
+		NoClaim:  "It is not shown that everything of this instance is here.",
+	},
+	ofRun: {
+		Complete: "Every record of this task is here, from its first number to the one that ends it.",
+		OpenTail: "The records of this task that are here follow each other. It is not shown that they are all, from beginning to end.",
+		Gaps:     "Records of this task are missing: they never arrived, came before the period, or cannot be read.",
+		NoClaim:  "It is not shown that everything of this task is here.",
+	},
 	"time": {
 		AnchoredNot:   "Times are those of the log itself.",
 		AnchoredByLog: "The operator's clock confirms the state of the log.",
@@ -113,11 +137,15 @@ var meanings = map[string]map[string]string{
 
 func (v *Verdict) answers(p *page) {
 	p.section("ANSWERS")
-	for _, a := range [][2]string{
-		{"integrity", v.Integrity}, {"authenticity", v.Authenticity}, {"completeness", v.Completeness}, {"time", v.Anchoring},
+	for _, a := range [][3]string{
+		{"integrity", v.Integrity, "integrity"},
+		{"authenticity", v.Authenticity, "authenticity"},
+		{"completeness", v.Completeness, v.completenessOf()},
+		{"time", v.Anchoring, "time"},
 	} {
-		p.item("%-14s%-14s%s", a[0], strings.ToUpper(a[1]), meanings[a[0]][a[1]])
+		p.item("%-14s%-14s%s", a[0], strings.ToUpper(a[1]), meanings[a[2]][a[1]])
 	}
+	v.rests(p)
 	if v.Policy != "" {
 		p.row("policy", "compare by telephone: %s", v.Policy)
 	}
@@ -179,6 +207,7 @@ func (v *Verdict) sources(p *page) {
 	if *n == (Vantage{}) {
 		p.item("no records")
 	}
+	v.arrived(p)
 	for _, j := range judgements {
 		if n := v.Verdicts[j.verdict.String()]; n > 0 {
 			p.item("of these, %s %s", count(n, "record", "records"), j.what)
@@ -306,6 +335,7 @@ func (v *Verdict) limits(p *page) {
 			p.item("%s", l.what)
 		}
 	}
+	v.limitsOfPart(p)
 	for _, s := range v.Suspects {
 		p.item("That records %d to %d of %s are its own: its key may have been in other hands.", s.From, s.To, event.Escape(s.Instance))
 	}

@@ -35,6 +35,10 @@ func TestTexts(t *testing.T) {
 		"verified":  {ExitVerified, good(exported(t))},
 		"open-tail": {ExitOpenTail, good(eventful(t))},
 		"gaps":      {ExitGaps, lied(func(_ *world, a *sender) { a.send(3, lost).send(1).say(a.closing()) })},
+		"instance":  {ExitVerified, partial("support-1", "")},
+		"run":       {ExitVerified, partial("support-1", "ticket-1")},
+		"claimed":   {ExitOpenTail, partial("billing-1", "")},
+		"selection": {ExitBoundary, hidden("support-1", "", hideBatch(1))},
 		"no-policy": {ExitNoPolicy, func(t *testing.T) ([]byte, *Policy) { return exported(t).bundle("08:30", "10:30"), nil }},
 		"container": {ExitContainer, func(t *testing.T) ([]byte, *Policy) {
 			w := exported(t)

@@ -66,6 +66,7 @@ type Verdict struct {
 	Integrity    string            `json:"integrity"`
 	Authenticity string            `json:"authenticity"`
 	Completeness string            `json:"completeness"`
+	Selection    *Selection        `json:"selection,omitempty"` // what completeness rests on, if the scope is not the whole tenant
 	Anchoring    string            `json:"anchoring"`
 	AnchoredAt   int64             `json:"anchored_at,omitempty"` // seconds since 1970 of the newest statement of time
 	Policy       string            `json:"policy,omitempty"`      // fingerprint of the policy
@@ -77,7 +78,8 @@ type Verdict struct {
 	Verdicts     map[string]uint64 `json:"verdicts"` // records by the log's judgement
 	Vantage      Vantage           `json:"vantage"`
 	Clock        Clock             `json:"clock"`
-	EndOfLog     bool              `json:"end_of_log"` // the range ends where the checkpoint does: nothing shows what came next
+	Arrivals     *Arrivals         `json:"arrivals,omitempty"` // with a grace period
+	EndOfLog     bool              `json:"end_of_log"`         // the range ends where the checkpoint does: nothing shows what came next
 	Emitters     []Emitter         `json:"emitters"`
 	SilentKeys   int               `json:"silent_keys"` // keys that could have signed in the range and did not
 	Suspects     []Suspect         `json:"suspects"`
@@ -112,10 +114,14 @@ func (v *verification) verdict() Verdict {
 		Clock: v.clock, Emitters: v.emitters, Checks: v.list(), Redactions: []Reason{}, Suspects: []Suspect{}, Custody: []Handling{},
 	}
 	if v.scope != nil {
+		if v.scope.Grace > 0 {
+			out.Arrivals = &v.arrivals
+		}
 		out.EndOfLog = v.scope.End == v.scope.Size
 		out.SilentKeys = v.silent()
 		out.Suspects = append(out.Suspects, v.suspects()...)
 	}
+	out.Selection = v.selection()
 	out.Completeness = v.completeness(&out)
 	out.Exit = v.exit(&out)
 	v.describe(&out)
@@ -181,6 +187,14 @@ func (v *verification) completeness(out *Verdict) string {
 	if out.Authenticity != Authentic {
 		return NoClaim
 	}
+	if out.Selection != nil {
+		return out.Selection.completeness(out)
+	}
+	return completeNumbering(out)
+}
+
+// completeNumbering is the completeness of all that the emitters in the range have numbered.
+func completeNumbering(out *Verdict) string {
 	answer := Complete
 	if out.EndOfLog {
 		answer = OpenTail

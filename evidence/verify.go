@@ -31,6 +31,7 @@ func Verify(ctx context.Context, r io.ReaderAt, size int64, policy *Policy, o Ve
 	v := &verification{
 		policy: policy, options: o, findings: newFindings(policy != nil), registry: registry.New(), numbering: newNumbering(),
 		tombstones: map[chain.Index]tombstone{}, erasures: map[erasure]*claimed{}, signers: map[signer.KeyID]*activity{},
+		threads: map[threadID]*thread{},
 	}
 	if err := v.run(ctx, r, size); err != nil {
 		return Verdict{}, fmt.Errorf("verify evidence: %w", err)
@@ -63,7 +64,9 @@ type verification struct {
 	verdicts   [chain.Malformed + 1]uint64
 	vantage    Vantage
 	clock      Clock
+	arrivals   Arrivals
 	signers    map[signer.KeyID]*activity
+	threads    map[threadID]*thread // of the scope's run
 	tombstones map[chain.Index]tombstone
 	erasures   map[erasure]*claimed
 }
@@ -101,10 +104,12 @@ func (v *verification) run(ctx context.Context, r io.ReaderAt, size int64) error
 		v.checkCheckpoint,
 		v.checkBoundaries,
 		v.keysBefore,
+		v.keysRange,
 		v.batchesBefore,
 		func() error { return v.walk(ctx) },
 		v.batchesAfter,
 		v.keysAfter,
+		v.checkSelection,
 		v.checkErasures,
 		v.checkAccounts,
 	} {
@@ -253,7 +258,7 @@ func (v *verification) checkBoundaries() error {
 		index  chain.Index
 		inside bool // index is the first leaf inside, not the last one outside
 		edge   Instant
-	}{{s.Begin - 1, false, s.From}, {s.Begin, true, s.From}, {s.End - 1, false, s.To}, {s.End, true, s.To}} {
+	}{{s.Begin - 1, false, s.From}, {s.Begin, true, s.From}, {s.End - 1, false, s.until()}, {s.End, true, s.until()}} {
 		if x.index < s.shownBegin() || x.index >= s.shownEnd() {
 			continue // before the first leaf or past the last
 		}

@@ -189,25 +189,30 @@ func (j *judge) end() error {
 	}
 	j.do(CheckRange, j.rebuild.Verify(j.head.Checkpoint))
 	j.done(CheckChain, CheckKey, CheckSignature, CheckBatch, CheckContent, CheckEvent, CheckVerdict, CheckNumbering, CheckTag,
-		CheckLastSeen, CheckOpening, CheckFormat)
+		CheckLastSeen, CheckOpening, CheckFormat, CheckSelection)
 	return nil
 }
 
 // message judges the next message.
 func (j *judge) message(m *job) {
-	for i := range m.events {
+	for i := range m.size() {
 		j.link(m.index(i), m.leafBytes[i*chain.LeafSize:][:chain.LeafSize])
 	}
 	for _, p := range m.problems {
 		j.failAt(p.check, p.index, p.err)
 	}
+	if m.record.form == formOthers {
+		j.checkOthers(m)
+		return
+	}
 	j.tally(m)
-	if len(m.leaves) < len(m.events) {
+	if len(m.leaves) < m.size() {
 		return // a leaf that cannot be read: nothing rests on it
 	}
 	if m.from == 0 && len(m.system) > 0 && m.system[0].index == 0 {
 		j.anchor(m.system[0].event)
 	}
+	j.covered(m)
 	if m.statement == nil {
 		j.vantage.Unattributed++
 		return
@@ -215,6 +220,7 @@ func (j *judge) message(m *job) {
 	j.producer(m)
 	j.lastSeen(m)
 	j.numbers(m)
+	j.follow(m)
 	for _, s := range m.system {
 		j.apply(s.index, s.event)
 	}
@@ -228,11 +234,16 @@ func (j *judge) tally(m *job) {
 	c.Held += n.Held
 	c.Withheld += n.Withheld
 	c.Expired += n.Expired
+	c.Outside += n.Outside
 	j.clock.Ahead += m.ahead
+	j.arrivals.Late += m.arrivals.Late
+	j.arrivals.Later += m.arrivals.Later
 	j.examine(CheckContent, n.Clear)
 	j.examine(CheckEvent, n.Clear)
 	for i := range m.leaves {
-		j.verdicts[m.leaves[i].Verdict]++
+		if m.events[i].state != stateOutside {
+			j.verdicts[m.leaves[i].Verdict]++
+		}
 	}
 	j.tallyReasons(m)
 	j.tallyFields(m)
@@ -357,7 +368,7 @@ func (j *judge) keyVerdict(m *job, key registry.Key) {
 
 // attribute counts who says so.
 func (j *judge) attribute(m *job, key registry.Key) {
-	n := uint64(len(m.leaves))
+	n := uint64(len(m.leaves)) - m.count.Outside
 	counts := key.ValidAt(uint64(m.record.first)) && m.record.form == formEvents
 	switch {
 	case !counts:

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -45,11 +46,43 @@ type Stored struct {
 // message that holds the leaf fromIndex. It reads what is there: whether the
 // indices follow each other is for the caller to check.
 func (s *Store) Messages(ctx context.Context, tenant string, fromIndex uint64) iter.Seq2[*Stored, error] {
+	return s.messages(ctx, messageFilter{tenant: tenant}, fromIndex)
+}
+
+// MessagesOf does the same for those messages of one instance alone that begin before the index before, as their statements name it.
+func (s *Store) MessagesOf(ctx context.Context, tenant, instance string, fromIndex, before uint64) iter.Seq2[*Stored, error] {
+	return s.messages(ctx, messageFilter{tenant, instance, before}, fromIndex)
+}
+
+// messageFilter says which messages are read.
+type messageFilter struct {
+	tenant   string
+	instance string // every one if empty
+	before   uint64 // first index that is not read, with an instance
+}
+
+// where is the part of a query that the filter adds.
+func (f *messageFilter) where() string {
+	if f.instance == "" {
+		return ""
+	}
+	return " AND instance = {instance:String} AND idx < {before:UInt64}"
+}
+
+// args are the filter's arguments beside the tenant.
+func (f *messageFilter) args() []any {
+	if f.instance == "" {
+		return nil
+	}
+	return []any{named("instance", f.instance), named("before", f.before)}
+}
+
+func (s *Store) messages(ctx context.Context, f messageFilter, fromIndex uint64) iter.Seq2[*Stored, error] {
 	return func(yield func(*Stored, error) bool) {
-		next, err := s.messageStart(ctx, tenant, fromIndex)
+		next, err := s.messageStart(ctx, f.tenant, fromIndex)
 		for err == nil {
 			var page []*Stored
-			if page, err = s.messagePage(ctx, tenant, next, messagePage); len(page) == 0 {
+			if page, err = s.messagePage(ctx, f, next, messagePage); len(page) == 0 {
 				break
 			}
 			for _, m := range page {
@@ -60,7 +93,7 @@ func (s *Store) Messages(ctx context.Context, tenant string, fromIndex uint64) i
 			next = page[len(page)-1].FirstIndex + 1
 		}
 		if err != nil {
-			yield(nil, fmt.Errorf("read messages of %s: %w", tenant, err))
+			yield(nil, fmt.Errorf("read messages of %s: %w", f.tenant, err))
 		}
 	}
 }
@@ -91,19 +124,19 @@ const selectBatches = `
 SELECT stream_seq, toUnixTimestamp64Nano(message_time), subject, idx, leaves, bytes, message_digest, stream_digest,
        batch_digest, CAST(producer, 'Int8'), statement, signature
 FROM ${db}.batches
-WHERE tenant = {tenant:String} AND idx >= {from:UInt64} AND stream_seq <= {head:UInt64}
+WHERE tenant = {tenant:String} AND idx >= {from:UInt64} AND stream_seq <= {head:UInt64}%s
 ORDER BY idx
 LIMIT {limit:UInt64}`
 
 // messagePage reads the next messages, at most the given number, and then
 // their parts by one range of indices.
-func (s *Store) messagePage(ctx context.Context, tenant string, from, most uint64) ([]*Stored, error) {
-	page, err := s.readBatches(ctx, tenant, from, most)
+func (s *Store) messagePage(ctx context.Context, f messageFilter, from, most uint64) ([]*Stored, error) {
+	page, err := s.readBatches(ctx, f, from, most)
 	if err != nil || len(page) == 0 {
 		return nil, err
 	}
-	page = cutPage(page)
-	p := assembly{page: page, args: append(s.headArgs(), named("tenant", tenant),
+	page = cutPage(page, f.instance == "")
+	p := assembly{page: page, of: f.instance, args: append(s.headArgs(), named("tenant", f.tenant),
 		named("from", page[0].FirstIndex), named("to", page[len(page)-1].end))}
 	for _, read := range []func(context.Context, *Store) error{p.readLeaves, p.readEvents, p.readOpenings, p.readHeld} {
 		if err := read(ctx, s); err != nil {
@@ -112,17 +145,18 @@ func (s *Store) messagePage(ctx context.Context, tenant string, from, most uint6
 	}
 	expired, err := s.Expired(ctx)
 	for _, m := range page {
-		m.finish(expired[tenant])
+		m.finish(expired[f.tenant])
 	}
 	return page, err
 }
 
-// cutPage sets where each message ends, keeps at least one message and stops
-// before messagePageBytes.
-func cutPage(page []*Stored) []*Stored {
+// cutPage sets where each message ends, which is where the next begins if every
+// message is read, keeps at least one message and stops before
+// messagePageBytes.
+func cutPage(page []*Stored, every bool) []*Stored {
 	var size uint64
 	for i, m := range page {
-		if i+1 < len(page) {
+		if every && i+1 < len(page) {
 			m.end = page[i+1].FirstIndex
 		}
 		if size += m.size; size > messagePageBytes && i > 0 {
@@ -132,15 +166,15 @@ func cutPage(page []*Stored) []*Stored {
 	return page
 }
 
-func (s *Store) readBatches(ctx context.Context, tenant string, from, most uint64) (page []*Stored, err error) {
+func (s *Store) readBatches(ctx context.Context, f messageFilter, from, most uint64) (page []*Stored, err error) {
 	var m Stored
 	var leaves uint32
 	var producer int8
 	var message, stream, batch, statement, signature string
-	args := append(s.headArgs(), named("tenant", tenant), named("from", from), named("limit", most))
-	err = s.each(ctx, selectBatches, args, func() {
+	args := append(s.headArgs(), named("tenant", f.tenant), named("from", from), named("limit", most))
+	err = s.each(ctx, fmt.Sprintf(selectBatches, f.where()), append(args, f.args()...), func() {
 		stored := m
-		stored.Tenant, stored.Producer = tenant, eventv1.ProducerClass(producer)
+		stored.Tenant, stored.Producer = f.tenant, eventv1.ProducerClass(producer)
 		stored.end = stored.FirstIndex + uint64(min(leaves, event.MaxBatchEvents))
 		copy(stored.digest[:], message)
 		copy(stored.StreamDigest[:], stream)
@@ -174,6 +208,7 @@ func (m *Stored) finish(firstKept uint64) {
 // messages.
 type assembly struct {
 	page []*Stored
+	of   string // the only instance, whose events are enough; every one if empty
 	args []any
 	at   int
 }
@@ -212,7 +247,12 @@ func (p *assembly) readLeaves(ctx context.Context, s *Store) error {
 func (p *assembly) readEvents(ctx context.Context, s *Store) error {
 	var idx uint64
 	var bytes string
-	return p.read(ctx, s, "SELECT idx, bytes FROM ${db}.events"+ofRange, func(m *Stored) {
+	query := "SELECT idx, bytes FROM ${db}.events" + ofRange
+	if p.of != "" {
+		query = "SELECT idx, bytes FROM ${db}.events" + strings.Replace(ofRange, " ORDER", " AND instance = {instance:String} ORDER", 1)
+		p.args = append(p.args, named("instance", p.of))
+	}
+	return p.read(ctx, s, query, func(m *Stored) {
 		if m.Batch == nil {
 			m.Data = []byte(bytes)
 		} else {

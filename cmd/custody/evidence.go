@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,9 +26,10 @@ func (a *app) evidenceCommand() *cobra.Command {
 
 // exportFlags are the flags of evidence export.
 type exportFlags struct {
-	tenant, from, to, purpose, out string
-	withhold                       []string
-	closed                         bool
+	tenant, instance, run, from, to, grace, purpose, out string
+	withhold, disclose, checkpoints                      []string
+	at                                                   uint64
+	closed                                               bool
 }
 
 func (a *app) evidenceExport() *cobra.Command {
@@ -60,19 +64,25 @@ func (a *app) evidenceExport() *cobra.Command {
 func (f *exportFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.tenant, "tenant", "", "tenant to export (required)")
+	fl.StringVar(&f.instance, "instance", "", "only this instance; what others recorded is linked, without name or content")
+	fl.StringVar(&f.run, "run", "", "only this run of the instance")
 	fl.StringVar(&f.from, "from", "", "received from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h)")
 	fl.StringVar(&f.to, "to", "", "received before this time; now if absent")
+	fl.StringVar(&f.grace, "grace", "", "also what arrived this long after --to: 7d, 12h")
 	fl.StringVar(&f.purpose, "purpose", "", "why, for the record")
 	fl.StringVar(&f.out, "out", "", "bundle file, which must not exist (required)")
 	fl.StringArrayVar(&f.withhold, "redact", nil, "withhold a sealed field, PATH=REASON (repeatable)")
+	fl.StringArrayVar(&f.disclose, "disclose", nil, "disclose only this sealed field, PATH (repeatable)")
 	fl.BoolVar(&f.closed, "disclose-nothing", false, "withhold every sealed field")
 	_ = cmd.MarkFlagRequired("tenant")
 	_ = cmd.MarkFlagRequired("out")
 }
 
 func (f *exportFlags) request() (*apiv1.ExportRequest, error) {
-	req := &apiv1.ExportRequest{Tenant: f.tenant, Purpose: f.purpose, Withhold: f.withhold, DiscloseNothing: f.closed}
-	err := errors.Join(parse("from", f.from, parseTime, &req.From), parse("to", f.to, parseTime, &req.To))
+	req := &apiv1.ExportRequest{
+		Tenant: f.tenant, Instance: f.instance, Run: f.run, Purpose: f.purpose, Withhold: f.withhold, Disclose: f.disclose, DiscloseNothing: f.closed,
+	}
+	err := errors.Join(parse("from", f.from, parseTime, &req.From), parse("to", f.to, parseTime, &req.To), parse("grace", f.grace, parseGrace, &req.Grace))
 	if err != nil {
 		return nil, usageError("%w", err)
 	}
@@ -90,6 +100,20 @@ func parseTime(s string) (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%q is not a date (2026-01-31), a time (2026-01-31T12:00:00Z) or a duration back from now (24h)", s)
+}
+
+// parseGrace reads a number of days (7d) or a duration, as seconds.
+func parseGrace(s string) (uint32, error) {
+	days, isDays := strings.CutSuffix(s, "d")
+	n, err := strconv.ParseUint(days, 10, 15)
+	if isDays && err == nil {
+		return uint32(n) * 86400, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Second || d/time.Second > math.MaxUint32 {
+		return 0, fmt.Errorf("%q is not a number of days (7d) or a duration (12h)", s)
+	}
+	return uint32(d / time.Second), nil
 }
 
 // free refuses to write over a file: what was handed over as evidence must not change.

@@ -23,6 +23,9 @@ var admissionActions = []string{
 	"system.genesis", "system.instance", "system.manifest", "system.key", "system.grant", "system.rule", "system.hold", "system.erasure",
 }
 
+// leavesPage is how many leaves are read by one query: about 12 MB.
+const leavesPage = 1 << 16
+
 // logReader is a tenant's committed log as an export reads it.
 type logReader struct {
 	chain.LeafNodes
@@ -74,11 +77,16 @@ func (r *logReader) Leaf(ctx context.Context, index chain.Index) (leaf []byte, e
 
 // Messages implements evidence.Reader.
 func (r *logReader) Messages(ctx context.Context, begin, end chain.Index) iter.Seq2[*evidence.Message, error] {
+	if begin >= end {
+		return func(func(*evidence.Message, error) bool) {}
+	}
+	return r.upTo(ctx, r.node.store.Messages(ctx, r.tenant, uint64(begin)), end)
+}
+
+// upTo turns messages into what a bundle shows, as far as they begin before end.
+func (r *logReader) upTo(ctx context.Context, messages iter.Seq2[*store.Stored, error], end chain.Index) iter.Seq2[*evidence.Message, error] {
 	return func(yield func(*evidence.Message, error) bool) {
-		if begin >= end {
-			return
-		}
-		for stored, err := range r.node.store.Messages(ctx, r.tenant, uint64(begin)) {
+		for stored, err := range messages {
 			if err != nil {
 				yield(nil, err)
 				return
@@ -92,6 +100,25 @@ func (r *logReader) Messages(ctx context.Context, begin, end chain.Index) iter.S
 			}
 		}
 	}
+}
+
+// MessagesOf implements evidence.Reader.
+func (r *logReader) MessagesOf(ctx context.Context, begin, end chain.Index, instance string) iter.Seq2[*evidence.Message, error] {
+	return r.upTo(ctx, r.node.store.MessagesOf(ctx, r.tenant, instance, uint64(begin), uint64(end)), end)
+}
+
+// Leaves implements evidence.Reader.
+func (r *logReader) Leaves(ctx context.Context, begin, end chain.Index, yield func([]byte) error) (err error) {
+	for at := begin; at < end && err == nil; at += leavesPage {
+		failed := error(nil)
+		err = r.node.store.Leaves(ctx, r.tenant, uint64(at), uint64(min(at+leavesPage, end)), func(leaf []byte) {
+			if failed == nil {
+				failed = yield(leaf)
+			}
+		})
+		err = errors.Join(err, failed)
+	}
+	return err
 }
 
 // Admission implements evidence.Reader.

@@ -16,6 +16,7 @@ import (
 	"github.com/agentcustody/custody/access"
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
 	"github.com/agentcustody/custody/evidence"
 	"github.com/agentcustody/custody/ledger"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
@@ -91,6 +92,14 @@ func disclosure(req *apiv1.ExportRequest) (evidence.Disclose, error) {
 	if req.GetDiscloseNothing() {
 		d.Nothing = withheldAll
 	}
+	if len(req.GetDisclose()) > 0 {
+		if d.Only = map[string]bool{}; req.GetDiscloseNothing() {
+			return d, status.Error(codes.InvalidArgument, "disclose: cannot be together with disclose_nothing")
+		}
+	}
+	for _, path := range req.GetDisclose() {
+		d.Only[path] = true
+	}
 	for i, w := range req.GetWithhold() {
 		path, reason, ok := strings.Cut(w, "=")
 		if !ok || path == "" || reason == "" {
@@ -121,14 +130,33 @@ func (n *Node) exportScope(ctx context.Context, req *apiv1.ExportRequest, call a
 	if req.GetTo() != 0 {
 		to = min(to, req.GetTo())
 	}
+	grace := min(int64(req.GetGrace()), (record.Time-to)/int64(time.Second))
+	if err := scopeOfPart(state, req); err != nil {
+		return evidence.Scope{}, nil, err
+	}
 	if req.GetFrom() < 0 || req.GetFrom() > to {
 		return evidence.Scope{}, nil, status.Error(codes.InvalidArgument, "from: is after the end of the range")
 	}
 	return evidence.Scope{
 		Version: evidence.ScopeVersion, TimeBasis: "received", Tenant: string(tenant), Origin: state.Genesis().GetOrigin(),
-		From: evidence.Instant(req.GetFrom()), To: evidence.Instant(to), Requester: call.Principal.Name, Purpose: req.GetPurpose(),
+		From: evidence.Instant(req.GetFrom()), To: evidence.Instant(to), Grace: evidence.Seconds(grace),
+		Instance: req.GetInstance(), Run: req.GetRun(), Requester: call.Principal.Name, Purpose: req.GetPurpose(),
 		ExportedAt: evidence.Instant(n.cfg.Now().UnixNano()),
 	}, n.logReader(tenant, state, checkpoint), nil
+}
+
+// scopeOfPart refuses a part of a tenant that is none.
+func scopeOfPart(state *registry.State, req *apiv1.ExportRequest) error {
+	if req.GetInstance() == "" {
+		if req.GetRun() != "" {
+			return status.Error(codes.InvalidArgument, "run: name its instance too")
+		}
+		return nil
+	}
+	if _, known := state.Instance(req.GetInstance()); !known || req.GetInstance() == string(event.InstanceCustody) {
+		return status.Errorf(codes.NotFound, "instance %q: not found", req.GetInstance())
+	}
+	return nil
 }
 
 // coveringCheckpoint waits for a checkpoint over everything up to a message.

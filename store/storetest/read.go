@@ -72,6 +72,7 @@ func testMessages(f *fixture) {
 	for i, m := range got {
 		f.sameMessage(m, want[i])
 	}
+	f.checkMessagesOf(want)
 	for m, err := range f.store.Messages(f.Context(), "acme", 20) {
 		if f.must(err); m.FirstIndex != 16 {
 			f.Errorf("the message of leaf 20 begins at %d, want 16", m.FirstIndex)
@@ -84,6 +85,29 @@ func testMessages(f *fixture) {
 	}
 	if _, ok, err := f.store.Message(f.Context(), "acme", 316); ok || err != nil {
 		f.Errorf("the message of a leaf that there is not: %v, %v", ok, err)
+	}
+}
+
+// checkMessagesOf reads the messages of one instance, which stand between others, and cuts a range short.
+func (f *fixture) checkMessagesOf(all []*store.Folded) {
+	f.Helper()
+	want := slices.DeleteFunc(slices.Clone(all), func(m *store.Folded) bool { return m.Statement.GetInstance() != "support-1" })
+	last := want[len(want)-1].FirstIndex
+	for _, before := range []uint64{math.MaxInt64, last} {
+		var got []*store.Stored
+		for m, err := range f.store.MessagesOf(f.Context(), "acme", "support-1", 0, before) {
+			f.must(err)
+			got = append(got, m)
+		}
+		if before == last {
+			want = want[:len(want)-1]
+		}
+		if len(got) != len(want) || len(want) == len(all) {
+			f.Fatalf("%d messages of one instance, want %d of %d", len(got), len(want), len(all))
+		}
+		for i, m := range got {
+			f.sameMessage(m, want[i])
+		}
 	}
 }
 

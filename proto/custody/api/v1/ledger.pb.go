@@ -576,8 +576,20 @@ type ExportRequest struct {
 	Withhold []string `protobuf:"bytes,5,rep,name=withhold,proto3" json:"withhold,omitempty"`
 	// disclose_nothing withholds every sealed field.
 	DiscloseNothing bool `protobuf:"varint,6,opt,name=disclose_nothing,json=discloseNothing,proto3" json:"disclose_nothing,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// instance is the only one whose records are shown; the others' are leaves without content. Empty is all.
+	Instance string `protobuf:"bytes,7,opt,name=instance,proto3" json:"instance,omitempty"`
+	// run is the only run of the instance that is shown; empty is all.
+	Run string `protobuf:"bytes,8,opt,name=run,proto3" json:"run,omitempty"`
+	// disclose lists the only sealed paths to disclose; empty is all.
+	Disclose []string `protobuf:"bytes,9,rep,name=disclose,proto3" json:"disclose,omitempty"`
+	// checkpoints are signed checkpoints that the requester holds; the bundle proves that it continues their history.
+	Checkpoints [][]byte `protobuf:"bytes,10,rep,name=checkpoints,proto3" json:"checkpoints,omitempty"`
+	// grace is how many seconds after the end what arrived late is exported too.
+	Grace uint32 `protobuf:"varint,11,opt,name=grace,proto3" json:"grace,omitempty"`
+	// at exports the log as it was at this size, for which there must be a checkpoint; 0 is the newest.
+	At            uint64 `protobuf:"varint,12,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExportRequest) Reset() {
@@ -650,6 +662,48 @@ func (x *ExportRequest) GetDiscloseNothing() bool {
 		return x.DiscloseNothing
 	}
 	return false
+}
+
+func (x *ExportRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *ExportRequest) GetDisclose() []string {
+	if x != nil {
+		return x.Disclose
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetCheckpoints() [][]byte {
+	if x != nil {
+		return x.Checkpoints
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetGrace() uint32 {
+	if x != nil {
+		return x.Grace
+	}
+	return 0
+}
+
+func (x *ExportRequest) GetAt() uint64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
 }
 
 // ExportResponse is one part of the bundle or the summary.
@@ -854,14 +908,21 @@ const file_custody_api_v1_ledger_proto_rawDesc = "" +
 	"\x04done\x18\x04 \x01(\bR\x04done\x12\x18\n" +
 	"\atenants\x18\x05 \x01(\rR\atenants\x12\x1a\n" +
 	"\bproblems\x18\x06 \x01(\x04R\bproblems\x12\x16\n" +
-	"\x06events\x18\a \x01(\x04R\x06events\"\xac\x01\n" +
+	"\x06events\x18\a \x01(\x04R\x06events\"\xbe\x02\n" +
 	"\rExportRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x03R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x03R\x02to\x12\x18\n" +
 	"\apurpose\x18\x04 \x01(\tR\apurpose\x12\x1a\n" +
 	"\bwithhold\x18\x05 \x03(\tR\bwithhold\x12)\n" +
-	"\x10disclose_nothing\x18\x06 \x01(\bR\x0fdiscloseNothing\"T\n" +
+	"\x10disclose_nothing\x18\x06 \x01(\bR\x0fdiscloseNothing\x12\x1a\n" +
+	"\binstance\x18\a \x01(\tR\binstance\x12\x10\n" +
+	"\x03run\x18\b \x01(\tR\x03run\x12\x1a\n" +
+	"\bdisclose\x18\t \x03(\tR\bdisclose\x12 \n" +
+	"\vcheckpoints\x18\n" +
+	" \x03(\fR\vcheckpoints\x12\x14\n" +
+	"\x05grace\x18\v \x01(\rR\x05grace\x12\x0e\n" +
+	"\x02at\x18\f \x01(\x04R\x02at\"T\n" +
 	"\x0eExportResponse\x12\x14\n" +
 	"\x05chunk\x18\x01 \x01(\fR\x05chunk\x12\x16\n" +
 	"\x06events\x18\x02 \x01(\x04R\x06events\x12\x14\n" +
