@@ -29,6 +29,7 @@ const (
 	ExitVerdict    = 21 // the log's own judgement contradicts the records
 	ExitOpening    = 22 // disclosed, withheld or erased content is not what it is said to be
 	ExitReport     = 23 // an account in the bundle does not match its records
+	ExitHistory    = 24 // the log does not continue an earlier state of it
 )
 
 // Names of the checks. They are stable: tests, reports and people refer to them.
@@ -59,6 +60,7 @@ const (
 	CheckRedactions = "redactions"
 	CheckEmitters   = "emitters"
 	CheckCustody    = "custody"
+	CheckHistory    = "consistency"
 )
 
 // rule is what is known about a check before it runs.
@@ -203,6 +205,11 @@ var rules = []rule{
 		CheckCustody, ExitReport, false, true,
 		"each step of handling is signed", "The account of who handled the bundle is not signed, or is of another bundle.",
 		"It cannot be concluded who exported this bundle, when and why.",
+	},
+	{
+		CheckHistory, ExitHistory, false, false,
+		"the log continues every earlier state that is held against it", "The log does not continue an earlier state of it, or the bundle does not show that it does.",
+		"It cannot be concluded that the log has one history: records may have been altered or removed since that state.",
 	},
 }
 

@@ -28,6 +28,7 @@ type ExportOptions struct {
 	Tool     Tool
 	Disclose Disclose
 	Dir      string                   // for temporary files, about as large as the bundle; os.TempDir if empty
+	Held     [][]byte                 // signed checkpoints that the requester holds: the bundle proves that it continues them
 	Progress func(done, total uint64) // events so far; may be nil
 }
 
@@ -60,6 +61,7 @@ type export struct {
 	reader    Reader
 	nodes     *nodeCache
 	scope     Scope
+	head      chain.Checkpoint
 	options   ExportOptions
 	key       signer.Signer
 	files     []*staged // in the order of layout
@@ -76,7 +78,7 @@ type export struct {
 
 func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
 	for _, step := range []func(context.Context) error{
-		x.begin, x.leafBefore, x.messages, x.leafAfter, x.neighbours, x.keys, x.span, x.accounts,
+		x.begin, x.leafBefore, x.messages, x.leafAfter, x.neighbours, x.keys, x.span, x.consistency, x.accounts,
 	} {
 		if err := step(ctx); err != nil {
 			return Summary{}, err
@@ -110,6 +112,7 @@ func (x *export) begin(ctx context.Context) error {
 	if head.Origin != x.scope.Origin {
 		return fmt.Errorf("checkpoint of %q: %w", head.Origin, chain.ErrOrigin)
 	}
+	x.head = head
 	s := &x.scope
 	s.Version, s.TimeBasis, s.Size = ScopeVersion, basisReceived, head.Size
 	for _, text := range []*string{&s.Requester, &s.Purpose, &x.options.Tool.Name} { // JSON has no other text

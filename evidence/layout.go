@@ -8,6 +8,7 @@ const (
 	fileCheckpoint = "log/checkpoint"
 	fileLeaves     = "log/leaves.bin"
 	fileRange      = "log/range.json"
+	fileProofs     = "log/consistency/proofs.json"
 	fileBatches    = "batches/range.bin"
 	fileBefore     = "batches/before.bin"
 	fileAfter      = "batches/after.bin"
@@ -46,6 +47,7 @@ var layout = []member{
 	{fileCheckpoint, typeText, maxSmallFile, true},
 	{fileLeaves, typeRecords, maxRecordFile, true},
 	{fileRange, typeJSON, maxSmallFile, true},
+	{fileProofs, typeJSON, maxSmallFile, true},
 	{fileBatches, typeRecords, maxRecordFile, true},
 	{fileBefore, typeRecords, maxRecordFile, true},
 	{fileAfter, typeRecords, maxRecordFile, true},

@@ -146,6 +146,7 @@ func (v *Verdict) answers(p *page) {
 		p.item("%-14s%-14s%s", a[0], strings.ToUpper(a[1]), meanings[a[2]][a[1]])
 	}
 	v.rests(p)
+	v.proofs(p)
 	if v.Policy != "" {
 		p.row("policy", "compare by telephone: %s", v.Policy)
 	}

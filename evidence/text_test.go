@@ -39,6 +39,18 @@ func TestTexts(t *testing.T) {
 		"run":       {ExitVerified, partial("support-1", "ticket-1")},
 		"claimed":   {ExitOpenTail, partial("billing-1", "")},
 		"selection": {ExitBoundary, hidden("support-1", "", hideBatch(1))},
+		"held": {ExitVerified, func(t *testing.T) ([]byte, *Policy) {
+			w, states := kept(t)
+			s := w.scope("08:30", "09:30")
+			s.Grace = 3600
+			return w.exportScope(s, ExportOptions{Held: states}), w.policy()
+		}},
+		"history": {ExitHistory, func(t *testing.T) ([]byte, *Policy) {
+			w, states := kept(t)
+			return repack(t, w.export, w.exportScope(w.scope("08:30", "11:00"), ExportOptions{Held: states[:2]}), editProofs(func(c *consistency) {
+				c.Proofs[1].Hashes[0][0] ^= 1
+			})), w.policy()
+		}},
 		"no-policy": {ExitNoPolicy, func(t *testing.T) ([]byte, *Policy) { return exported(t).bundle("08:30", "10:30"), nil }},
 		"container": {ExitContainer, func(t *testing.T) ([]byte, *Policy) {
 			w := exported(t)
@@ -148,12 +160,12 @@ func TestRules(t *testing.T) {
 		if seen[r.name] || r.what == "" || r.failure == "" || r.therefore == "" {
 			t.Errorf("%s: repeated or silent", r.name)
 		}
-		if seen[r.name] = true; r.exit < ExitContainer || r.exit > ExitReport {
+		if seen[r.name] = true; r.exit < ExitContainer || r.exit > ExitHistory {
 			t.Errorf("%s: exit %d", r.name, r.exit)
 		}
 		exit = max(exit, r.exit)
 	}
-	if exit != ExitReport {
+	if exit != ExitHistory {
 		t.Errorf("the last class is %d", exit)
 	}
 }

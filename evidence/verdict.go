@@ -84,6 +84,7 @@ type Verdict struct {
 	SilentKeys   int               `json:"silent_keys"` // keys that could have signed in the range and did not
 	Suspects     []Suspect         `json:"suspects"`
 	Custody      []Handling        `json:"custody"`
+	History      []History         `json:"history,omitempty"` // states of the log that it was held against
 	Checks       []Check           `json:"checks"`
 }
 
@@ -138,6 +139,7 @@ func (v *verification) describe(out *Verdict) {
 			out.Verdicts[chain.Verdict(i).String()] = n
 		}
 	}
+	out.History = v.history
 	if v.reasons != nil {
 		out.Redactions = append(out.Redactions, v.reasons.list...)
 	}

@@ -18,6 +18,7 @@ import (
 // VerifyOptions are how to verify.
 type VerifyOptions struct {
 	Workers  int                      // goroutines that hash and check signatures; as many as there are cores if 0
+	Held     [][]byte                 // signed checkpoints of the log that the auditor holds: the bundle must continue them
 	Progress func(done, total uint64) // records so far; may be nil
 }
 
@@ -52,6 +53,7 @@ type verification struct {
 	said      *Redactions
 	head      signer.SignedCheckpoint
 	handlings []handling
+	history   []History
 
 	system     *signer.PublicKey // signs Custody's own records; nil before the genesis, if there is no policy
 	registry   *registry.State
@@ -111,6 +113,7 @@ func (v *verification) run(ctx context.Context, r io.ReaderAt, size int64) error
 		v.keysAfter,
 		v.checkSelection,
 		v.checkErasures,
+		v.checkConsistency,
 		v.checkAccounts,
 	} {
 		if err := errors.Join(step(), ctx.Err()); errors.Is(err, errStopped) {

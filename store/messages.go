@@ -104,7 +104,7 @@ func (s *Store) Message(ctx context.Context, tenant string, index uint64) (m *St
 	if err != nil {
 		return nil, false, fmt.Errorf("read message of %s: %w", tenant, err)
 	}
-	page, err := s.messagePage(ctx, tenant, start, 1)
+	page, err := s.messagePage(ctx, messageFilter{tenant: tenant}, start, 1)
 	if err != nil || len(page) == 0 || index >= page[0].end {
 		return nil, false, err
 	}

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -25,10 +26,12 @@ const gcPercent = 800
 
 const usage = `custody-verify checks an evidence bundle offline.
 
-Usage: custody-verify BUNDLE [--policy FILE] [-o text|json]
+Usage: custody-verify BUNDLE [--policy FILE] [--held FILE]… [-o text|json]
 
   --policy FILE  what you trust: the policy file that you got from the operator on another way than the bundle,
                  and whose fingerprint you compared by telephone. Without it only integrity is checked.
+  --held FILE    an earlier state of the log that you hold: a checkpoint, or a bundle that you got before. The bundle
+                 must show that its log continues it (custody evidence export --from-checkpoint). Repeatable.
   -o FORMAT      text (default) or json
   --version      print the version
 
@@ -46,13 +49,14 @@ Exit codes:
   14  the list of files is not signed with the policy's export key
   15  the state of the log is not signed with the policy's log key
   16  records were altered, reordered, inserted or dropped in the log
-  17  the records are not all of the time window
+  17  the records are not all of the time window, or of the instance or run
   18  a key was not admitted, or not at that place
   19  a producer's signature does not hold
   20  the content of a record is not what was signed
   21  the log's own judgement contradicts the records
   22  disclosed, withheld or erased content is not what it is said to be
   23  an account in the bundle does not match its records
+  24  the log does not continue an earlier state of it, or the bundle does not show it
 `
 
 func main() {
@@ -66,6 +70,7 @@ func main() {
 // options are the command line.
 type options struct {
 	bundle, policy, output string
+	held                   []string
 	version                bool
 }
 
@@ -96,6 +101,7 @@ func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("custody-verify", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.policy, "policy", "", "")
+	flags.Func("held", "", func(name string) error { o.held = append(o.held, name); return nil })
 	flags.StringVar(&o.output, "o", "text", "")
 	flags.BoolVar(&o.version, "version", false, "")
 	var names []string
@@ -126,6 +132,10 @@ func verify(ctx context.Context, o options, out io.Writer) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	held, err := readHeld(o.held)
+	if err != nil {
+		return 0, err
+	}
 	file, err := os.Open(o.bundle)
 	if err != nil {
 		return 0, err
@@ -135,11 +145,27 @@ func verify(ctx context.Context, o options, out io.Writer) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	verdict, err := evidence.Verify(ctx, file, info.Size(), policy, evidence.VerifyOptions{})
+	verdict, err := evidence.Verify(ctx, file, info.Size(), policy, evidence.VerifyOptions{Held: held})
 	if err != nil {
 		return 0, err
 	}
 	return verdict.Exit, write(out, &verdict, o.output)
+}
+
+// readHeld reads the states of the log that the auditor holds.
+func readHeld(names []string) (notes [][]byte, err error) {
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		note, err := evidence.ReadCheckpoint(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		notes = append(notes, note)
+	}
+	return notes, nil
 }
 
 func readPolicy(name string) (*evidence.Policy, error) {

@@ -74,7 +74,7 @@ func TestJSON(t *testing.T) {
 
 // The help must name every exit code.
 func TestHelpListsExitCodes(t *testing.T) {
-	for code := range evidence.ExitReport + 1 {
+	for code := range evidence.ExitHistory + 1 {
 		listed := strings.Contains(usage, fmt.Sprintf("\n%4d  ", code))
 		if exists := code <= evidence.ExitNoPolicy || code >= evidence.ExitContainer; listed != exists {
 			t.Errorf("exit code %d: listed %v", code, listed)

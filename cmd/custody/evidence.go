@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"github.com/agentcustody/custody/evidence"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 )
 
@@ -69,6 +70,9 @@ func (f *exportFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.from, "from", "", "received from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h)")
 	fl.StringVar(&f.to, "to", "", "received before this time; now if absent")
 	fl.StringVar(&f.grace, "grace", "", "also what arrived this long after --to: 7d, 12h")
+	fl.StringArrayVar(&f.checkpoints, "from-checkpoint", nil, "prove that the log continues this checkpoint, or that of this bundle, FILE (repeatable)")
+	fl.Uint64Var(&f.at, "at", 0, "the log as it was at this size, for which there must be a checkpoint")
+	fl.Lookup("at").DefValue = ""
 	fl.StringVar(&f.purpose, "purpose", "", "why, for the record")
 	fl.StringVar(&f.out, "out", "", "bundle file, which must not exist (required)")
 	fl.StringArrayVar(&f.withhold, "redact", nil, "withhold a sealed field, PATH=REASON (repeatable)")
@@ -81,12 +85,38 @@ func (f *exportFlags) register(cmd *cobra.Command) {
 func (f *exportFlags) request() (*apiv1.ExportRequest, error) {
 	req := &apiv1.ExportRequest{
 		Tenant: f.tenant, Instance: f.instance, Run: f.run, Purpose: f.purpose, Withhold: f.withhold, Disclose: f.disclose, DiscloseNothing: f.closed,
+		At: f.at,
 	}
 	err := errors.Join(parse("from", f.from, parseTime, &req.From), parse("to", f.to, parseTime, &req.To), parse("grace", f.grace, parseGrace, &req.Grace))
 	if err != nil {
 		return nil, usageError("%w", err)
 	}
+	for _, name := range f.checkpoints {
+		note, err := readCheckpoint(name)
+		if err != nil {
+			return nil, err
+		}
+		req.Checkpoints = append(req.Checkpoints, note)
+	}
 	return req, nil
+}
+
+// readCheckpoint reads a signed checkpoint, or that of a bundle.
+func readCheckpoint(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	note, err := evidence.ReadCheckpoint(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return note, nil
 }
 
 // parseTime reads a date, an RFC 3339 time or a duration back from now, as nanoseconds since the Unix epoch.

@@ -9,6 +9,7 @@
 //	halt DIR            stop it in order
 //	mask FILE OUT       write a file (or stdout, stderr) with ids, times and keys masked
 //	take NAME PATTERN   set a variable to what the pattern's group finds in stdout
+//	same BUNDLE BUNDLE  compare the files of two bundles, but those that an export signs anew
 //	settle DIR          wait until everything is committed
 //
 // $ESC is the escape character. $SHARED is the data folder of a server that all scripts share; each has tenants of its own there. What lists all tenants is
@@ -16,7 +17,9 @@
 package main
 
 import (
+	"archive/zip"
 	"bufio"
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -76,6 +79,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code": cmdCode, "serve": cmdServe, "halt": cmdHalt, "mask": cmdMask, "take": cmdTake, "settle": cmdSettle,
+			"same": cmdSame,
 		},
 	})
 }
@@ -257,3 +261,37 @@ func cmdTake(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 var _ io.Writer = (*lockedBuffer)(nil)
+
+// cmdSame compares every file of two bundles but those that an export signs anew.
+func cmdSame(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: same BUNDLE BUNDLE")
+	}
+	first, second := unzip(ts, args[0]), unzip(ts, args[1])
+	for name, content := range first {
+		switch name {
+		case "manifest.json", "statement.dsse.json", "statement.sigstore.json", "custody.jsonl", "report.html":
+		default:
+			if !bytes.Equal(content, second[name]) {
+				ts.Fatalf("%s differs:\n%.500s\n%.500s", name, content, second[name])
+			}
+		}
+	}
+	if len(first) != len(second) {
+		ts.Fatalf("%d files, and %d", len(first), len(second))
+	}
+}
+
+func unzip(ts *testscript.TestScript, name string) map[string][]byte {
+	r, err := zip.OpenReader(ts.MkAbs(name))
+	ts.Check(err)
+	defer r.Close()
+	files := map[string][]byte{}
+	for _, f := range r.File {
+		content, err := f.Open()
+		ts.Check(err)
+		files[f.Name], err = io.ReadAll(content)
+		ts.Check(err)
+	}
+	return files
+}

@@ -83,7 +83,7 @@ func (s *evidenceService) Export(req *apiv1.ExportRequest, stream grpc.ServerStr
 	if err != nil {
 		return err
 	}
-	return s.node.export(ctx, stream, scope, reader, disclose)
+	return s.node.export(ctx, stream, scope, reader, evidence.ExportOptions{Disclose: disclose, Held: req.GetCheckpoints()})
 }
 
 // disclosure reads which fields are to be withheld, PATH=REASON each.
@@ -118,7 +118,7 @@ func (n *Node) exportScope(ctx context.Context, req *apiv1.ExportRequest, call a
 	if err != nil {
 		return evidence.Scope{}, nil, status.Errorf(codes.Unavailable, "read the export's record: %v", err)
 	}
-	checkpoint, err := n.coveringCheckpoint(ctx, tenant, call.Recorded)
+	checkpoint, err := n.exportCheckpoint(ctx, req, call.Recorded)
 	if err != nil {
 		return evidence.Scope{}, nil, err
 	}
@@ -126,11 +126,17 @@ func (n *Node) exportScope(ctx context.Context, req *apiv1.ExportRequest, call a
 	if err != nil {
 		return evidence.Scope{}, nil, status.Errorf(codes.Unavailable, "read the log of %s: %v", tenant, err)
 	}
-	to := record.Time
+	last := record.Time
+	if req.GetAt() != 0 {
+		if last, err = n.lastTime(ctx, tenant, req.GetAt()); err != nil {
+			return evidence.Scope{}, nil, err
+		}
+	}
+	to := last
 	if req.GetTo() != 0 {
 		to = min(to, req.GetTo())
 	}
-	grace := min(int64(req.GetGrace()), (record.Time-to)/int64(time.Second))
+	grace := min(int64(req.GetGrace()), (last-to)/int64(time.Second))
 	if err := scopeOfPart(state, req); err != nil {
 		return evidence.Scope{}, nil, err
 	}
@@ -143,6 +149,36 @@ func (n *Node) exportScope(ctx context.Context, req *apiv1.ExportRequest, call a
 		Instance: req.GetInstance(), Run: req.GetRun(), Requester: call.Principal.Name, Purpose: req.GetPurpose(),
 		ExportedAt: evidence.Instant(n.cfg.Now().UnixNano()),
 	}, n.logReader(tenant, state, checkpoint), nil
+}
+
+// exportCheckpoint is the checkpoint that an export is under: a new one, or the first that was signed at the size that the request names,
+// so that the same request gives the same files.
+func (n *Node) exportCheckpoint(ctx context.Context, req *apiv1.ExportRequest, recorded uint64) ([]byte, error) {
+	tenant := event.TenantID(req.GetTenant())
+	if req.GetAt() == 0 {
+		return n.coveringCheckpoint(ctx, tenant, recorded)
+	}
+	found, err := n.store.Checkpoints(ctx, string(tenant), req.GetAt(), 1)
+	switch {
+	case err != nil:
+		return nil, status.Errorf(codes.Unavailable, "read checkpoint: %v", err)
+	case len(found) == 0:
+		return nil, status.Errorf(codes.InvalidArgument, "at: the log never had a checkpoint of %d records or more", req.GetAt())
+	case found[0].Size != req.GetAt():
+		return nil, status.Errorf(codes.InvalidArgument, "at: the log has no checkpoint of %d records; the next one is of %d", req.GetAt(), found[0].Size)
+	}
+	return found[0].Note, nil
+}
+
+// lastTime is when the last leaf of a log of a size was received. The range ends before it, so that there is a leaf after the range.
+func (n *Node) lastTime(ctx context.Context, tenant event.TenantID, size uint64) (int64, error) {
+	var last chain.Leaf
+	var wrong error
+	err := n.store.Leaves(ctx, string(tenant), size-1, size, func(b []byte) { last, wrong = chain.ParseLeaf(b) })
+	if err := errors.Join(err, wrong); err != nil || last.Index != chain.Index(size-1) {
+		return 0, status.Errorf(codes.Unavailable, "read the last leaf of %d: %v", size, err)
+	}
+	return last.Time, nil
 }
 
 // scopeOfPart refuses a part of a tenant that is none.
@@ -184,16 +220,20 @@ func (n *Node) coveringCheckpoint(ctx context.Context, tenant event.TenantID, se
 }
 
 // export streams the bundle.
-func (n *Node) export(ctx context.Context, stream grpc.ServerStreamingServer[apiv1.ExportResponse], scope evidence.Scope, reader *logReader, disclose evidence.Disclose) error {
+func (n *Node) export(ctx context.Context, stream grpc.ServerStreamingServer[apiv1.ExportResponse], scope evidence.Scope, reader *logReader, o evidence.ExportOptions) error {
 	out := &bundleStream{stream: stream}
 	w := bufio.NewWriterSize(out, exportChunk)
-	_, err := evidence.Export(ctx, w, reader, scope, n.keys.log, evidence.ExportOptions{
-		Tool: evidence.Tool{Name: "custody " + n.cfg.Version}, Disclose: disclose, Dir: n.cfg.DataDir, Progress: out.progress,
-	})
+	o.Tool, o.Dir, o.Progress = evidence.Tool{Name: "custody " + n.cfg.Version}, n.cfg.DataDir, out.progress
+	_, err := evidence.Export(ctx, w, reader, scope, n.keys.log, o)
 	if err == nil {
 		err = w.Flush()
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, evidence.ErrHistory):
+		return status.Errorf(codes.FailedPrecondition, "checkpoints: %v", err)
+	case errors.Is(err, evidence.ErrScope), errors.Is(err, signer.ErrNote), errors.Is(err, chain.ErrCheckpoint):
+		return status.Errorf(codes.InvalidArgument, "export: %v", err)
+	case err != nil:
 		return status.Error(codes.Internal, fmt.Sprintf("export: %v", err))
 	}
 	return stream.Send(&apiv1.ExportResponse{Events: out.events, Total: out.total})
