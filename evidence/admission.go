@@ -35,19 +35,24 @@ func mattersLater(_ chain.Index, e *eventv1.Event) bool {
 	return false
 }
 
-// keys writes the system events on which the range rests. They come last because only then is known which erasures it names.
-func (x *export) keys(ctx context.Context) error {
+func (x *export) keysBefore(ctx context.Context) error {
+	if !x.scope.whole() {
+		return nil
+	}
+	return x.admission(ctx, fileKeysBefore, 0, x.scope.Begin, decides)
+}
+
+// keysAfter writes the system events after the range, and all of them for a part of a tenant: only then is known which erasures the part
+// rests on.
+func (x *export) keysAfter(ctx context.Context) error {
 	s := &x.scope
-	if !s.whole() {
-		return errors.Join(
-			x.admission(ctx, fileKeysBefore, 0, s.Begin, x.concerns),
-			x.admission(ctx, fileKeysRange, s.Begin, s.End, x.concerns),
-			x.admission(ctx, fileKeysAfter, s.End, s.Size, x.concerns),
-		)
+	if s.whole() {
+		return x.admission(ctx, fileKeysAfter, s.End, s.Size, mattersLater)
 	}
 	return errors.Join(
-		x.admission(ctx, fileKeysBefore, 0, s.Begin, decides),
-		x.admission(ctx, fileKeysAfter, s.End, s.Size, mattersLater),
+		x.admission(ctx, fileKeysBefore, 0, s.Begin, x.concerns),
+		x.admission(ctx, fileKeysRange, s.Begin, s.End, x.concerns),
+		x.admission(ctx, fileKeysAfter, s.End, s.Size, x.concerns),
 	)
 }
 
