@@ -1,0 +1,108 @@
+package evidence
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// numbers is a population of n rows.
+func numbers(n int) string {
+	var b strings.Builder
+	b.WriteString("record,what\n")
+	for i := range n {
+		fmt.Fprintf(&b, "%d,\"row, \"\"%d\"\"\"\n", i*7, i+1)
+	}
+	return b.String()
+}
+
+func picked(t testing.TB, s *Sample, err error) (rows []uint64) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range s.Picked {
+		if r.Cells[1] != fmt.Sprintf(`row, "%d"`, r.Number) {
+			t.Errorf("row %d has %q", r.Number, r.Cells)
+		}
+		rows = append(rows, r.Number)
+	}
+	return rows
+}
+
+// The selection for a seed never changes: an auditor's papers refer to it. These rows were computed from the page of the format:
+//
+//	python3 -c 'import hashlib as h; d=lambda i: h.sha256(b"custody/sample/v1\0"+(4711).to_bytes(8,"big")+(9).to_bytes(4,"big")+
+//	b"approvals"+i.to_bytes(8,"big")).digest(); print(sorted(sorted(range(1,101),key=d)[:5]))'
+func TestDrawIsReproducible(t *testing.T) {
+	s, err := Draw(strings.NewReader(numbers(100)), "approvals", 4711, 5)
+	if diff := cmp.Diff([]uint64{9, 32, 75, 89, 94}, picked(t, s, err)); diff != "" {
+		t.Error(diff)
+	}
+	if s.Rows != 100 || s.Seed != 4711 || s.Population != "approvals" || !slices.Equal(s.Header, []string{"record", "what"}) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A larger sample contains the smaller; other seeds and other populations give other rows; every row has the same chance.
+func TestDraw(t *testing.T) {
+	drawn := func(population string, seed uint64, count int) []uint64 {
+		s, err := Draw(strings.NewReader(numbers(50)), population, seed, count)
+		return picked(t, s, err)
+	}
+	for _, row := range drawn("grants", 1, 10) {
+		if !slices.Contains(drawn("grants", 1, 20), row) {
+			t.Errorf("row %d is not in the larger sample", row)
+		}
+	}
+	if slices.Equal(drawn("grants", 1, 10), drawn("grants", 2, 10)) || slices.Equal(drawn("grants", 1, 10), drawn("changes", 1, 10)) {
+		t.Error("another seed or population gives the same rows")
+	}
+	if n := len(drawn("grants", 1, 60)); n != 50 {
+		t.Errorf("%d of 50 rows", n)
+	}
+	often := map[uint64]int{}
+	const seeds, count = 2000, 10
+	for seed := range uint64(seeds) {
+		for _, row := range drawn("grants", seed, count) {
+			often[row]++
+		}
+	}
+	for row := uint64(1); row <= 50; row++ { // 400 expected, standard deviation 18
+		if often[row] < 300 || often[row] > 500 {
+			t.Errorf("row %d was drawn %d times of %d", row, often[row], seeds)
+		}
+	}
+}
+
+func TestDrawRefuses(t *testing.T) {
+	for name, test := range map[string]struct {
+		file  string
+		count int
+	}{
+		"nothing":       {"", 1},
+		"no rows asked": {numbers(3), 0},
+		"too many":      {numbers(3), MaxSample + 1},
+		"a short row":   {"a,b\n1\n", 1},
+		"a quote":       {"a,b\n\"1,2\n", 1},
+	} {
+		if _, err := Draw(strings.NewReader(test.file), "x", 1, test.count); !errors.Is(err, ErrSample) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzDraw(f *testing.F) {
+	f.Add(numbers(3), uint64(1), 2)
+	f.Add("", uint64(0), 0)
+	f.Fuzz(func(t *testing.T, file string, seed uint64, count int) {
+		s, err := Draw(strings.NewReader(file), "x", seed, count)
+		if err == nil && (len(s.Picked) > count || uint64(len(s.Picked)) > s.Rows) {
+			t.Errorf("%d rows of %d", len(s.Picked), s.Rows)
+		}
+	})
+}
