@@ -37,7 +37,7 @@ func mattersLater(_ chain.Index, e *eventv1.Event) bool {
 
 func (x *export) keysBefore(ctx context.Context) error {
 	if !x.scope.whole() {
-		return x.foldPart(ctx)
+		return nil
 	}
 	return x.admission(ctx, fileKeysBefore, 0, x.scope.Begin, decides)
 }

@@ -171,11 +171,11 @@ func (v *verification) forked(h History) bool {
 
 // ReadCheckpoint returns the state of the log that a file holds: a signed checkpoint, or a bundle, whose own it is.
 func ReadCheckpoint(r io.ReaderAt, size int64) ([]byte, error) {
-	start := make([]byte, min(size, 4))
-	if err := readAt(r, start, 0); err != nil {
+	is, err := isBundle(r, size)
+	if err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
-	if bytes.Equal(start, []byte("PK\x03\x04")) {
+	if is {
 		c, err := openContainer(r, size)
 		if err != nil {
 			return nil, fmt.Errorf("read checkpoint: %w", err)
@@ -189,8 +189,15 @@ func ReadCheckpoint(r io.ReaderAt, size int64) ([]byte, error) {
 	if err := readAt(r, note, 0); err != nil {
 		return nil, fmt.Errorf("read checkpoint: %w", err)
 	}
-	_, err := readHead(note)
+	_, err = readHead(note)
 	return note, err
+}
+
+// isBundle reports whether a file begins as a bundle does.
+func isBundle(r io.ReaderAt, size int64) (bool, error) {
+	start := make([]byte, min(size, 4))
+	err := readAt(r, start, 0)
+	return bytes.Equal(start, []byte("PK\x03\x04")), err
 }
 
 // proofs says which states the log was held against.

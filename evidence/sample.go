@@ -140,9 +140,21 @@ func Populations() (names []string) {
 	return names
 }
 
-// DrawFrom draws a sample from a population of a bundle whose files are those that its list names. Whether the population is that of
-// the records is for Verify. The errors are ErrSample, ErrContainer, ErrManifest, ErrJSON and those of the file.
-func DrawFrom(bundle io.ReaderAt, size int64, population string, seed uint64, count int) (*Sample, error) {
+// DrawFrom draws a sample from a population of a bundle whose files are those that its list names, or from the population's own file if that is
+// what it is given. Whether the population is that of the records is for Verify. The errors are ErrSample, ErrContainer, ErrManifest, ErrJSON and
+// those of the file.
+func DrawFrom(file io.ReaderAt, size int64, population string, seed uint64, count int) (*Sample, error) {
+	is, err := isBundle(file, size)
+	if err != nil {
+		return nil, fmt.Errorf("draw from %s: %w", population, err)
+	}
+	if is {
+		return drawFromBundle(file, size, population, seed, count)
+	}
+	return Draw(io.NewSectionReader(file, 0, size), population, seed, count)
+}
+
+func drawFromBundle(bundle io.ReaderAt, size int64, population string, seed uint64, count int) (*Sample, error) {
 	if !slices.Contains(Populations(), population) {
 		return nil, fmt.Errorf("draw from %q: there are %s: %w", population, strings.Join(Populations(), ", "), ErrSample)
 	}

@@ -3,11 +3,9 @@ package evidence
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 
 	"github.com/agentcustody/custody/chain"
-	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 )
@@ -62,37 +60,6 @@ func (x *export) concerns(index chain.Index, e *eventv1.Event) bool {
 		return x.own[id]
 	}
 	return false
-}
-
-// foldPart folds the system events up to the end of the range that concern the instance, as a verifier will before it reads the records.
-func (x *export) foldPart(ctx context.Context) error {
-	if x.scope.End == 0 {
-		return nil
-	}
-	for m, err := range x.reader.Admission(ctx, 0, x.scope.End) {
-		if err == nil {
-			err = x.foldMessage(m)
-		}
-		if err != nil {
-			return fmt.Errorf("read system events: %w", err)
-		}
-	}
-	return ctx.Err()
-}
-
-func (x *export) foldMessage(m *Message) error {
-	for i, b := range m.Leaves {
-		leaf, err := chain.ParseLeaf(b)
-		if err != nil {
-			return err
-		}
-		if encoded, chosen := chooseEvent(m, i, &leaf, x.concerns); chosen && leaf.Index < x.scope.End {
-			if e, err := event.Parse(encoded); err == nil {
-				_ = x.registry.Apply(uint64(leaf.Index), e) // one that does not apply changes nothing, as in the log itself
-			}
-		}
-	}
-	return nil
 }
 
 // othersChunk is how many leaves of others are examined at a time: about 180 KiB.

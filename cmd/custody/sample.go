@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,13 +20,12 @@ type sampleFlags struct {
 func (a *app) evidenceSample() *cobra.Command {
 	var f sampleFlags
 	cmd := &cobra.Command{
-		Use:   "sample BUNDLE",
-		Short: "Draw an auditor's sample from a population of a bundle, the same for the same seed",
-		Long: "Draw rows from a population of a bundle at random, in a way that anybody can repeat: a row's rank is the SHA-256 of\n" +
-			"\"custody/sample/v1\", a zero byte, the seed (8 bytes), the length of the population's name (4), the name, and the number\n" +
-			"of the row (8), and the rows of the lowest ranks are drawn. Choose the seed after you got the bundle. Nothing is asked of a\n" +
-			"server. That the population is that of the records is for custody-verify to say: run it first.\n\n" +
-			"Populations: " + strings.Join(evidence.Populations(), ", ") + ".",
+		Use:   "sample FILE",
+		Short: "Draw an auditor's sample from a population, the same for the same seed",
+		Long: "Draw rows from a population at random, in a way that anybody can repeat. FILE is a bundle, or the population's own file\n" +
+			"in CSV. A row's rank is the SHA-256 of \"custody/sample/v1\", a zero byte, the seed (8 bytes), the length of the\n" +
+			"population's name (4), the name, and the number of the row (8); the rows of the lowest ranks are drawn. Choose the seed after\n" +
+			"you got the bundle. No server is asked. That the population is that of the records is for custody-verify to say: run it first.",
 		Example: "  custody evidence sample q1.evb --population approvals --seed 4711 --count 25",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -73,7 +71,10 @@ func (f *sampleFlags) draw(name string) (*evidence.Sample, error) {
 }
 
 func printSample(w io.Writer, s *evidence.Sample) {
-	fmt.Fprintf(w, "%d of %d rows of %s, seed %d, list of files %s\n", len(s.Picked), s.Rows, s.Population, s.Seed, s.Manifest)
+	fmt.Fprintf(w, "%d of %d rows of %s, seed %d\n", len(s.Picked), s.Rows, plain(s.Population, maxWord), s.Seed)
+	if !s.Manifest.IsZero() {
+		fmt.Fprintf(w, "from the bundle whose list of files is %s\n", s.Manifest)
+	}
 	for _, r := range s.Picked {
 		fmt.Fprintf(w, "\nrow %d\n", r.Number)
 		for i, cell := range r.Cells {
