@@ -29,8 +29,17 @@ const people = EveryRole
 
 // Methods is the table of all methods, by full gRPC name.
 var Methods = map[string]Rule{
-	apiv1.IngestService_Emit_FullMethodName: {Scope: ByEmitter},
-	apiv1.EnrolService_Join_FullMethodName:  {Scope: ByToken},
+	apiv1.IngestService_Emit_FullMethodName:   {Scope: ByEmitter},
+	apiv1.EnrolService_Join_FullMethodName:    {Scope: ByToken},
+	apiv1.ControlService_Watch_FullMethodName: {Scope: ByEmitter},
+
+	apiv1.ContainmentService_ResolveTarget_FullMethodName:   {Roles: RolesOf(admin, operator, responder), Scope: SeenTenants},
+	apiv1.ContainmentService_PlanContainment_FullMethodName: {Roles: RolesOf(admin, operator, responder), Scope: OneTenant, Recorded: true},
+	apiv1.ContainmentService_Contain_FullMethodName:         {Roles: RolesOf(admin, operator, responder), Scope: OneTenant},
+	apiv1.ContainmentService_Release_FullMethodName:         {Roles: RolesOf(admin, operator, responder), Scope: OneTenant},
+	apiv1.ContainmentService_ListContained_FullMethodName: {
+		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: SeenTenants, Recorded: true,
+	},
 
 	apiv1.AdminService_CreateTenant_FullMethodName:    {Roles: RolesOf(admin, operator), Scope: AllTenants},
 	apiv1.AdminService_ListTenants_FullMethodName:     {Roles: people, Scope: SeenTenants},

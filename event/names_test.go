@@ -24,7 +24,7 @@ func TestNamesOfEnumerations(t *testing.T) {
 		"verb":         {event.PermissionVerbs.All(), []string{"read", "write", "send", "approve", "trigger"}},
 		"key":          {event.KeyActions.All(), []string{"enrolled", "revoked", "suspected"}},
 		"role":         {event.Roles.All(), []string{"admin", "auditor", "analyst", "responder", "approver", "operator"}},
-		"containment":  {event.ContainmentStates.All(), []string{"requested", "delivered", "acknowledged", "verified", "released"}},
+		"containment":  {event.ContainmentStates.All(), []string{"requested", "delivered", "acknowledged", "verified", "released", "proposed", "intended", "unproven"}},
 		"first action": {event.Actions()[:3], []string{"identity.epoch_opened", "identity.epoch_closed", "identity.heartbeat"}},
 	} {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {

@@ -434,12 +434,26 @@ func ruleChange(x *eventv1.RuleChange) *FieldError {
 
 func containment(x *eventv1.Containment) *FieldError {
 	return first(
-		enumGiven("state", x.GetState(), eventv1.ContainmentState_CONTAINMENT_STATE_RELEASED),
+		enumGiven("state", x.GetState(), eventv1.ContainmentState_CONTAINMENT_STATE_UNPROVEN),
 		given("target", x.GetTarget(), MaxText),
 		level("level", x.GetLevel()),
 		text("plan", x.GetPlan(), MaxID),
 		text("evidence", x.GetEvidence(), MaxText),
+		text("path", x.GetPath(), MaxID),
+		observer("observer", x),
+		text("second", x.GetSecond(), MaxID),
 	)
+}
+
+// observer is one of four words or absent. Nothing is verified by its own word.
+func observer(field string, x *eventv1.Containment) *FieldError {
+	if x.GetObserver() == "agent" && x.GetState() == eventv1.ContainmentState_CONTAINMENT_STATE_VERIFIED {
+		return &FieldError{field, "the target's own word verifies nothing"}
+	}
+	if x.GetObserver() == "" {
+		return nil
+	}
+	return oneOf(field, x.GetObserver(), "agent", "gateway", "probe", "custody")
 }
 
 // level is absent where a step has none, as in the revocation of a credential.

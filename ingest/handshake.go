@@ -10,10 +10,9 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/agentcustody/custody/access"
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	"github.com/agentcustody/custody/signer"
@@ -25,11 +24,10 @@ const (
 	// ProtocolVersion is the only version of the protocol.
 	ProtocolVersion = 1
 	// BindingLabel is the label of the TLS keying material (RFC 5705) that a proof is bound to.
-	BindingLabel = "EXPORTER-custody-hello"
+	BindingLabel = access.BindingLabel
 
 	helloDomain = "custody/hello/v1\x00"
 	nonceSize   = 32
-	bindingSize = 32
 	maxSoftware = 256 // bytes of Hello.software
 )
 
@@ -64,7 +62,7 @@ func (s *Service) handshake(link emitStream, requests <-chan received) (*session
 	if err != nil {
 		return nil, err
 	}
-	binding, err := channelBinding(link.Context())
+	binding, err := access.ChannelBinding(link.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -109,23 +107,6 @@ func challenge(link emitStream) ([]byte, error) {
 		return nil, status.Errorf(codes.Internal, "challenge: %v", err)
 	}
 	return nonce, link.Send(&apiv1.EmitResponse{Message: &apiv1.EmitResponse_Challenge{Challenge: &apiv1.Challenge{Nonce: nonce}}})
-}
-
-// channelBinding is keying material that only the two ends of this TLS connection have.
-func channelBinding(ctx context.Context) ([]byte, error) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return nil, status.Error(codes.Internal, "handshake: the connection has no peer")
-	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok {
-		return nil, status.Error(codes.FailedPrecondition, "handshake: the connection must use TLS")
-	}
-	binding, err := info.State.ExportKeyingMaterial(BindingLabel, nil, bindingSize)
-	if err != nil {
-		return nil, status.Errorf(codes.FailedPrecondition, "handshake: %v", err)
-	}
-	return binding, nil
 }
 
 // admit checks the proof with the enrolled key, and reads where the emitter stands. Every stranger gets the

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/contain"
 	"github.com/agentcustody/custody/ingest"
 	"github.com/agentcustody/custody/ledger"
 )
@@ -46,7 +47,8 @@ type Config struct {
 	DiskReserve    int64  // free bytes below which emitters are pushed back; 0 is the default, negative is none
 	NoSync         bool   // leave syncing to the operating system; only for tests that measure something else
 
-	TuneLedger func(*ledger.Config) // for tests of faults: changes what the ledger is made of; may be nil
+	TuneLedger      func(*ledger.Config)  // for tests of faults: changes what the ledger is made of; may be nil
+	TuneContainment func(*contain.Config) // the same for the brake
 
 	Version string           // shown in the status
 	Now     func() time.Time // nil is time.Now

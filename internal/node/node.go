@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/agentcustody/custody/contain"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	"github.com/agentcustody/custody/ingest"
@@ -43,6 +44,7 @@ type Node struct {
 	door      *ingest.Service
 	opened    atomic.Pointer[ingest.Service] // the door, for the ledger, which starts before it
 	admin     *ingest.Admin
+	brake     *contain.Engine
 	server    *grpc.Server
 	address   string // where emitters connect
 
@@ -70,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, folder: folder(cfg.DataDir), failed: make(chan error, 3)}
 	for _, step := range []func(context.Context) error{
-		n.openFolder, n.openKeys, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openServer,
+		n.openFolder, n.openKeys, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openContainment, n.openServer,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("open node: %w", err), n.Close())

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/agentcustody/custody/access"
+	"github.com/agentcustody/custody/contain"
 	"github.com/agentcustody/custody/ingest"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	"github.com/agentcustody/custody/query"
@@ -62,6 +63,8 @@ func (n *Node) register() {
 	apiv1.RegisterQueryServiceServer(n.server, query.New(n.store, logs{n.ledger}, n.vault))
 	apiv1.RegisterLedgerServiceServer(n.server, &ledgerService{node: n})
 	apiv1.RegisterEvidenceServiceServer(n.server, &evidenceService{node: n})
+	apiv1.RegisterControlServiceServer(n.server, contain.Control{Engine: n.brake})
+	apiv1.RegisterContainmentServiceServer(n.server, &contain.Service{Engine: n.brake})
 }
 
 // listen opens the listeners and writes down what was chosen.
@@ -99,6 +102,7 @@ func (n *Node) stopServer() error {
 		return nil
 	}
 	n.door.Drain()
+	n.brake.Drain()
 	timer := time.AfterFunc(stopPatience, n.server.Stop)
 	defer timer.Stop()
 	n.server.GracefulStop()

@@ -291,6 +291,12 @@ const (
 	ContainmentState_CONTAINMENT_STATE_VERIFIED ContainmentState = 4
 	// CONTAINMENT_STATE_RELEASED is lifted.
 	ContainmentState_CONTAINMENT_STATE_RELEASED ContainmentState = 5
+	// CONTAINMENT_STATE_PROPOSED waits for a second person: the containment, or the release of one that is in force.
+	ContainmentState_CONTAINMENT_STATE_PROPOSED ContainmentState = 6
+	// CONTAINMENT_STATE_INTENDED says that a connector is about to be called.
+	ContainmentState_CONTAINMENT_STATE_INTENDED ContainmentState = 7
+	// CONTAINMENT_STATE_UNPROVEN is passed on to a person: a deadline has passed, or what became of a call is not known.
+	ContainmentState_CONTAINMENT_STATE_UNPROVEN ContainmentState = 8
 )
 
 // Enum value maps for ContainmentState.
@@ -302,6 +308,9 @@ var (
 		3: "CONTAINMENT_STATE_ACKNOWLEDGED",
 		4: "CONTAINMENT_STATE_VERIFIED",
 		5: "CONTAINMENT_STATE_RELEASED",
+		6: "CONTAINMENT_STATE_PROPOSED",
+		7: "CONTAINMENT_STATE_INTENDED",
+		8: "CONTAINMENT_STATE_UNPROVEN",
 	}
 	ContainmentState_value = map[string]int32{
 		"CONTAINMENT_STATE_UNSPECIFIED":  0,
@@ -310,6 +319,9 @@ var (
 		"CONTAINMENT_STATE_ACKNOWLEDGED": 3,
 		"CONTAINMENT_STATE_VERIFIED":     4,
 		"CONTAINMENT_STATE_RELEASED":     5,
+		"CONTAINMENT_STATE_PROPOSED":     6,
+		"CONTAINMENT_STATE_INTENDED":     7,
+		"CONTAINMENT_STATE_UNPROVEN":     8,
 	}
 )
 
@@ -1262,7 +1274,7 @@ func (x *RuleChange) GetMode() string {
 	return ""
 }
 
-// Containment is one state of one step.
+// Containment is one state of a containment, or of one of its steps.
 type Containment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// state is how far the step has come.
@@ -1271,12 +1283,20 @@ type Containment struct {
 	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
 	// level is "restrict", "pause" or "quarantine".
 	Level string `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
-	// plan is the plan's id.
+	// plan is the containment's id.
 	Plan string `protobuf:"bytes,4,opt,name=plan,proto3" json:"plan,omitempty"`
-	// step numbers the step in its plan, from 1.
+	// step numbers the step in its containment, from 1; 0 is the containment as a whole.
 	Step uint32 `protobuf:"varint,5,opt,name=step,proto3" json:"step,omitempty"`
-	// evidence says what was observed, and by whom.
-	Evidence      string `protobuf:"bytes,6,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	// evidence says what was observed.
+	Evidence string `protobuf:"bytes,6,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	// path is what the step closes: "gate/<key id>", "connector/<name>"; empty for the containment as a whole.
+	Path string `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`
+	// observer is who observed it: "agent" is the target's own word, "gateway", "probe", or "custody".
+	Observer string `protobuf:"bytes,8,opt,name=observer,proto3" json:"observer,omitempty"`
+	// break_glass says that no second person was asked where one is needed.
+	BreakGlass bool `protobuf:"varint,9,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
+	// second is the person who confirmed, where one was asked.
+	Second        string `protobuf:"bytes,10,opt,name=second,proto3" json:"second,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1349,6 +1369,34 @@ func (x *Containment) GetStep() uint32 {
 func (x *Containment) GetEvidence() string {
 	if x != nil {
 		return x.Evidence
+	}
+	return ""
+}
+
+func (x *Containment) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Containment) GetObserver() string {
+	if x != nil {
+		return x.Observer
+	}
+	return ""
+}
+
+func (x *Containment) GetBreakGlass() bool {
+	if x != nil {
+		return x.BreakGlass
+	}
+	return false
+}
+
+func (x *Containment) GetSecond() string {
+	if x != nil {
+		return x.Second
 	}
 	return ""
 }
@@ -1767,14 +1815,20 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12#\n" +
 	"\rsource_digest\x18\x03 \x01(\fR\fsourceDigest\x12\x12\n" +
-	"\x04mode\x18\x04 \x01(\tR\x04mode\"\xb9\x01\n" +
+	"\x04mode\x18\x04 \x01(\tR\x04mode\"\xa2\x02\n" +
 	"\vContainment\x128\n" +
 	"\x05state\x18\x01 \x01(\x0e2\".custody.event.v1.ContainmentStateR\x05state\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
 	"\x05level\x18\x03 \x01(\tR\x05level\x12\x12\n" +
 	"\x04plan\x18\x04 \x01(\tR\x04plan\x12\x12\n" +
 	"\x04step\x18\x05 \x01(\rR\x04step\x12\x1a\n" +
-	"\bevidence\x18\x06 \x01(\tR\bevidence\"H\n" +
+	"\bevidence\x18\x06 \x01(\tR\bevidence\x12\x12\n" +
+	"\x04path\x18\a \x01(\tR\x04path\x12\x1a\n" +
+	"\bobserver\x18\b \x01(\tR\bobserver\x12\x1f\n" +
+	"\vbreak_glass\x18\t \x01(\bR\n" +
+	"breakGlass\x12\x16\n" +
+	"\x06second\x18\n" +
+	" \x01(\tR\x06second\"H\n" +
 	"\x04Hold\x12\x12\n" +
 	"\x04hold\x18\x01 \x01(\tR\x04hold\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x16\n" +
@@ -1825,14 +1879,17 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\fROLE_ANALYST\x10\x03\x12\x12\n" +
 	"\x0eROLE_RESPONDER\x10\x04\x12\x11\n" +
 	"\rROLE_APPROVER\x10\x05\x12\x11\n" +
-	"\rROLE_OPERATOR\x10\x06*\xdb\x01\n" +
+	"\rROLE_OPERATOR\x10\x06*\xbb\x02\n" +
 	"\x10ContainmentState\x12!\n" +
 	"\x1dCONTAINMENT_STATE_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bCONTAINMENT_STATE_REQUESTED\x10\x01\x12\x1f\n" +
 	"\x1bCONTAINMENT_STATE_DELIVERED\x10\x02\x12\"\n" +
 	"\x1eCONTAINMENT_STATE_ACKNOWLEDGED\x10\x03\x12\x1e\n" +
 	"\x1aCONTAINMENT_STATE_VERIFIED\x10\x04\x12\x1e\n" +
-	"\x1aCONTAINMENT_STATE_RELEASED\x10\x05B@Z>github.com/agentcustody/custody/proto/custody/event/v1;eventv1b\x06proto3"
+	"\x1aCONTAINMENT_STATE_RELEASED\x10\x05\x12\x1e\n" +
+	"\x1aCONTAINMENT_STATE_PROPOSED\x10\x06\x12\x1e\n" +
+	"\x1aCONTAINMENT_STATE_INTENDED\x10\a\x12\x1e\n" +
+	"\x1aCONTAINMENT_STATE_UNPROVEN\x10\bB@Z>github.com/agentcustody/custody/proto/custody/event/v1;eventv1b\x06proto3"
 
 var (
 	file_custody_event_v1_system_proto_rawDescOnce sync.Once

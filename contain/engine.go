@@ -1,0 +1,346 @@
+package contain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer"
+	"github.com/agentcustody/custody/stream"
+)
+
+const (
+	// DefaultUnprovenAfter is when a step that is not verified is passed on to a person: a minute is six leases.
+	DefaultUnprovenAfter = time.Minute
+	// recordTimeout bounds the work on one record.
+	recordTimeout = 30 * time.Second
+	// mostInRecord is how many events are recorded at once: a batch, less what stands beside them.
+	mostInRecord = event.MaxBatchEvents - 8
+)
+
+// Source is what containment folds. stream.Stream is one.
+type Source interface {
+	// Last returns the last message of a subject, as the stream's leader has it.
+	Last(ctx context.Context, subject string) (m stream.Message, found bool, err error)
+	// Read returns a reader of the subjects that match filter, from a sequence on.
+	Read(from uint64, filter string) *stream.Reader
+}
+
+// Recorder makes Custody's own events durable in a tenant's log. ingest.System is one.
+type Recorder interface {
+	// Record returns the stream sequence of the events, which stay together and in order.
+	Record(ctx context.Context, tenant event.TenantID, events ...*eventv1.Event) (streamSeq uint64, err error)
+}
+
+// Roster is who there is: every tenant's registry at the end of the stream. ingest.Admission is one. It is safe for
+// concurrent use.
+type Roster interface {
+	// View lets look at a tenant's registry and reports whether the tenant exists. look must not keep nor change it.
+	View(tenant event.TenantID, look func(*registry.State)) bool
+	// Await returns when the system message at a stream sequence is in the registries.
+	Await(ctx context.Context, seq uint64) error
+	// CatchUp returns when everything that the stream has for a tenant at the time of the call is in its registry.
+	CatchUp(ctx context.Context, tenant event.TenantID) error
+}
+
+// Config is what containment is made of. Every field must be set unless it says otherwise.
+type Config struct {
+	Source   Source
+	Recorder Recorder
+	Roster   Roster
+	System   signer.PublicKey // signs Custody's own batches
+
+	Connectors    []Connector                                          // that revoke; may be empty
+	LeaseTTL      time.Duration                                        // 0 is LeaseTTL
+	UnprovenAfter time.Duration                                        // 0 is DefaultUnprovenAfter
+	Escalate      func(tenant event.TenantID, c *Containment, s *Step) // is told of each step that a person must look at; may be nil
+	Hook          func(Point) error                                    // called at each point of a connector's call; an error stops it there, as a crash would; may be nil
+	Now           func() time.Time                                     // nil is time.Now
+	Log           *slog.Logger                                         // nil discards
+}
+
+func (c Config) withDefaults() Config {
+	if c.LeaseTTL == 0 {
+		c.LeaseTTL = LeaseTTL
+	}
+	if c.UnprovenAfter == 0 {
+		c.UnprovenAfter = DefaultUnprovenAfter
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Escalate == nil {
+		c.Escalate = func(event.TenantID, *Containment, *Step) {}
+	}
+	if c.Hook == nil {
+		c.Hook = func(Point) error { return nil }
+	}
+	return c
+}
+
+// Engine knows what is in force in every tenant, changes it for people, and brings it to gates and connectors. It is safe for
+// concurrent use.
+type Engine struct {
+	cfg    Config
+	leases *leases
+	plans  plans
+
+	acting sync.Mutex // one change at a time
+
+	mu      sync.RWMutex
+	tenants map[event.TenantID]*tenant
+	applied uint64        // stream sequence up to which everything is folded
+	failed  error         // why following ended
+	moved   chan struct{} // closed and replaced with every message that is folded
+
+	patrol  *patrol
+	stop    context.CancelFunc
+	drain   sync.Once
+	drained chan struct{}
+	work    sync.WaitGroup
+}
+
+// tenant is what is in force in one tenant. It is guarded by the engine's mutex.
+type tenant struct {
+	state   State
+	version uint64        // stream sequence of the last event that gates must know of
+	changed chan struct{} // closed and replaced then
+}
+
+// Open folds what the stream has, and then follows it. It returns when everything in the stream at the time of the call is
+// folded.
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	cfg = cfg.withDefaults()
+	last, _, err := cfg.Source.Last(ctx, stream.SystemFilter)
+	if err != nil {
+		return nil, fmt.Errorf("open containment: last system message: %w", err)
+	}
+	following, stop := context.WithCancel(context.Background())
+	e := &Engine{
+		cfg: cfg, leases: newLeases(cfg.LeaseTTL, cfg.Now), tenants: make(map[event.TenantID]*tenant), moved: make(chan struct{}),
+		stop: stop, drained: make(chan struct{}),
+	}
+	e.plans.now = cfg.Now
+	e.work.Go(func() { e.follow(following) })
+	if err := e.await(ctx, last.Seq); err != nil {
+		e.Close()
+		return nil, fmt.Errorf("open containment: %w", err)
+	}
+	e.patrol = newPatrol(e)
+	e.work.Go(func() { e.patrol.run(following) })
+	return e, nil
+}
+
+// Drain ends the gates' streams; leases that are out run on.
+func (e *Engine) Drain() { e.drain.Do(func() { close(e.drained) }) }
+
+// Close ends following. A connector's call that is on its way is cut off; the next start finds its intent.
+func (e *Engine) Close() {
+	e.Drain()
+	e.stop()
+	e.work.Wait()
+}
+
+// follow folds every system message.
+func (e *Engine) follow(ctx context.Context) {
+	reader := e.cfg.Source.Read(1, stream.SystemFilter)
+	defer reader.Close()
+	for {
+		m, err := reader.Next(ctx)
+		if err != nil {
+			e.fail(ctx, err)
+			return
+		}
+		e.take(m)
+	}
+}
+
+// fail makes every later wait fail: what is known here gets old. What is in force stays in force at the gates.
+func (e *Engine) fail(ctx context.Context, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.failed = fmt.Errorf("follow system messages: %w", err)
+	if ctx.Err() == nil {
+		e.cfg.Log.ErrorContext(ctx, "containment does not follow the stream any more", slog.Any("error", e.failed))
+	}
+	e.wake()
+}
+
+// wake lets everybody who waits look again. The mutex is held.
+func (e *Engine) wake() {
+	close(e.moved)
+	e.moved = make(chan struct{})
+}
+
+// take folds one message. What is not a batch of the system key has no effect here; the ledger's fold judges it.
+func (e *Engine) take(m stream.Message) {
+	name, events, err := e.read(m)
+	if err != nil {
+		e.cfg.Log.Warn("system message not folded", slog.Uint64("stream_seq", m.Seq), slog.Any("error", err))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.tenants[name]
+	if t == nil && len(events) > 0 {
+		t = &tenant{changed: make(chan struct{})}
+		e.tenants[name] = t
+	}
+	for _, x := range events {
+		if x.GetContainment() != nil && !t.state.Apply(m.Time, x) {
+			continue
+		}
+		if matters(x) {
+			t.version = m.Seq
+		}
+	}
+	if t != nil && t.version == m.Seq {
+		close(t.changed)
+		t.changed = make(chan struct{})
+	}
+	e.applied = m.Seq
+	e.wake()
+}
+
+// matters reports whether gates must hear of an event: what is in force, the manifest, the end of a key.
+func matters(x *eventv1.System) bool {
+	switch x.GetDetail().(type) {
+	case *eventv1.System_Manifest, *eventv1.System_Key:
+		return true
+	case *eventv1.System_Containment:
+		return x.GetContainment().GetPath() == ""
+	}
+	return false
+}
+
+// read returns the events of a batch that containment folds. A batch without any is not checked any further.
+func (e *Engine) read(m stream.Message) (event.TenantID, []*eventv1.System, error) {
+	subject, err := stream.ParseSubject(m.Subject)
+	if err != nil {
+		return "", nil, err
+	}
+	name := event.TenantID(subject.Tenant)
+	b, err := event.ParseStreamBatch(m.Data)
+	if err != nil {
+		return name, nil, err
+	}
+	events, err := relevant(name, b)
+	if err != nil || len(events) == 0 {
+		return name, nil, err
+	}
+	if err := signer.VerifyDSSE(e.cfg.System, signer.PayloadTypeBatch, b.GetStatement(), b.GetSignature()); err != nil {
+		return name, nil, err
+	}
+	return name, events, nil
+}
+
+// relevant are the events of a tenant's batch that containment folds.
+func relevant(name event.TenantID, b *eventv1.StreamBatch) (events []*eventv1.System, err error) {
+	st, err := event.ParseStatement(b.GetStatement())
+	if err != nil {
+		return nil, err
+	}
+	if st.GetTenant() != string(name) {
+		return nil, errors.New("batch of another tenant")
+	}
+	for _, encoded := range b.GetEvents() {
+		x, wrong := event.ParseMember(st, encoded)
+		if wrong != nil {
+			return nil, wrong
+		}
+		if s := x.GetSystem(); s.GetContainment() != nil || matters(s) {
+			events = append(events, s)
+		}
+	}
+	return events, nil
+}
+
+// await returns when the message at a stream sequence is folded.
+func (e *Engine) await(ctx context.Context, seq uint64) error {
+	for {
+		e.mu.RLock()
+		applied, failed, moved := e.applied, e.failed, e.moved
+		e.mu.RUnlock()
+		switch {
+		case applied >= seq:
+			return nil
+		case failed != nil:
+			return failed
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("await system message %d: %w", seq, context.Cause(ctx))
+		}
+	}
+}
+
+// catchUp returns when everything that the stream has for a tenant now is folded, here and in its registry.
+func (e *Engine) catchUp(ctx context.Context, name event.TenantID) error {
+	last, _, err := e.cfg.Source.Last(ctx, stream.SystemSubject(string(name)))
+	if err == nil {
+		err = e.await(ctx, last.Seq)
+	}
+	if err == nil {
+		err = e.cfg.Roster.Await(ctx, last.Seq)
+	}
+	return err
+}
+
+// record makes containment events durable and returns when they are folded.
+func (e *Engine) record(ctx context.Context, name event.TenantID, systems ...*eventv1.System) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	for part := range slices.Chunk(systems, mostInRecord) {
+		events := make([]*eventv1.Event, len(part))
+		for i, s := range part {
+			events[i] = &eventv1.Event{Body: &eventv1.Event_System{System: s}}
+		}
+		seq, err := e.cfg.Recorder.Record(ctx, name, events...)
+		if err == nil {
+			err = e.await(ctx, seq)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look gives a tenant's state to a function that must not keep nor change it.
+func (e *Engine) look(name event.TenantID, f func(*State)) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if t := e.tenants[name]; t != nil {
+		f(&t.state)
+		return
+	}
+	f(new(State))
+}
+
+// names are the tenants that have ever had something to fold.
+func (e *Engine) names() []event.TenantID {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return slices.Sorted(maps.Keys(e.tenants))
+}
+
+// snapshot is a copy of one containment.
+func (e *Engine) snapshot(name event.TenantID, id ID) (found *Containment) {
+	e.look(name, func(s *State) {
+		if c := s.Find(id); c != nil {
+			found = c.clone()
+		}
+	})
+	return found
+}

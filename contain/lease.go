@@ -1,0 +1,97 @@
+package contain
+
+import (
+	"sync"
+	"time"
+
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+)
+
+const (
+	// LeaseTTL is how long a gate may act after it has sent a renewal: short enough that an agent which is cut off stops while
+	// a person watches, long enough for three lost renewals.
+	LeaseTTL = 10 * time.Second
+	// LeaseMargin is what the server waits beyond LeaseTTL: two clocks that differ by one part in ten.
+	LeaseMargin = time.Second
+)
+
+// leases is what the server has lent, by gate. It is safe for concurrent use.
+type leases struct {
+	ttl   time.Duration
+	now   func() time.Time
+	since time.Time // before it, another process may have lent
+
+	mu    sync.Mutex
+	gates map[[32]byte]*gate
+}
+
+// gate is what is known of one gate.
+type gate struct {
+	until   time.Time // the last lease is over here, on both sides; zero if none was lent
+	open    int       // its control streams
+	running []*apiv1.RunningCall
+}
+
+func newLeases(ttl time.Duration, now func() time.Time) *leases {
+	return &leases{ttl: ttl, now: now, since: now(), gates: make(map[[32]byte]*gate)}
+}
+
+func (l *leases) of(key [32]byte) *gate {
+	g := l.gates[key]
+	if g == nil {
+		g = new(gate)
+		l.gates[key] = g
+	}
+	return g
+}
+
+// connected counts a gate's control stream until the returned function is called.
+func (l *leases) connected(key [32]byte) (gone func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g := l.of(key)
+	g.open++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		g.open--
+	}
+}
+
+// lend notes a lease from now on, and returns its length.
+func (l *leases) lend(key [32]byte) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.of(key).until = l.now().Add(l.ttl + LeaseMargin)
+	return l.ttl
+}
+
+// reported notes what is running at a gate.
+func (l *leases) reported(key [32]byte, running []*apiv1.RunningCall) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.of(key).running = running
+}
+
+// standing is what is known of a gate now.
+type standing struct {
+	connected bool
+	lent      bool      // a lease was lent by this process
+	until     time.Time // from here on no lease is out, on either side
+	over      bool      // it is past until
+	running   []*apiv1.RunningCall
+}
+
+func (l *leases) standing(key [32]byte) standing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := standing{until: l.since.Add(l.ttl + LeaseMargin)}
+	if g := l.gates[key]; g != nil {
+		s.connected, s.lent, s.running = g.open > 0, !g.until.IsZero(), g.running
+		if s.until.Before(g.until) {
+			s.until = g.until
+		}
+	}
+	s.over = !l.now().Before(s.until)
+	return s
+}

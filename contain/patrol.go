@@ -1,0 +1,178 @@
+package contain
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+const (
+	// patrolPause is the least time between two rounds: a burst of events makes one.
+	patrolPause = 50 * time.Millisecond
+	// patrolRest is the longest, so that what could not be recorded is tried again.
+	patrolRest = 5 * time.Second
+)
+
+// patrol brings what is in force to its end: it adds the steps that a crash or a new key has left out, calls connectors, and
+// passes on to a person what stays unproven. It only looks at the state; each round begins anew.
+type patrol struct {
+	engine *Engine
+
+	mu   sync.Mutex
+	busy map[job]bool // connectors at work
+	work sync.WaitGroup
+}
+
+type job struct {
+	tenant event.TenantID
+	id     ID
+	path   Path
+}
+
+func newPatrol(e *Engine) *patrol { return &patrol{engine: e, busy: make(map[job]bool)} }
+
+// run makes rounds until ctx ends.
+func (p *patrol) run(ctx context.Context) {
+	defer p.work.Wait()
+	for ctx.Err() == nil {
+		moved := p.engine.movement()
+		rest := p.round(ctx)
+		sleep(ctx, patrolPause, nil)
+		sleep(ctx, rest, moved)
+	}
+}
+
+func (e *Engine) movement() <-chan struct{} {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.moved
+}
+
+// sleep waits for a time, for ctx, or for early.
+func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-early:
+	case <-timer.C:
+	}
+}
+
+// round looks at everything in force once, and returns when to look again if nothing moves.
+func (p *patrol) round(ctx context.Context) time.Duration {
+	rest := patrolRest
+	for _, name := range p.engine.names() {
+		for _, c := range p.engine.active(name) {
+			if !c.Phase.Holds() {
+				continue
+			}
+			if err := p.complete(ctx, name, c); err != nil && ctx.Err() == nil {
+				p.engine.cfg.Log.ErrorContext(ctx, "containment not recorded", slog.String("containment", string(c.ID)), slog.Any("error", err))
+			}
+			rest = min(rest, max(p.untilDeadline(c), patrolPause))
+		}
+	}
+	return rest
+}
+
+// untilDeadline is the time until the containment's steps count as unproven.
+func (p *patrol) untilDeadline(c *Containment) time.Duration {
+	left := time.Unix(0, c.InForceAt).Add(p.engine.cfg.UnprovenAfter).Sub(p.engine.cfg.Now())
+	if left <= 0 {
+		return patrolRest
+	}
+	return left
+}
+
+// complete does for one containment what is due.
+func (p *patrol) complete(ctx context.Context, name event.TenantID, c *Containment) error {
+	events := p.missing(c)
+	overdue := p.overdue(c)
+	for _, s := range overdue {
+		claim := s.proof(p.engine.standingOf(s.Path))
+		text := fmt.Sprintf("not proven within %s: %s", p.engine.cfg.UnprovenAfter, claim)
+		events = append(events, step(wholeOf(c), s.Number, s.Path, unproven, byCustody, text))
+	}
+	if len(events) > 0 {
+		if err := p.engine.record(ctx, name, events...); err != nil {
+			return err
+		}
+	}
+	for _, s := range overdue {
+		p.escalate(ctx, name, c, s)
+	}
+	for i := range c.Steps {
+		p.call(ctx, name, c, &c.Steps[i])
+	}
+	return nil
+}
+
+// missing are the requests of paths that the containment does not have yet.
+func (p *patrol) missing(c *Containment) (events []*eventv1.System) {
+	next := uint32(len(c.Steps))
+	for _, path := range p.engine.paths(c.Target, c.Level) {
+		if c.step(path) == nil {
+			next++
+			events = append(events, step(wholeOf(c), next, path, requested, byCustody, ""))
+		}
+	}
+	return events
+}
+
+// overdue are the steps that a person has not been told of and should be.
+func (p *patrol) overdue(c *Containment) (list []*Step) {
+	if p.engine.cfg.Now().Before(time.Unix(0, c.InForceAt).Add(p.engine.cfg.UnprovenAfter)) {
+		return nil
+	}
+	for i := range c.Steps {
+		if s := &c.Steps[i]; s.State != verified && s.Doubt == "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+func (p *patrol) escalate(ctx context.Context, name event.TenantID, c *Containment, s *Step) {
+	p.engine.cfg.Log.ErrorContext(ctx, "containment is NOT PROVEN: a person must look",
+		slog.String("target", c.Target.String()), slog.String("containment", string(c.ID)), slog.String("step", string(s.Path)),
+		slog.String("next", "custody contained --tenant "+string(name)))
+	p.engine.cfg.Escalate(name, c, s)
+}
+
+// call lets a connector work on a step that is not proven, once at a time.
+func (p *patrol) call(ctx context.Context, name event.TenantID, c *Containment, s *Step) {
+	connectorName, isConnector := s.Path.Connector()
+	if !isConnector || s.State == verified {
+		return
+	}
+	connector, j := p.engine.connector(connectorName), job{name, c.ID, s.Path}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if connector == nil || p.busy[j] {
+		return
+	}
+	p.busy[j] = true
+	p.work.Go(func() {
+		defer func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			delete(p.busy, j)
+		}()
+		(&caller{engine: p.engine, job: j, connector: connector}).run(ctx)
+	})
+}
+
+// standingOf is what is known of the gate of a path now.
+func (e *Engine) standingOf(p Path) standing {
+	key, ok := p.Gate()
+	if !ok {
+		return standing{}
+	}
+	return e.leases.standing(key)
+}

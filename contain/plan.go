@@ -1,0 +1,142 @@
+package contain
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
+)
+
+const (
+	// PlanTTL is how long a plan can be applied.
+	PlanTTL = time.Hour
+	// maxPlans is how many plans are kept; the oldest goes.
+	maxPlans = 256
+)
+
+// Plan is what a containment would reach. Lists are sorted.
+type Plan struct {
+	ID           string
+	Target       event.Target
+	Level        Level
+	Instances    []string
+	Gates        []Path
+	Connectors   []Path
+	Clients      []string
+	Irreversible []string // calls of high consequence that are on their way, as their gates report them
+	SecondPerson bool
+
+	made time.Time
+}
+
+// plans are the plans of the last hour. They are lost with the process: a plan is made again, never trusted from outside.
+type plans struct {
+	now func() time.Time
+
+	mu   sync.Mutex
+	list []*Plan
+}
+
+func (p *plans) keep(plan *Plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	plan.made = p.now()
+	if p.list = append(p.list, plan); len(p.list) > maxPlans {
+		p.list = p.list[1:]
+	}
+}
+
+func (p *plans) find(id string) *Plan {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, plan := range p.list {
+		if plan.ID == id && p.now().Sub(plan.made) < PlanTTL {
+			return plan
+		}
+	}
+	return nil
+}
+
+// Plan says what a containment would reach, and changes nothing.
+func (e *Engine) Plan(ctx context.Context, t event.Target, l Level) (*Plan, error) {
+	if err := e.catchUp(ctx, t.Tenant); err != nil {
+		return nil, fmt.Errorf("plan for %s: %w", t, err)
+	}
+	if err := e.exists(t); err != nil {
+		return nil, fmt.Errorf("plan for %s: %w", t, err)
+	}
+	plan := e.reach(t, l)
+	plan.ID = "p-" + strings.ToLower(rand.Text()[:12])
+	e.plans.keep(plan)
+	return plan, nil
+}
+
+// reach is what a containment closes and stops now.
+func (e *Engine) reach(t event.Target, l Level) *Plan {
+	plan := &Plan{Target: t, Level: l, SecondPerson: needsTwo(t, l)}
+	for _, key := range e.gatesOf(t) {
+		plan.Gates = append(plan.Gates, GatePath(key.ID))
+		for _, call := range e.leases.standing(key.ID).running {
+			act := event.Act{Tenant: t.Tenant, Instance: event.InstanceID(key.Instance), Run: call.GetRun()}
+			if t.Kind != event.TargetRun || t.Covers(act) {
+				plan.Irreversible = append(plan.Irreversible, key.Instance+" "+event.Escape(call.GetTool())+" "+event.Escape(call.GetCall()))
+			}
+		}
+	}
+	for _, c := range e.connectorsFor(t, l) {
+		plan.Connectors = append(plan.Connectors, ConnectorPath(c.Name))
+	}
+	e.cfg.Roster.View(t.Tenant, func(s *registry.State) {
+		for _, i := range s.Instances() {
+			if t.Kind != event.TargetCredential && t.Concerns(event.InstanceID(i.ID)) && i.ID != string(event.InstanceCustody) {
+				plan.Instances = append(plan.Instances, i.ID)
+				if client := i.Labels.GetClient(); client != "" {
+					plan.Clients = append(plan.Clients, client)
+				}
+			}
+		}
+	})
+	slices.Sort(plan.Clients)
+	plan.Clients = slices.Compact(plan.Clients)
+	slices.Sort(plan.Irreversible)
+	return plan
+}
+
+// Apply contains what a plan says, unless it reaches more by now: ErrGrown names what was added. What has gone away does not
+// hinder.
+func (e *Engine) Apply(ctx context.Context, id string, o Order) (c *Containment, already bool, err error) {
+	plan := e.plans.find(id)
+	if plan == nil || plan.Target.Tenant != o.Target.Tenant {
+		return nil, false, fmt.Errorf("apply plan %s: %w: make it again", event.Escape(id), ErrNotFound)
+	}
+	if err := e.catchUp(ctx, plan.Target.Tenant); err != nil {
+		return nil, false, fmt.Errorf("apply plan %s: %w", id, err)
+	}
+	if more := grown(plan, e.reach(plan.Target, plan.Level)); len(more) > 0 {
+		return nil, false, fmt.Errorf("apply plan %s: %w: %s", id, ErrGrown, strings.Join(more, ", "))
+	}
+	o.Target, o.Level = plan.Target, plan.Level
+	return e.Contain(ctx, o)
+}
+
+// grown is what now reaches and the plan does not. Instances and keys count, not the calls of an agent that goes on working:
+// at a thousand calls a second no plan would ever hold.
+func grown(plan, now *Plan) (more []string) {
+	for _, p := range slices.Concat(now.Gates, now.Connectors) {
+		if !slices.Contains(plan.Gates, p) && !slices.Contains(plan.Connectors, p) {
+			more = append(more, string(p))
+		}
+	}
+	for _, i := range now.Instances {
+		if !slices.Contains(plan.Instances, i) {
+			more = append(more, "instance "+i)
+		}
+	}
+	return more
+}
