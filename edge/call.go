@@ -71,6 +71,8 @@ type Ruling struct {
 	Decision Decision
 	Policy   string // name and version of the policy that decided
 	Reason   string // short, and not secret
+
+	contained bool // by Custody
 }
 
 // Decision of a gate.
@@ -107,7 +109,13 @@ func Call[R any](ctx context.Context, tool string, arguments any, do func(contex
 		return none, err
 	}
 	start := time.Now()
-	result, failure := do(ctx)
+	inside, leave, failure := c.enter(ctx)
+	if failure != nil {
+		return none, errors.Join(failure, c.end(ctx, nil, failure, 0))
+	}
+	result, failure := do(inside)
+	failure = becauseContained(inside, failure)
+	leave()
 	if err := c.end(ctx, result, failure, time.Since(start)); err != nil {
 		return result, errors.Join(failure, err)
 	}
@@ -182,17 +190,13 @@ func (c *call) propose(ctx context.Context) error {
 	return err
 }
 
-// decide asks the gate, if there is one.
+// decide asks Custody's gate and the caller's own, if there is one. The stricter answer counts.
 func (c *call) decide(ctx context.Context) error {
-	gate := c.scope.run.options.Gate
-	if gate == nil {
+	if c.control() == nil && c.scope.run.options.Gate == nil {
 		return nil
 	}
 	p := c.proposal()
-	ruling, err := gate(ctx, p)
-	if err != nil {
-		ruling = Ruling{Decision: Deny, Reason: "gate failed"}
-	}
+	ruling, err := c.rule(ctx, p)
 	ev, x := c.event(eventv1.ExecutionAction_EXECUTION_ACTION_DECIDED, c.scope.triggers(c.why...))
 	x.Decision, x.Policy, x.Reason = ruling.Decision, ruling.Policy, ruling.Reason
 	id, recordErr := c.record(ctx, ev)
@@ -201,6 +205,40 @@ func (c *call) decide(ctx context.Context) error {
 	}
 	c.why = append(c.why, recorded(id, eventv1.Relation_RELATION_DECISION))
 	return c.obey(ctx, ruling, p, id)
+}
+
+// control is Custody's gate, nil if the emitter has none.
+func (c *call) control() *control {
+	if e := c.scope.run.emitter; e.isGated() {
+		return e.control
+	}
+	return nil
+}
+
+// rule is the answer of both gates. A call that Custody's gate holds back is not shown to the other one.
+func (c *call) rule(ctx context.Context, p *Proposal) (ruling Ruling, err error) {
+	if control := c.control(); control != nil {
+		ruling, c.options.Consequence = control.rule(ctx, p)
+		p.Options.Consequence = c.options.Consequence
+	}
+	gate := c.scope.run.options.Gate
+	if gate == nil || ruling.Decision == Deny {
+		return ruling, nil
+	}
+	theirs, err := gate(ctx, p)
+	if err != nil {
+		theirs = Ruling{Decision: Deny, Reason: "gate failed"}
+	}
+	return stricter(theirs, ruling), err
+}
+
+// enter begins the act, which Custody's gate can cancel.
+func (c *call) enter(ctx context.Context) (inside context.Context, leave func(), err error) {
+	control := c.control()
+	if control == nil {
+		return ctx, func() {}, nil
+	}
+	return control.enter(ctx, c.proposal(), c.options.Consequence)
 }
 
 func (c *call) proposal() *Proposal {
@@ -216,6 +254,9 @@ func (c *call) obey(ctx context.Context, r Ruling, p *Proposal, decided event.ID
 		return nil
 	case NeedsApproval:
 		return c.approve(ctx, p, decided)
+	}
+	if r.contained {
+		return fmt.Errorf("%w: %s", ErrContained, r.Reason)
 	}
 	return fmt.Errorf("%w: %s", ErrBlocked, r.Reason)
 }

@@ -52,6 +52,8 @@ type Config struct {
 	Software      string        // the agent's name and version, for Custody's list of emitters
 	// WithoutWriteAhead lets Call begin high-consequence acts before Custody has the record of them.
 	WithoutWriteAhead bool
+	// WithoutGate lets Call act without Custody's gate: nothing that Custody contains stops, and no lease is needed.
+	WithoutGate bool
 	// OnError is told what no caller can be told: refusals, lost connections, damage. It must return soon.
 	OnError func(error)
 	Log     *slog.Logger // nil: slog.Default

@@ -35,6 +35,7 @@ type Emitter struct {
 	recording   atomic.Int64 // Records under way
 	runs        runs
 
+	control *control
 	waiters waiters
 	stats   stats
 	urge    chan struct{} // see await: do not wait for company
@@ -90,6 +91,7 @@ func open(config Config) (*Emitter, error) {
 		welcome: make(chan struct{}), closing: make(chan struct{}), done: make(chan struct{}),
 		receipts: receiptFile{dir: filepath.Join(config.Dir, receiptsDir)},
 	}
+	e.control = newControl(e)
 	for _, step := range []func() error{e.takeLock, e.load, e.openSpool} {
 		if err := step(); err != nil {
 			e.freeFolder()
@@ -192,6 +194,9 @@ func (e *Emitter) ownEvent(x *eventv1.Identity) ([]byte, error) {
 	return event.Marshal(p)
 }
 
+// isGated reports whether calls ask Custody's gate. What brings in records of the past does not act.
+func (e *Emitter) isGated() bool { return !e.config.WithoutGate && e.identity.Producer != "importer" }
+
 // Identity is who the emitter's key stands for.
 func (e *Emitter) Identity() Identity { return e.identity }
 
@@ -279,6 +284,7 @@ func (e *Emitter) close(ctx context.Context) error {
 		err = e.await(ctx, place, place)
 		cancel()
 	}
+	e.control.end()
 	e.stop()
 	<-e.done
 	defer e.freeFolder()
@@ -304,6 +310,7 @@ func (e *Emitter) ownFrame(x *eventv1.Identity) ([]byte, error) {
 
 // abort stops without another word. What is in the spool stays there.
 func (e *Emitter) abort() {
+	e.control.end()
 	e.stop()
 	<-e.done
 	e.freeFolder()

@@ -78,6 +78,9 @@ func (e *Emitter) Run(ctx context.Context, o RunOptions) (context.Context, *Run)
 	for i := range o.Tools {
 		r.tools[o.Tools[i].Name] = &o.Tools[i]
 	}
+	if e.isGated() {
+		e.control.begin()
+	}
 	r.root = &scope{run: r}
 	ctx = r.root.into(ctx)
 	_, err := e.Record(ctx, r.started())

@@ -75,15 +75,17 @@ func TestARunTellsItsStory(t *testing.T) {
 		"1 identity.run_started",
 		"2 data.input_received untrusted",
 		"3 execution.proposed lookup untrusted input:2",
-		"4 execution.started lookup untrusted decision:3 input:2",
-		"5 execution.finished lookup untrusted decision:4",
-		"6 data.document_retrieved trusted decision:5 input:2",
-		"7 data.document_retrieved trusted input:2",
-		"8 execution.validated injection-scan untrusted input:2 retrieved:6 retrieved:7",
-		"9 execution.proposed send_email checked input:2 retrieved:6 retrieved:7",
-		"10 execution.started send_email checked decision:9 input:2",
-		"11 execution.finished send_email checked decision:10",
-		"12 identity.run_ended",
+		"4 execution.decided lookup untrusted decision:3 input:2",
+		"5 execution.started lookup untrusted decision:3 decision:4 input:2",
+		"6 execution.finished lookup untrusted decision:5",
+		"7 data.document_retrieved trusted decision:6 input:2",
+		"8 data.document_retrieved trusted input:2",
+		"9 execution.validated injection-scan untrusted input:2 retrieved:7 retrieved:8",
+		"10 execution.proposed send_email checked input:2 retrieved:7 retrieved:8",
+		"11 execution.decided send_email checked decision:10 input:2",
+		"12 execution.started send_email checked decision:10 decision:11 input:2",
+		"13 execution.finished send_email checked decision:12",
+		"14 identity.run_ended",
 	}
 	if diff := cmp.Diff(want, story(events)); diff != "" {
 		t.Errorf("story (-want +got):\n%s", diff)
@@ -93,8 +95,8 @@ func TestARunTellsItsStory(t *testing.T) {
 			t.Errorf("event %d: %v", i+1, e)
 		}
 	}
-	opened := map[int]string{0: "goal", 1: "content", 2: "arguments", 5: "result"}
-	for i, want := range map[int]string{0: "answer the customer", 1: "where is my order?", 2: `{"order":"42"}`, 5: found} {
+	opened := map[int]string{0: "goal", 1: "content", 2: "arguments", 6: "result"}
+	for i, want := range map[int]string{0: "answer the customer", 1: "where is my order?", 2: `{"order":"42"}`, 6: found} {
 		if got := server.Opened(events[i], opened[i]); got != want {
 			t.Errorf("%s of event %d is %q, want %q", opened[i], i+1, got, want)
 		}
@@ -109,7 +111,7 @@ func checkDetails(t *testing.T, events []*eventv1.Event) {
 	if x := events[0].GetIdentity(); string(x.GetSystemPromptDigest()) != string(prompt[:]) || len(x.GetToolListDigest()) == 0 || x.GetRuntime().GetHost() == "" {
 		t.Errorf("run started: %v", x)
 	}
-	proposed, started := events[2].GetExecution(), events[3].GetExecution()
+	proposed, started := events[2].GetExecution(), events[4].GetExecution()
 	if proposed.GetConnector() != "crm" || proposed.GetConsequence() != edge.Low || proposed.GetCall() != started.GetCall() {
 		t.Errorf("proposed %v, started %v", proposed, started)
 	}
@@ -226,7 +228,7 @@ func TestAFailedCall(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 			})
-			failed := events[3]
+			failed := events[4]
 			if event.Action(failed) != "execution.failed" || failed.GetExecution().GetOutcome() != test.outcome {
 				t.Errorf("recorded %v", failed)
 			}
@@ -333,9 +335,9 @@ func TestBranchesLearnForThemselves(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	want := []string{"7 execution.proposed pay trusted input:2", "10 data.memory_written untrusted input:2 retrieved:6"}
+	want := []string{"8 execution.proposed pay trusted input:2", "12 data.memory_written untrusted input:2 retrieved:7"}
 	got := story(events)
-	if diff := cmp.Diff(want, []string{got[6], got[9]}); diff != "" {
+	if diff := cmp.Diff(want, []string{got[7], got[11]}); diff != "" {
 		t.Errorf("story (-want +got):\n%s", diff)
 	}
 }

@@ -33,7 +33,7 @@ func TestTheRealSystem(t *testing.T) {
 	if len(reported.all) > 0 {
 		t.Errorf("reported %v", reported.all)
 	}
-	if events := received(t, env); len(events) != 3000+20*4+3 {
+	if events := received(t, env); len(events) != 3000+20*5+3 {
 		t.Errorf("%d events are in the stream", len(events))
 	}
 }

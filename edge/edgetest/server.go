@@ -60,6 +60,7 @@ type Server struct {
 	beat    time.Duration
 
 	attempts map[[event.DigestSize]byte]int
+	brake    *brake
 }
 
 // member is an enrolled key and what was taken from it.
@@ -105,6 +106,7 @@ func New(t testing.TB) *Server {
 		members: make(map[string]*member), tokens: make(map[string]string), beat: time.Hour,
 		judge: func(Batch) Verdict { return Verdict{} }, attempts: make(map[[event.DigestSize]byte]int),
 	}
+	s.brake = newBrake(s)
 	s.Start()
 	t.Cleanup(s.Stop)
 	return s
@@ -120,6 +122,7 @@ func (s *Server) Start() {
 	s.grpc = grpc.NewServer(grpc.Creds(s.creds), grpc.MaxRecvMsgSize(2*event.MaxBatch))
 	apiv1.RegisterIngestServiceServer(s.grpc, s)
 	apiv1.RegisterEnrolServiceServer(s.grpc, enrol{server: s})
+	apiv1.RegisterControlServiceServer(s.grpc, s.brake)
 	go s.grpc.Serve(listener) //nolint:errcheck // ends with Stop
 }
 

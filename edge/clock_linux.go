@@ -1,0 +1,17 @@
+package edge
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// bootClock is the time since the machine started, the time it slept included (CLOCK_BOOTTIME): a lease must not outlive a
+// lid that was closed.
+func bootClock() time.Duration {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
+		return wallClock()
+	}
+	return time.Duration(t.Nano())
+}

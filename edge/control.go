@@ -1,0 +1,394 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/agentcustody/custody/event"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+)
+
+const (
+	// watchDomain separates the proof of Watch from every other signature, as package contain has it.
+	watchDomain = "custody/watch/v1\x00"
+	// controlFile keeps what was contained when the process ended: a restart is no release.
+	controlFile = "control.json"
+	// renewEvery is the time between two renewals until a lease says how long it is; later a third of that.
+	renewEvery = 3 * time.Second
+	// mostControlBackoff bounds the pause between two attempts to reach the brake: well below a lease.
+	mostControlBackoff = 2 * time.Second
+)
+
+type watchStream = grpc.BidiStreamingClient[apiv1.WatchRequest, apiv1.WatchResponse]
+
+// control is this end of the brake: it watches what is in force and holds the lease. It begins with the first run, because
+// what only records has nothing to be stopped.
+type control struct {
+	emitter *Emitter
+	begun   sync.Once
+	stop    context.CancelFunc
+	done    chan struct{} // closed when watching has ended; nil if it never began
+	urge    chan struct{} // renew at once
+
+	mu        sync.Mutex
+	now       view
+	version   uint64        // of the control in force, 0 before the first word of this process
+	settled   chan struct{} // closed at the first word, or when it is clear that none comes soon
+	isSettled bool
+	lease     time.Duration // by bootClock, when it ends
+	changed   chan struct{} // closed and replaced when the lease or the control changes
+	running   map[*running]struct{}
+	refused   []*apiv1.RefusedCall // since the last renewal
+	refusals  int                  // under the control in force
+}
+
+func newControl(e *Emitter) *control {
+	return &control{
+		emitter: e, urge: make(chan struct{}, 1), settled: make(chan struct{}), changed: make(chan struct{}), running: make(map[*running]struct{}),
+	}
+}
+
+// begin starts watching, once.
+func (c *control) begin() {
+	c.begun.Do(func() {
+		if err := c.load(); err != nil {
+			c.emitter.report(fmt.Errorf("what was contained before: %w", err))
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		c.stop, c.done = stop, make(chan struct{})
+		go c.watch(ctx)
+		time.AfterFunc(gatePatience, c.settle)
+	})
+}
+
+// end stops watching. The lease is not given back: it runs out.
+func (c *control) end() {
+	c.begun.Do(func() {})
+	if c.done != nil {
+		c.stop()
+		<-c.done
+	}
+}
+
+func (c *control) hurry() {
+	select {
+	case c.urge <- struct{}{}:
+	default:
+	}
+}
+
+// settle lets calls go on that wait for the first word.
+func (c *control) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settleLocked()
+}
+
+func (c *control) settleLocked() {
+	if !c.isSettled {
+		c.isSettled = true
+		close(c.settled)
+	}
+}
+
+func (c *control) awaitFirst(ctx context.Context) {
+	select {
+	case <-c.settled:
+	case <-ctx.Done():
+	}
+}
+
+// awaitLease waits a while for a lease.
+func (c *control) awaitLease(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, gatePatience)
+	defer cancel()
+	for {
+		c.mu.Lock()
+		has, changed, told := c.hasLease(), c.changed, c.version > 0
+		contained := len(c.now.contained) > 0
+		c.mu.Unlock()
+		if has || contained && told {
+			return has
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// hasLease is decided by our own clock, from when we asked. The mutex is held.
+func (c *control) hasLease() bool { return bootClock() < c.lease }
+
+func (c *control) view() *view {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.viewLocked()
+}
+
+func (c *control) viewLocked() *view {
+	v := c.now
+	return &v
+}
+
+// watch connects and connects again until ctx ends.
+func (c *control) watch(ctx context.Context) {
+	defer close(c.done)
+	for failures := 0; ctx.Err() == nil; failures++ {
+		heard, err := c.connect(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if heard {
+			failures = 0
+		}
+		if failures == 0 {
+			c.emitter.report(fmt.Errorf("control stream to %s: %w", c.emitter.config.Address, err))
+		}
+		c.settle() // nobody waits for what may not come
+		pause(ctx, backoff(failures, mostControlBackoff))
+	}
+}
+
+// connect serves one connection, which is not that of the events: what is full there must not hold up the brake.
+func (c *control) connect(ctx context.Context) (heard bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	conn, err := c.emitter.dial()
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	stream, err := apiv1.NewControlServiceClient(conn).Watch(ctx)
+	if err != nil {
+		return false, err
+	}
+	s := &controlSession{control: c, stream: stream, sent: make(map[uint64]time.Duration), every: renewEvery}
+	if err := s.handshake(); err != nil {
+		return false, fmt.Errorf("handshake: %w", err)
+	}
+	return true, s.serve(ctx)
+}
+
+// controlSession is one stream after its handshake. It belongs to one goroutine.
+type controlSession struct {
+	control *control
+	stream  watchStream
+	number  uint64                   // of the last renewal
+	sent    map[uint64]time.Duration // when renewals left, by bootClock
+	every   time.Duration
+}
+
+func (s *controlSession) handshake() error {
+	e := s.control.emitter
+	hello := e.hello().GetHello()
+	if err := s.stream.Send(&apiv1.WatchRequest{Message: &apiv1.WatchRequest_Hello{Hello: hello}}); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	answer, err := s.stream.Recv()
+	if err != nil {
+		return err
+	}
+	nonce := answer.GetChallenge().GetNonce()
+	if len(nonce) != nonceSize {
+		return fmt.Errorf("challenge: nonce of %d bytes", len(nonce))
+	}
+	binding, err := channelBinding(s.stream.Context())
+	if err != nil {
+		return err
+	}
+	sig, err := e.key.Sign(append(append([]byte(watchDomain), nonce...), binding...))
+	if err != nil {
+		return err
+	}
+	return s.stream.Send(&apiv1.WatchRequest{Message: &apiv1.WatchRequest_Proof{Proof: &apiv1.Proof{Signature: sig}}})
+}
+
+type controlAnswer struct {
+	response *apiv1.WatchResponse
+	err      error
+}
+
+// serve takes what comes and renews in time.
+func (s *controlSession) serve(ctx context.Context) error {
+	answers := make(chan controlAnswer)
+	go s.receive(ctx, answers)
+	timer := time.NewTimer(s.every)
+	defer timer.Stop()
+	for {
+		select {
+		case a := <-answers:
+			if a.err != nil {
+				return a.err
+			}
+			if err := s.take(a.response); err != nil {
+				return err
+			}
+			continue
+		case <-s.control.urge:
+		case <-timer.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := s.renew(); err != nil {
+			return err
+		}
+		timer.Reset(s.every)
+	}
+}
+
+func (s *controlSession) receive(ctx context.Context, answers chan<- controlAnswer) {
+	for {
+		response, err := s.stream.Recv()
+		select {
+		case answers <- controlAnswer{response, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// take puts a new control in force, and says so at once; or takes a lease.
+func (s *controlSession) take(r *apiv1.WatchResponse) error {
+	switch {
+	case r.GetControl() != nil:
+		if err := s.control.take(r.GetControl()); err != nil {
+			return err
+		}
+		return s.renew()
+	case r.GetLease() != nil:
+		s.lent(r.GetLease())
+	}
+	return nil
+}
+
+// renew asks for a lease. It counts from now, before the request has left.
+func (s *controlSession) renew() error {
+	s.number++
+	s.sent[s.number] = bootClock()
+	r := s.control.report()
+	r.Number = s.number
+	err := s.stream.Send(&apiv1.WatchRequest{Message: &apiv1.WatchRequest_Renew{Renew: r}})
+	if errors.Is(err, io.EOF) {
+		return nil // receiving says why
+	}
+	return err
+}
+
+// lent takes a lease, which began when its renewal left.
+func (s *controlSession) lent(l *apiv1.Lease) {
+	began, asked := s.sent[l.GetNumber()]
+	if !asked {
+		return
+	}
+	for n := range s.sent {
+		if n <= l.GetNumber() {
+			delete(s.sent, n)
+		}
+	}
+	ttl := time.Duration(l.GetTtl())
+	if ttl > 0 {
+		s.every = ttl / 3
+	}
+	s.control.lent(began, ttl)
+}
+
+func (c *control) lent(began, ttl time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lease = began + ttl; ttl <= 0 {
+		c.lease = 0
+	}
+	c.move()
+}
+
+// move lets calls look again that wait. The mutex is held.
+func (c *control) move() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// report is what a renewal says.
+func (c *control) report() *apiv1.Renew {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := &apiv1.Renew{Control: c.version, Refused: c.refused}
+	c.refused = nil
+	for call := range c.running {
+		if call.stopped {
+			r.Stopping++
+		}
+		if call.consequence == High && len(r.Running) < maxReported {
+			r.Running = append(r.Running, &apiv1.RunningCall{Run: call.act.Run, Call: call.call, Tool: cutText(call.tool)})
+		}
+	}
+	return r
+}
+
+// take puts a control in force: what must stop is cancelled before Custody hears of it.
+func (c *control) take(x *apiv1.Control) error {
+	v := view{manifest: x.GetManifestVersion(), permissions: x.GetPermissions(), moderate: x.GetModerateNeedsLease()}
+	for _, in := range x.GetContained() {
+		item := contained{ID: in.GetId(), Target: in.GetTarget(), Level: in.GetLevel()}
+		if err := item.parse(); err != nil {
+			return fmt.Errorf("control: %w", err)
+		}
+		v.contained = append(v.contained, item)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	same := slices.EqualFunc(c.now.contained, v.contained, func(a, b contained) bool { return a.ID == b.ID })
+	c.now, c.version, c.refusals = v, x.GetVersion(), 0
+	c.stopRunning()
+	c.settleLocked()
+	c.move()
+	if same {
+		return nil
+	}
+	return c.save()
+}
+
+func (c *contained) parse() (err error) {
+	c.target, err = event.ParseTarget(c.Target)
+	if err == nil && !slices.Contains(levelRanks[1:], c.Level) {
+		err = fmt.Errorf("level %q is not known", event.Escape(c.Level))
+	}
+	return err
+}
+
+// save keeps what is contained over a restart. The mutex is held.
+func (c *control) save() error {
+	if err := writeJSON(filepath.Join(c.emitter.config.Dir, controlFile), c.now.contained); err != nil {
+		return fmt.Errorf("keep what is contained: %w", err)
+	}
+	return nil
+}
+
+// load reads what was contained when the last process ended. It counts until Custody says otherwise.
+func (c *control) load() error {
+	var list []contained
+	err := readJSON(filepath.Join(c.emitter.config.Dir, controlFile), &list)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for i := range list {
+		err = errors.Join(err, list[i].parse())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now.contained = list
+	return err
+}

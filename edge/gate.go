@@ -1,0 +1,266 @@
+package edge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/agentcustody/custody/event"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+// ErrContained says that Custody has stopped what the call belongs to. It is an ErrBlocked.
+var ErrContained = fmt.Errorf("%w: contained", ErrBlocked)
+
+const (
+	// gatePatience is how long a call waits for the first word of Custody, or for a lease: waiting is not acting.
+	gatePatience = 5 * time.Second
+	// gatePolicy names the gate's own policy in the record.
+	gatePolicy = "custody-gate/1"
+	// maxReported is how many calls of each sort a renewal names.
+	maxReported = 64
+)
+
+// wallClock is nanoseconds since the Unix epoch.
+func wallClock() time.Duration { return time.Duration(time.Now().UnixNano()) }
+
+// running is a call whose act has begun.
+type running struct {
+	act         event.Act
+	call, tool  string
+	consequence Consequence
+	cancel      context.CancelCauseFunc
+	stopped     bool // a containment has cancelled it
+}
+
+// rule is Custody's own answer to a proposal: by what is contained, by the manifest, and by the lease.
+func (c *control) rule(ctx context.Context, p *Proposal) (Ruling, Consequence) {
+	c.awaitFirst(ctx)
+	v := c.view()
+	act := c.actOf(p)
+	class, known := v.consequence(p)
+	answer := func(d Decision, reason string) (Ruling, Consequence) {
+		return Ruling{Decision: d, Policy: v.policy(), Reason: reason}, class
+	}
+	level, by := v.level(act)
+	switch {
+	case stops(level):
+		c.refuse(by, p)
+		r, class := answer(Deny, by.reason())
+		r.contained = true
+		return r, class
+	case v.hasManifest() && !known:
+		return answer(Deny, "the manifest does not allow this tool")
+	case v.needsLease(class) && !c.awaitLease(ctx):
+		return answer(Deny, "no lease: Custody cannot be reached, or lends none")
+	case level == levelRestrict && class == High:
+		c.refuse(by, p)
+		return answer(NeedsApproval, by.reason())
+	case v.needsApprover(p):
+		return answer(NeedsApproval, "the manifest wants an approver")
+	}
+	return answer(Allow, "")
+}
+
+// enter begins the act of a call. It looks once more, because recording has taken time: what was contained meanwhile does not
+// begin. leave must be called when the act has ended.
+func (c *control) enter(ctx context.Context, p *Proposal, class Consequence) (inside context.Context, leave func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	act := c.actOf(p)
+	v := c.viewLocked()
+	if level, by := v.level(act); stops(level) {
+		return nil, nil, fmt.Errorf("%w: %s", ErrContained, by.reason())
+	}
+	if v.needsLease(class) && !c.hasLease() {
+		return nil, nil, fmt.Errorf("%w: the lease has ended", ErrBlocked)
+	}
+	inside, cancel := context.WithCancelCause(ctx)
+	r := &running{act: act, call: p.Call, tool: p.Tool, consequence: class, cancel: cancel}
+	c.running[r] = struct{}{}
+	return inside, func() { cancel(nil); c.left(r) }, nil
+}
+
+// left notes the end of an act; Custody hears of it at once if it was to be stopped.
+func (c *control) left(r *running) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.running, r)
+	if r.stopped {
+		c.hurry()
+	}
+}
+
+// stopRunning cancels what must not go on. The mutex is held.
+func (c *control) stopRunning() {
+	v := c.viewLocked()
+	for r := range c.running {
+		if level, by := v.level(r.act); !r.stopped && stops(level) {
+			r.stopped = true
+			r.cancel(fmt.Errorf("%w: %s", ErrContained, by.reason()))
+		}
+	}
+}
+
+func (c *control) actOf(p *Proposal) event.Act {
+	id := c.emitter.identity
+	return event.Act{
+		Tenant: id.Tenant, Instance: id.Instance, Run: p.Run.id, Principal: p.Run.options.Principal, Connector: p.Options.Connector,
+	}
+}
+
+// refuse keeps for the next renewal that a containment has held a call back.
+func (c *control) refuse(by *contained, p *Proposal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.refused) < maxReported {
+		c.refused = append(c.refused, &apiv1.RefusedCall{Containment: by.ID, Call: p.Call, Tool: cutText(p.Tool)})
+	}
+	if c.refusals++; c.refusals == 1 {
+		c.hurry() // the first refusal may be what proves that the path is closed
+	}
+}
+
+// cutText keeps what is reported small; the record has it in full.
+func cutText(s string) string { return s[:min(len(s), event.MaxID)] }
+
+// Levels of containment, as Custody names them.
+const (
+	levelRestrict   = "restrict"
+	levelPause      = "pause"
+	levelQuarantine = "quarantine"
+)
+
+var levelRanks = []string{"", levelRestrict, levelPause, levelQuarantine}
+
+func stops(level string) bool { return level == levelPause || level == levelQuarantine }
+
+// contained is one containment in force.
+type contained struct {
+	ID     string `json:"id"`
+	Target string `json:"target"`
+	Level  string `json:"level"`
+
+	target event.Target
+}
+
+func (c *contained) reason() string { return c.Level + " of " + c.Target + " (" + c.ID + ")" }
+
+// view is what is in force, as a gate decides by it.
+type view struct {
+	contained   []contained
+	manifest    uint32 // its version, 0 if it is not known
+	permissions []*eventv1.Permission
+	moderate    bool // moderate acts need a lease too
+}
+
+// level is the strictest level that an act falls under, and the containment that has it.
+func (v *view) level(a event.Act) (level string, by *contained) {
+	for i := range v.contained {
+		c := &v.contained[i]
+		if c.target.Covers(a) && slices.Index(levelRanks, c.Level) > slices.Index(levelRanks, level) {
+			level, by = c.Level, c
+		}
+	}
+	return level, by
+}
+
+func (v *view) policy() string { return fmt.Sprintf("%s manifest %d", gatePolicy, v.manifest) }
+
+func (v *view) hasManifest() bool { return v.manifest > 0 }
+
+// allowed are the permissions that fit a call.
+func (v *view) allowed(p *Proposal) (fits []*eventv1.Permission) {
+	for _, x := range v.permissions {
+		trigger := x.GetVerb() == eventv1.PermissionVerb_PERMISSION_VERB_TRIGGER
+		connector := x.GetConnector() == "" || p.Options.Connector == "" || x.GetConnector() == p.Options.Connector
+		resource := x.GetResource() == "" || p.Options.Destination == "" || glob(x.GetResource(), p.Options.Destination)
+		if !trigger && connector && resource && glob(x.GetTool(), p.Tool) {
+			fits = append(fits, x)
+		}
+	}
+	return fits
+}
+
+// consequence is the class of a call: the agent's word, or the mildest that the manifest allows if that is stricter. What
+// nobody has classified counts as high.
+func (v *view) consequence(p *Proposal) (class Consequence, known bool) {
+	fits := v.allowed(p)
+	if len(fits) > 0 {
+		class = slices.MinFunc(fits, func(x, y *eventv1.Permission) int { return cmp.Compare(x.GetConsequence(), y.GetConsequence()) }).GetConsequence()
+	}
+	if class = max(class, p.Options.Consequence); class == 0 {
+		class = High
+	}
+	return class, len(fits) > 0
+}
+
+func (v *view) needsApprover(p *Proposal) bool {
+	return slices.ContainsFunc(v.allowed(p), func(x *eventv1.Permission) bool {
+		return x.GetVerb() == eventv1.PermissionVerb_PERMISSION_VERB_APPROVE
+	})
+}
+
+func (v *view) needsLease(class Consequence) bool {
+	return class == High || class == Moderate && v.moderate
+}
+
+// glob matches a pattern in which * stands for any text.
+func glob(pattern, text string) bool {
+	for {
+		before, after, star := cutStar(pattern)
+		if len(text) < len(before) || text[:len(before)] != before {
+			return false
+		}
+		text = text[len(before):]
+		if !star {
+			return text == ""
+		}
+		if after == "" {
+			return true
+		}
+		for i := 0; i <= len(text); i++ {
+			if glob(after, text[i:]) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func cutStar(pattern string) (before, after string, star bool) {
+	for i := range len(pattern) {
+		if pattern[i] == '*' {
+			return pattern[:i], pattern[i+1:], true
+		}
+	}
+	return pattern, "", false
+}
+
+// stricter is the answer of two gates: the stricter one, and both policies.
+func stricter(a, b Ruling) Ruling {
+	if rankOf(b.Decision) > rankOf(a.Decision) {
+		a, b = b, a
+	}
+	switch {
+	case a.Policy == "":
+		a.Policy = b.Policy
+	case b.Policy != "":
+		a.Policy += "; " + b.Policy
+	}
+	return a
+}
+
+func rankOf(d Decision) int { return slices.Index([]Decision{Allow, NeedsApproval, Deny}, d) }
+
+// becauseContained joins the reason for which a call was stopped to the error that it ended with.
+func becauseContained(ctx context.Context, failure error) error {
+	if cause := context.Cause(ctx); failure != nil && errors.Is(cause, ErrContained) && !errors.Is(failure, ErrContained) {
+		return fmt.Errorf("%w: %w", cause, failure)
+	}
+	return failure
+}
