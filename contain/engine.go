@@ -60,6 +60,7 @@ type Config struct {
 
 	Connectors    []Connector                                          // that revoke; may be empty
 	LeaseTTL      time.Duration                                        // 0 is LeaseTTL
+	LeaseMargin   time.Duration                                        // 0 is LeaseMargin
 	UnprovenAfter time.Duration                                        // 0 is DefaultUnprovenAfter
 	Escalate      func(tenant event.TenantID, c *Containment, s *Step) // is told of each step that a person must look at; may be nil
 	Hook          func(Point) error                                    // called at each point of a connector's call; an error stops it there, as a crash would; may be nil
@@ -70,6 +71,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.LeaseTTL == 0 {
 		c.LeaseTTL = LeaseTTL
+	}
+	if c.LeaseMargin == 0 {
+		c.LeaseMargin = LeaseMargin
 	}
 	if c.UnprovenAfter == 0 {
 		c.UnprovenAfter = DefaultUnprovenAfter
@@ -128,7 +132,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	following, stop := context.WithCancel(context.Background())
 	e := &Engine{
-		cfg: cfg, leases: newLeases(cfg.LeaseTTL, cfg.Now), tenants: make(map[event.TenantID]*tenant), moved: make(chan struct{}),
+		cfg: cfg, leases: newLeases(cfg.LeaseTTL, cfg.LeaseMargin, cfg.Now), tenants: make(map[event.TenantID]*tenant), moved: make(chan struct{}),
 		stop: stop, drained: make(chan struct{}),
 	}
 	e.plans.now = cfg.Now

@@ -18,6 +18,7 @@ const (
 // leases is what the server has lent, by gate. It is safe for concurrent use.
 type leases struct {
 	ttl   time.Duration
+	held  time.Duration // from a renewal until its lease is over on both sides
 	now   func() time.Time
 	since time.Time // before it, another process may have lent
 
@@ -32,8 +33,8 @@ type gate struct {
 	running []*apiv1.RunningCall
 }
 
-func newLeases(ttl time.Duration, now func() time.Time) *leases {
-	return &leases{ttl: ttl, now: now, since: now(), gates: make(map[[32]byte]*gate)}
+func newLeases(ttl, margin time.Duration, now func() time.Time) *leases {
+	return &leases{ttl: ttl, held: ttl + margin, now: now, since: now(), gates: make(map[[32]byte]*gate)}
 }
 
 func (l *leases) of(key [32]byte) *gate {
@@ -62,7 +63,7 @@ func (l *leases) connected(key [32]byte) (gone func()) {
 func (l *leases) lend(key [32]byte) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.of(key).until = l.now().Add(l.ttl + LeaseMargin)
+	l.of(key).until = l.now().Add(l.held)
 	return l.ttl
 }
 
@@ -85,7 +86,7 @@ type standing struct {
 func (l *leases) standing(key [32]byte) standing {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := standing{until: l.since.Add(l.ttl + LeaseMargin)}
+	s := standing{until: l.since.Add(l.held)}
 	if g := l.gates[key]; g != nil {
 		s.connected, s.lent, s.running = g.open > 0, !g.until.IsZero(), g.running
 		if s.until.Before(g.until) {

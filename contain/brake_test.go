@@ -1,0 +1,446 @@
+package contain_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/agentcustody/custody/contain"
+	"github.com/agentcustody/custody/edge"
+	"github.com/agentcustody/custody/internal/node"
+	"github.com/agentcustody/custody/internal/testenv"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+const shortLease = 300 * time.Millisecond
+
+// quick makes leases and deadlines short enough for a test.
+func quick(more ...func(*contain.Config)) testenv.Option {
+	return func(c *node.Config) {
+		c.TuneContainment = func(cfg *contain.Config) {
+			cfg.LeaseTTL, cfg.LeaseMargin, cfg.UnprovenAfter = shortLease, 100*time.Millisecond, 2*time.Second
+			for _, tune := range more {
+				tune(cfg)
+			}
+		}
+	}
+}
+
+// site is a running system with one tenant, one instance and a responder.
+type site struct {
+	*testenv.Env
+	t    *testing.T
+	dana *grpc.ClientConn
+}
+
+func newSite(t *testing.T, options ...testenv.Option) *site {
+	env := testenv.New(t, append([]testenv.Option{quick()}, options...)...)
+	env.CreateTenant("acme")
+	env.CreateInstance("acme", "support-1")
+	return &site{Env: env, t: t, dana: env.Person("acme", "dana", eventv1.Role_ROLE_RESPONDER)}
+}
+
+func (s *site) contain(conn *grpc.ClientConn, target string, level contain.Level, change ...func(*apiv1.ContainRequest)) *apiv1.ContainResponse {
+	s.t.Helper()
+	r := &apiv1.ContainRequest{Tenant: "acme", Target: target, Level: string(level), Reason: "test", Wait: int64(5 * time.Second)}
+	for _, c := range change {
+		c(r)
+	}
+	response, err := apiv1.NewContainmentServiceClient(conn).Contain(s.t.Context(), r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response
+}
+
+func (s *site) release(conn *grpc.ClientConn, target string) *apiv1.ReleaseResponse {
+	s.t.Helper()
+	response, err := apiv1.NewContainmentServiceClient(conn).Release(s.t.Context(), &apiv1.ReleaseRequest{Tenant: "acme", Target: target, Reason: "done"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response
+}
+
+func (s *site) contained() []*apiv1.ContainmentInfo {
+	s.t.Helper()
+	response, err := apiv1.NewContainmentServiceClient(s.dana).ListContained(s.t.Context(), &apiv1.ListContainedRequest{Tenant: "acme", All: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response.GetContainments()
+}
+
+// eventually waits for something to become true.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// toolServer is a real tool: an HTTP server that counts what it has done.
+type toolServer struct {
+	*httptest.Server
+	served  atomic.Int64
+	slow    atomic.Bool // holds a call until its caller goes away
+	waiting atomic.Int64
+}
+
+func newToolServer(t *testing.T) *toolServer {
+	s := &toolServer{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then does the server see its client go
+		if s.slow.Load() {
+			s.waiting.Add(1)
+			<-r.Context().Done()
+			return
+		}
+		s.served.Add(1)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// use is one call of the tool.
+func (s *toolServer) use(ctx context.Context) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, strings.NewReader("{}"))
+	if err != nil {
+		return "", err
+	}
+	response, err := s.Client().Do(r)
+	if err != nil {
+		return "", err
+	}
+	return response.Status, response.Body.Close()
+}
+
+// agent is an emitter with one run.
+type agent struct {
+	*edge.Emitter
+	ctx context.Context
+	run *edge.Run
+}
+
+func (s *site) agent(instance string, o edge.RunOptions) *agent {
+	s.t.Helper()
+	return s.agentIn(s.Enrol("acme", instance).Dir, o)
+}
+
+func (s *site) agentIn(dir string, o edge.RunOptions) *agent {
+	s.t.Helper()
+	e, err := edge.Open(s.t.Context(), edge.Config{Dir: dir, CloseTimeout: time.Second})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a := &agent{Emitter: e}
+	a.ctx, a.run = e.Run(s.t.Context(), o)
+	s.t.Cleanup(func() { _ = e.Close(context.Background()) })
+	return a
+}
+
+func (a *agent) call(do func(context.Context) (string, error), o ...edge.CallOptions) error {
+	_, err := edge.Call(a.ctx, "tool", "x", do, o...)
+	return err
+}
+
+var low, high = edge.CallOptions{Consequence: edge.Low}, edge.CallOptions{Consequence: edge.High}
+
+func TestPauseStopsWhatRunsAndReleaseLetsItGoOn(t *testing.T) {
+	s, tool := newSite(t), newToolServer(t)
+	a := s.agent("support-1", edge.RunOptions{})
+	if err := a.call(tool.use, high); err != nil {
+		t.Fatal(err)
+	}
+	tool.slow.Store(true)
+	ended := make(chan error, 1)
+	go func() { ended <- a.call(tool.use, low) }()
+	eventually(t, "the call runs", func() bool { return tool.waiting.Load() > 0 })
+	got := s.contain(s.dana, "instance/acme/support-1", contain.Pause).GetContainment()
+	if err := <-ended; !errors.Is(err, edge.ErrContained) {
+		t.Errorf("work in flight ended with %v", err)
+	}
+	if len(got.GetSteps()) != 1 || got.GetSteps()[0].GetProof() != "NOT PROVEN (agent's word only)" || got.GetProven() {
+		t.Errorf("steps %v", got.GetSteps())
+	}
+	tool.slow.Store(false)
+	before := tool.served.Load()
+	for _, o := range []edge.CallOptions{low, high} {
+		if err := a.call(tool.use, o); !errors.Is(err, edge.ErrContained) {
+			t.Errorf("a contained instance called: %v", err)
+		}
+	}
+	if served := tool.served.Load(); served != before {
+		t.Errorf("the tool served %d calls of a contained instance", served-before)
+	}
+	if err := a.Flush(t.Context()); err != nil {
+		t.Errorf("a contained instance cannot emit evidence: %v", err)
+	}
+	if got := s.release(s.dana, "instance/acme/support-1"); len(got.GetReleased()) != 1 || len(got.GetRemaining()) != 0 {
+		t.Errorf("released %v", got)
+	}
+	eventually(t, "it works again", func() bool { return a.call(tool.use, high) == nil })
+}
+
+func TestPauseIsIdempotent(t *testing.T) {
+	s := newSite(t)
+	first := s.contain(s.dana, "instance/acme/support-1", contain.Pause)
+	second := s.contain(s.dana, "instance/acme/support-1", contain.Pause)
+	milder := s.contain(s.dana, "instance/acme/support-1", contain.Restrict)
+	if first.GetAlready() || !second.GetAlready() || !milder.GetAlready() {
+		t.Errorf("already: %v, %v, %v", first.GetAlready(), second.GetAlready(), milder.GetAlready())
+	}
+	if id := first.GetContainment().GetId(); second.GetContainment().GetId() != id || milder.GetContainment().GetId() != id || len(s.contained()) != 1 {
+		t.Errorf("containments %v", s.contained())
+	}
+}
+
+func TestTargets(t *testing.T) {
+	tests := map[string]struct {
+		run, connector string
+		stopped        bool
+	}{
+		"run/acme/r1":                   {run: "r1", stopped: true},
+		"run/acme/r2":                   {run: "r1"},
+		"principal/acme/user-1":         {stopped: true},
+		"principal/acme/user-2":         {},
+		"connector/acme/support-1/mail": {connector: "mail", stopped: true},
+		"connector/acme/*/mail":         {connector: "mail", stopped: true},
+		"connector/acme/support-1/crm":  {connector: "mail"},
+	}
+	s := newSite(t)
+	emitter := s.agent("support-1", edge.RunOptions{}).Emitter
+	for target, test := range tests {
+		ctx, _ := emitter.Run(t.Context(), edge.RunOptions{ID: test.run, Principal: "user-1"})
+		s.contain(s.dana, target, contain.Pause)
+		err := (&agent{ctx: ctx}).call(func(context.Context) (string, error) { return "", nil }, edge.CallOptions{Consequence: edge.Low, Connector: test.connector})
+		if errors.Is(err, edge.ErrContained) != test.stopped {
+			t.Errorf("%s: %v", target, err)
+		}
+		s.release(s.dana, target)
+	}
+}
+
+func TestRestrictWantsApproval(t *testing.T) {
+	s, tool := newSite(t), newToolServer(t)
+	asked := 0
+	a := s.agent("support-1", edge.RunOptions{Approve: func(context.Context, *edge.Proposal) (edge.Consent, error) {
+		asked++
+		return edge.Consent{Approved: true, Approver: "erin", Shown: "do it?"}, nil
+	}})
+	s.contain(s.dana, "instance/acme/support-1", contain.Restrict)
+	if err := errors.Join(a.call(tool.use, low), a.call(tool.use, high)); err != nil || asked != 1 {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+}
+
+// TestTwoPeople: what needs a second person stops nothing before somebody else agrees.
+func TestTwoPeople(t *testing.T) {
+	s := newSite(t)
+	erin := s.Person("acme", "erin", eventv1.Role_ROLE_RESPONDER)
+	state := func(r *apiv1.ContainResponse) string { return r.GetContainment().GetState() }
+	if got := state(s.contain(s.dana, "tenant/acme", contain.Pause)); got != "proposed" {
+		t.Errorf("one person: %s", got)
+	}
+	if got := state(s.contain(s.dana, "tenant/acme", contain.Pause)); got != "proposed" {
+		t.Errorf("the same person twice: %s", got)
+	}
+	confirmed := s.contain(erin, "tenant/acme", contain.Pause).GetContainment()
+	if confirmed.GetState() != "in force" || confirmed.GetActor() != "dana" || confirmed.GetSecond() != "erin" {
+		t.Errorf("two people: %v", confirmed)
+	}
+	if got := s.release(erin, "tenant/acme").GetReleased()[0].GetState(); got != "release proposed" {
+		t.Errorf("release by one: %s", got)
+	}
+	if got := s.release(erin, "tenant/acme").GetReleased()[0].GetState(); got != "release proposed" {
+		t.Errorf("release by the same one: %s", got)
+	}
+	if got := s.release(s.dana, "tenant/acme").GetReleased()[0].GetState(); got != "released" {
+		t.Errorf("release by two: %s", got)
+	}
+	broken := s.contain(s.dana, "instance/acme/support-1", contain.Quarantine, func(r *apiv1.ContainRequest) { r.BreakGlass = true }).GetContainment()
+	if broken.GetState() != "in force" || !broken.GetBreakGlass() {
+		t.Errorf("broken glass: %v", broken)
+	}
+}
+
+// TestRestartsReleaseNothing: neither of the server nor of the agent.
+func TestRestartsReleaseNothing(t *testing.T) {
+	s, tool := newSite(t), newToolServer(t)
+	dir := s.Enrol("acme", "support-1").Dir
+	a := s.agentIn(dir, edge.RunOptions{})
+	before := s.contain(s.dana, "instance/acme/support-1", contain.Pause).GetContainment()
+	if err := a.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.Kill()
+	a = s.agentIn(dir, edge.RunOptions{}) // while the server is away
+	if err := a.call(tool.use, low); !errors.Is(err, edge.ErrContained) || tool.served.Load() != 0 {
+		t.Errorf("after the agent's restart: %v", err)
+	}
+	s.Start()
+	s.dana = s.Dial("dana")
+	after := s.contained()
+	if len(after) != 1 || after[0].GetId() != before.GetId() || after[0].GetState() != "in force" {
+		t.Errorf("after the server's restart: %v", after)
+	}
+	if got := s.contain(s.dana, "instance/acme/support-1", contain.Pause); !got.GetAlready() {
+		t.Errorf("paused again: %v", got)
+	}
+}
+
+// TestALiarIsNeverShownVerified is the promise of the four states. The agent acknowledges, goes silent, and keeps calling a
+// tool beside its gate; the tool's own counter says so. Whatever Custody is shown, it does not claim that it has stopped.
+func TestALiarIsNeverShownVerified(t *testing.T) {
+	s, tool := newSite(t), newToolServer(t)
+	a := s.agent("support-1", edge.RunOptions{})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			_, _ = tool.use(ctx) // no gate: it has learnt how to go round it
+		}
+	}()
+	defer func() { stop(); <-done }()
+	s.contain(s.dana, "instance/acme/support-1", contain.Pause)
+	eventually(t, "it acknowledges", func() bool {
+		return s.contained()[0].GetSteps()[0].GetState() == eventv1.ContainmentState_CONTAINMENT_STATE_ACKNOWLEDGED
+	})
+	_ = a.Close(t.Context()) // silence
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		before := tool.served.Load()
+		c := s.contained()[0]
+		step := c.GetSteps()[0]
+		if c.GetProven() || step.GetState() == eventv1.ContainmentState_CONTAINMENT_STATE_VERIFIED || !strings.HasPrefix(step.GetProof(), "NOT PROVEN (agent's word only)") {
+			t.Fatalf("shown as %v, and the tool has served %d calls", c, tool.served.Load())
+		}
+		eventually(t, "the tool is called", func() bool { return tool.served.Load() > before })
+	}
+	if step := s.contained()[0].GetSteps()[0]; !step.GetEscalated() {
+		t.Errorf("unproven and not passed on to a person: %v", step)
+	}
+}
+
+// TestSilenceEndsTheLeaseAndProvesNothing: a gate that is cut off does nothing of high consequence once its lease is over.
+func TestSilenceEndsTheLeaseAndProvesNothing(t *testing.T) {
+	s, tool := newSite(t), newToolServer(t)
+	a := s.agent("support-1", edge.RunOptions{})
+	if err := a.call(tool.use, high); err != nil {
+		t.Fatal(err)
+	}
+	_ = a.Close(t.Context())
+	got := s.contain(s.dana, "instance/acme/support-1", contain.Pause).GetContainment().GetSteps()[0]
+	if !strings.HasPrefix(got.GetProof(), "NOT PROVEN (may act until") && got.GetProof() != "lease-expired (cooperative)" {
+		t.Errorf("at first: %s", got.GetProof())
+	}
+	eventually(t, "the lease ends", func() bool { return s.contained()[0].GetSteps()[0].GetProof() == "lease-expired (cooperative)" })
+	if c := s.contained()[0]; c.GetProven() {
+		t.Errorf("proven by silence: %v", c)
+	}
+}
+
+func TestWithoutALeaseNothingOfHighConsequence(t *testing.T) {
+	s, tool := newSite(t), newToolServer(t)
+	a := s.agent("support-1", edge.RunOptions{})
+	if err := a.call(tool.use, high); err != nil {
+		t.Fatal(err)
+	}
+	s.Kill()
+	time.Sleep(shortLease)
+	ctx, cancel := context.WithTimeout(a.ctx, time.Second)
+	defer cancel()
+	before := tool.served.Load()
+	if err := (&agent{ctx: ctx}).call(tool.use, high); !errors.Is(err, edge.ErrBlocked) || tool.served.Load() != before {
+		t.Errorf("without a lease: %v", err)
+	}
+	if err := a.call(tool.use, low); err != nil {
+		t.Errorf("low consequence: %v", err)
+	}
+	s.Start()
+}
+
+// TestAThousandCallsASecond: pause and plan work against an agent that does not rest.
+func TestAThousandCallsASecond(t *testing.T) {
+	s := newSite(t)
+	a := s.agent("support-1", edge.RunOptions{})
+	var served atomic.Int64
+	count := func(context.Context) (string, error) { served.Add(1); return "", nil }
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			<-tick.C
+			go func() { _ = a.call(count, low) }()
+		}
+	}()
+	defer func() { stop(); <-done }()
+	eventually(t, "it works", func() bool { return served.Load() > 300 })
+	plan, err := apiv1.NewContainmentServiceClient(s.dana).PlanContainment(t.Context(),
+		&apiv1.PlanContainmentRequest{Tenant: "acme", Target: "instance/acme/support-1", Level: "pause"})
+	if err != nil || len(plan.GetGates()) != 1 {
+		t.Fatalf("plan %v, %v", plan, err)
+	}
+	got := s.contain(s.dana, "", contain.Pause, func(r *apiv1.ContainRequest) { r.Plan, r.Level = plan.GetPlan(), "" }).GetContainment()
+	after := served.Load()
+	if got.GetSteps()[0].GetState() != eventv1.ContainmentState_CONTAINMENT_STATE_ACKNOWLEDGED {
+		t.Errorf("not acknowledged: %v", got.GetSteps())
+	}
+	time.Sleep(200 * time.Millisecond)
+	if more := served.Load() - after; more != 0 {
+		t.Errorf("%d calls after the acknowledgement", more)
+	}
+}
+
+// TestAPlanThatHasGrownIsRefused: a new key is new reach; one that is gone is not.
+func TestAPlanThatHasGrownIsRefused(t *testing.T) {
+	s := newSite(t)
+	s.Enrol("acme", "support-1")
+	client := apiv1.NewContainmentServiceClient(s.dana)
+	plan, err := client.PlanContainment(t.Context(), &apiv1.PlanContainmentRequest{Tenant: "acme", Target: "instance/acme/support-1", Level: "pause"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Enrol("acme", "support-1")
+	_, err = client.Contain(t.Context(), &apiv1.ContainRequest{Tenant: "acme", Plan: plan.GetPlan(), Reason: "x"})
+	if err == nil || !strings.Contains(err.Error(), "the reach has grown since the plan was made: gate/") {
+		t.Errorf("applied: %v", err)
+	}
+}
+
+// TestAGatewayVerifies: it stands outside the agent, so that what it refused is proof. The agent's own step stays a claim.
+func TestAGatewayVerifies(t *testing.T) {
+	s := newSite(t)
+	gateway := s.agentIn(s.EnrolFor("acme", "support-1", eventv1.ProducerClass_PRODUCER_CLASS_GATEWAY).Dir, edge.RunOptions{})
+	s.agent("support-1", edge.RunOptions{})
+	s.contain(s.dana, "instance/acme/support-1", contain.Pause)
+	if err := gateway.call(func(context.Context) (string, error) { return "", nil }, low); !errors.Is(err, edge.ErrContained) {
+		t.Fatalf("the gateway let it through: %v", err)
+	}
+	proofs := func() string {
+		var all []string
+		for _, step := range s.contained()[0].GetSteps() {
+			all = append(all, step.GetProof()[:min(22, len(step.GetProof()))])
+		}
+		return fmt.Sprint(len(all), strings.Contains(strings.Join(all, "|"), "verified: the gateway "), strings.Contains(strings.Join(all, "|"), "NOT PROVEN (agent's wo"))
+	}
+	eventually(t, "one verified, one claimed", func() bool { return proofs() == "2truetrue" || proofs() == "2 true true" })
+	if s.contained()[0].GetProven() {
+		t.Error("proven as a whole")
+	}
+}
