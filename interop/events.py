@@ -47,7 +47,8 @@ ManifestChange instance:N version:W permissions:[{Permission}]1024 source_digest
 KeyChange action:E3 key_id:B32 public_key:b32 instance:n producer:e3 replaces:b32 suspect_from:u proof:b64
 GrantChange principal:T256 role:E6 certificate:b32 revoked:f all_tenants:f
 RuleChange rule:T256 version:W source_digest:B32 mode|shadow|live|off
-Containment state:E5 target:T4096 level||restrict|pause|quarantine plan:t256 step:w evidence:t4096
+Containment state:E8 target:T4096 level||restrict|pause|quarantine plan:t256 step:w evidence:t4096 path:t256
+  observer||agent|gateway|probe|custody break_glass:f second:t256
 Hold hold:T256 scope:T4096 lifted:f
 Erasure subject:T256 generation:W
 Access method:T256 query_digest:b32 opened:f certificate:b32
@@ -205,6 +206,7 @@ def read_body(e, kind, x):
 
 
 def read_detail(detail, x):
+    need(detail != "containment" or x["state"] != 4 or x["observer"] != "agent", "verified by its own word")
     need(detail not in ("instance", "manifest", "key") or x["instance"] != "custody", "reserved instance")
     if detail == "key":
         by_action("KeyChange", x)

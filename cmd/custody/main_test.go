@@ -227,6 +227,8 @@ var masks = []struct {
 	{regexp.MustCompile(`\d+ checkpoints`), constant("<n> checkpoints")}, // one a second
 	{regexp.MustCompile(`"checkpoints": \d+`), constant(`"checkpoints": <n>`)},
 	{regexp.MustCompile(`until \d{4}-\d\d-\d\d`), constant("until <date>")},
+	{regexp.MustCompile(`p-[a-z2-7]{12}`), constant("p-xxxxxxxxxxxx")},
+	{regexp.MustCompile(`NOT PROVEN \((may act until [0-9:]+|no gate has connected)\)`), constant("NOT PROVEN (<no gate>)")},
 }
 
 func constant(s string) func(string) string { return func(string) string { return s } }

@@ -120,6 +120,7 @@ func (a *app) groups() []commandGroup {
 		{"Record", []*cobra.Command{a.joinCommand(), a.edgeCommand(), a.importCommand()}},
 		{"Look", []*cobra.Command{a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand()}},
 		{"Recognise", []*cobra.Command{a.rulesCommand()}},
+		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand()}},
 		{"Prove", []*cobra.Command{a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand()}},
 	}
 }
@@ -128,7 +129,7 @@ func (a *app) groups() []commandGroup {
 func (a *app) finish(cmd *cobra.Command) {
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(c *cobra.Command, args []string) error {
-			a.began = true
+			a.began, a.chosen = true, c.Root().PersistentFlags().Changed("data")
 			return run(c, args)
 		}
 	}
