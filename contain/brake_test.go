@@ -281,13 +281,16 @@ func TestRestartsReleaseNothing(t *testing.T) {
 	s, tool := newSite(t), newToolServer(t)
 	dir := s.Enrol("acme", "support-1").Dir
 	a := s.agentIn(dir, edge.RunOptions{})
+	if err := a.call(tool.use, high); err != nil {
+		t.Fatal(err)
+	}
 	before := s.contain(s.dana, "instance/acme/support-1", contain.Pause).GetContainment()
 	if err := a.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.Kill()
 	a = s.agentIn(dir, edge.RunOptions{}) // while the server is away
-	if err := a.call(tool.use, low); !errors.Is(err, edge.ErrContained) || tool.served.Load() != 0 {
+	if err := a.call(tool.use, low); !errors.Is(err, edge.ErrContained) || tool.served.Load() != 1 {
 		t.Errorf("after the agent's restart: %v", err)
 	}
 	s.Start()

@@ -37,11 +37,19 @@ type caller struct {
 	job       job
 	connector *Connector
 	unsent    bool // the last call never left
+	crashed   bool // a test has ended it at a point
+}
+
+// at passes a point, unless a test ends the caller there.
+func (w *caller) at(p Point) error {
+	err := w.engine.cfg.Hook(p)
+	w.crashed = w.crashed || err != nil
+	return err
 }
 
 // run tries until the step is verified, with pauses that double.
 func (w *caller) run(ctx context.Context) {
-	for wait := leastRetry; ctx.Err() == nil; wait = min(2*wait, mostRetry) {
+	for wait := leastRetry; ctx.Err() == nil && !w.crashed; wait = min(2*wait, mostRetry) {
 		c := w.engine.snapshot(w.job.tenant, w.job.id)
 		if c == nil || !c.Phase.Holds() || c.step(w.job.path) == nil || c.step(w.job.path).State == verified {
 			return
@@ -52,7 +60,9 @@ func (w *caller) run(ctx context.Context) {
 		if c = w.engine.snapshot(w.job.tenant, w.job.id); c != nil && c.step(w.job.path).State == verified {
 			return
 		}
-		sleep(ctx, wait, nil)
+		if !w.crashed {
+			sleep(ctx, wait, nil)
+		}
 	}
 }
 
@@ -82,13 +92,13 @@ func (w *caller) revoke(ctx context.Context, c *Containment, s *Step) error {
 	if err := w.record(ctx, c, s, intended, byCustody, ""); err != nil {
 		return err
 	}
-	if err := w.engine.cfg.Hook(PointIntended); err != nil {
+	if err := w.at(PointIntended); err != nil {
 		return err
 	}
 	bounded, cancel := w.bounded(ctx)
 	defer cancel()
 	evidence, err := w.connector.Revoker.Revoke(bounded, w.errand(c))
-	if hook := w.engine.cfg.Hook(PointCalled); hook != nil {
+	if hook := w.at(PointCalled); hook != nil {
 		return hook
 	}
 	w.unsent = errors.Is(err, ErrNotSent)
@@ -98,7 +108,7 @@ func (w *caller) revoke(ctx context.Context, c *Containment, s *Step) error {
 	if err := w.record(ctx, c, s, acknowledged, byCustody, evidence); err != nil {
 		return err
 	}
-	return w.engine.cfg.Hook(PointClaimed)
+	return w.at(PointClaimed)
 }
 
 // probe looks whether the credential is dead. Nothing else proves.
@@ -106,7 +116,7 @@ func (w *caller) probe(ctx context.Context, c *Containment, s *Step) (dead bool,
 	bounded, cancel := w.bounded(ctx)
 	defer cancel()
 	found, evidence, err := w.connector.Revoker.Probe(bounded, w.errand(c))
-	if hook := w.engine.cfg.Hook(PointProbed); hook != nil {
+	if hook := w.at(PointProbed); hook != nil {
 		return false, hook
 	}
 	switch {

@@ -158,13 +158,14 @@ func (p *patrol) call(ctx context.Context, name event.TenantID, c *Containment, 
 		return
 	}
 	p.busy[j] = true
+	w := &caller{engine: p.engine, job: j, connector: connector}
 	p.work.Go(func() {
-		defer func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
+		w.run(ctx)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !w.crashed { // what a test has ended does not begin again
 			delete(p.busy, j)
-		}()
-		(&caller{engine: p.engine, job: j, connector: connector}).run(ctx)
+		}
 	})
 }
 

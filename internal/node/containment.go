@@ -2,14 +2,20 @@ package node
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 
 	"github.com/agentcustody/custody/contain"
+	"github.com/agentcustody/custody/contain/connector"
 )
 
 // openContainment folds what is in force, and follows.
 func (n *Node) openContainment(ctx context.Context) (err error) {
 	cfg := contain.Config{
 		Source: n.stream, Recorder: n.system, Roster: n.admission, System: n.keys.system.Public(), Now: n.cfg.Now, Log: n.cfg.Log,
+	}
+	if cfg.Connectors, err = n.connectors(); err != nil {
+		return err
 	}
 	if n.cfg.TuneContainment != nil {
 		n.cfg.TuneContainment(&cfg)
@@ -19,6 +25,18 @@ func (n *Node) openContainment(ctx context.Context) (err error) {
 	}
 	n.later(func() error { n.brake.Close(); return nil })
 	return nil
+}
+
+// connectors reads the file of connectors, if there is one.
+func (n *Node) connectors() ([]contain.Connector, error) {
+	if n.cfg.Connectors != "" {
+		return connector.Load(n.cfg.Connectors)
+	}
+	list, err := connector.Load(n.folder.path("connectors.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return list, err
 }
 
 // Containment is the node's brake.
