@@ -18,7 +18,7 @@ override CUSTODY_DATA := $(abspath $(CUSTODY_DATA))
 export CUSTODY_DATA
 
 # The packages in which goroutines share memory. internal/torture is left to `make test`: it starts and kills processes.
-RACE_PKGS ?= ./store/engine ./stream ./ingest ./ledger ./edge/... ./access ./query ./signer/... ./internal/node ./internal/testenv
+RACE_PKGS ?= ./store/engine ./stream ./ingest ./ledger ./contain/... ./edge/... ./access ./query ./signer/... ./internal/node ./internal/testenv
 
 # Fuzz targets run FUZZ_JOBS at a time, each with one worker.
 FUZZTIME  ?= 20s
@@ -132,6 +132,7 @@ interop: $(ENGINE) $(if $(call tagged,interop),cosign)
 	fi
 	packages='$(call tagged,interop)'
 	if [ -z "$$packages" ]; then echo 'interop: no test file has the build tag interop'; exit; fi
+	for lock in $$(git ls-files '*interop/package-lock.json'); do npm ci --prefix "$$(dirname "$$lock")"; done
 	go test -json -tags=interop $$packages | $(REPORT)
 
 ## vet: go vet on everything
