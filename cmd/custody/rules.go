@@ -16,7 +16,7 @@ import (
 // rulesCommand is about the rules that recognise an agent going wrong.
 func (a *app) rulesCommand() *cobra.Command {
 	return group("rules", "Lint, test, explain rules, and try them on history",
-		a.rulesList(), a.rulesExplain(), a.rulesLint(), a.rulesTest(), a.rulesBacktest())
+		a.rulesList(), a.rulesExplain(), a.rulesLint(), a.rulesTest(), a.rulesBacktest(), a.rulesEval())
 }
 
 // ruleFiles are the flags that name rules.

@@ -41,7 +41,8 @@ type Rule struct {
 	Baseline     *Baseline   `yaml:"baseline"`
 	Deadline     *Deadline   `yaml:"deadline"`
 	Action       Action      `yaml:"action"`
-	Live         bool        `yaml:"live"` // false is shadow: it fires and does nothing
+	Live         bool        `yaml:"live"`    // false is shadow: it fires and does nothing
+	Content      bool        `yaml:"content"` // it goes by what a detector made of the wording of content, which an attacker chooses
 	Exceptions   []Exception `yaml:"exceptions"`
 	Tests        []Test      `yaml:"tests"`
 

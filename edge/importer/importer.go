@@ -2,6 +2,7 @@ package importer
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/agentcustody/custody/edge"
@@ -24,6 +25,12 @@ type Sink interface {
 type Holder interface {
 	// Holds reports whether the sink had the event when it was opened. It need not know events that were delivered before.
 	Holds(id event.ID) bool
+}
+
+// Follower is a Sink that wants to know from where in the trace an event comes.
+type Follower interface {
+	// From says that the next event comes from this message of the run, counted from 0; a run's end from its last.
+	From(message int)
 }
 
 // Options of an import. Open is required.
@@ -130,4 +137,31 @@ func Taubench(ctx context.Context, path string, opts Options) (Stats, error) {
 		return stats, fmt.Errorf("import taubench: %w", err)
 	}
 	return stats, nil
+}
+
+// Traces imports files of either benchmark, told apart by what their first run holds, as Agentdojo does.
+func Traces(ctx context.Context, paths []string, opts Options) (Stats, error) {
+	files, err := find(paths)
+	if err != nil {
+		return Stats{}, fmt.Errorf("import traces: %w", err)
+	}
+	stats, err := run(ctx, "traces", files, told, opts)
+	if err != nil {
+		return stats, fmt.Errorf("import traces: %w", err)
+	}
+	return stats, nil
+}
+
+// told is how runs of a file are read: only those of tau-bench have a traj.
+func told(file string) *dialect {
+	for r := range records(file) {
+		var first struct {
+			Traj json.RawMessage `json:"traj"`
+		}
+		if json.Unmarshal(r.raw, &first) == nil && first.Traj != nil {
+			return taubench(file)
+		}
+		break
+	}
+	return agentdojo(file)
 }

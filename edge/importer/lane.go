@@ -92,6 +92,9 @@ func (l *lane) had(m *mapped) int {
 func (l *lane) record(ctx context.Context, m *mapped, i int, d digests) error {
 	ev := m.events[i]
 	d.give(ev.Plain)
+	if f, ok := l.sink.(Follower); ok {
+		f.From(m.from[i])
+	}
 	_, err := l.sink.Record(ctx, ev)
 	if field := new(event.FieldError); errors.As(err, &field) {
 		what := m.where

@@ -26,6 +26,7 @@ type mapper struct {
 	t         *trace
 	acts      *acts
 	made      *clock
+	at        int // message
 	tenant    event.TenantID
 	instance  event.InstanceID
 	run       string
@@ -39,6 +40,7 @@ type mapper struct {
 // node is an event before it has its id.
 type node struct {
 	*edge.Event
+	from   int // message
 	causes []cause
 	about  *act // what an approval is about
 }
@@ -60,6 +62,7 @@ type mapped struct {
 	content  [sha256.Size]byte
 	where    Problem // its file and line
 	events   []*edge.Event
+	from     []int // message of each event
 	count    Counts
 }
 
@@ -79,10 +82,14 @@ func (d *dialect) mapRun(t *trace) *mapped {
 		m.message(i)
 	}
 	m.ended()
-	return &mapped{
-		tenant: m.tenant, instance: m.instance, pipeline: t.pipeline, run: run,
-		named: t.id != "", content: content, events: m.finish(), count: m.count,
+	out := &mapped{
+		tenant: m.tenant, instance: m.instance, pipeline: t.pipeline, run: run, named: t.id != "", content: content, events: m.finish(),
 	}
+	for _, n := range m.nodes {
+		out.from = append(out.from, n.from)
+	}
+	out.count = m.count
+	return out
 }
 
 func (m *mapper) started() {
@@ -112,6 +119,7 @@ func (m *mapper) first(r role) *message {
 // message adds the events of one message.
 func (m *mapper) message(i int) {
 	m.made.enter(i)
+	m.at = i
 	m.count.Messages++
 	switch x := &m.t.messages[i]; x.role {
 	case roleUser:
@@ -344,7 +352,7 @@ func (m *mapper) add(trust eventv1.Trust, e *eventv1.Event) *node {
 	e.Tenant, e.Instance, e.Run = string(m.tenant), string(m.instance), m.run
 	e.Principal, e.Trust = m.principal, trust
 	e.OccurredAt, e.TimeBasis = m.made.tick(), eventv1.TimeBasis_TIME_BASIS_MADE
-	n := &node{Event: &edge.Event{Plain: e}}
+	n := &node{Event: &edge.Event{Plain: e}, from: m.at}
 	m.nodes = append(m.nodes, n)
 	return n
 }
