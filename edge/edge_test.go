@@ -514,7 +514,7 @@ func TestRecordNamesTheField(t *testing.T) {
 		"a system event":    {func(ev *edge.Event) { ev.Plain.Body = &eventv1.Event_System{System: &eventv1.System{}} }, "system"},
 		"no event":          {func(ev *edge.Event) { ev.Plain = nil }, ""},
 		"too long":          {func(ev *edge.Event) { ev.Plain.GetData().Source = strings.Repeat("x", event.MaxText+1) }, "data.source"},
-		"too much to seal":  {func(ev *edge.Event) { ev.Sealed[0].Value = make([]byte, event.MaxSealedInline+1) }, "sealed[0].value"},
+		"too much to seal":  {func(ev *edge.Event) { ev.Sealed[0].Value = make([]byte, event.MaxObject+1) }, "sealed[0].value"},
 		"sealed twice":      {func(ev *edge.Event) { ev.Sealed = append(ev.Sealed, ev.Sealed[0]) }, "sealed[1].path"},
 		"wrong for action":  {func(ev *edge.Event) { ev.Plain.GetData().Score = 1 }, "data.score"},
 		"more than a batch": {func(ev *edge.Event) { ev.Sealed = large(20) }, ""},

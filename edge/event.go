@@ -25,7 +25,7 @@ type Content struct {
 	Path      string // names the field: "arguments", "result", "goal", …; unique in the event
 	MediaType string // empty: text/plain or application/octet-stream
 	Subject   string // pseudonymous id of whom it is about, so that it can be erased alone
-	Value     []byte // at most event.MaxSealedInline bytes: see Cut
+	Value     []byte // at most event.MaxObject bytes, and half of the spool: see Cut
 }
 
 // CutParameter is the media type parameter that holds the length of a value before it was cut.
@@ -34,12 +34,12 @@ const CutParameter = "cut-from"
 // Cut returns c with a value that fits: of a longer one the beginning, with its whole length noted in the media type.
 // Text is cut between characters.
 func Cut(c Content) Content {
-	if len(c.Value) <= event.MaxSealedInline {
+	if len(c.Value) <= event.MaxObject {
 		return c
 	}
 	whole := len(c.Value)
 	c.MediaType = withParameter(c.mediaType(), CutParameter, strconv.Itoa(whole))
-	end := event.MaxSealedInline
+	end := event.MaxObject
 	for back := 0; back < utf8.UTFMax && !utf8.RuneStart(c.Value[end]); back++ {
 		end--
 	}

@@ -89,9 +89,13 @@ func (o *outgoing) message() *eventv1.SignedBatch {
 
 func (o *outgoing) addOpenings(position uint32, openings []spool.Opening) {
 	for i := range openings {
+		path, _ := openings[i].Object()
+		if path == "" {
+			continue // withheld
+		}
 		o.openings = append(o.openings, eventv1.Opening{})
 		last := &o.openings[len(o.openings)-1]
-		last.Position, last.Path = position, openings[i].Path
+		last.Position, last.Path = position, path
 		last.Salt, last.Value = openings[i].Salt[:], openings[i].Value
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -64,6 +65,9 @@ func (e *Emitter) record(ctx context.Context, ev *Event) (event.ID, spool.Place,
 		runtime.Gosched() // let others get in line, so that one write serves all
 	}
 	place, err := ticket.Wait()
+	if err != nil && len(w.long) > 0 {
+		err = errors.Join(err, w.dropLong(len(w.long)))
+	}
 	if ev.Plain.GetIdentity().GetAction() == eventv1.IdentityAction_IDENTITY_ACTION_RUN_ENDED {
 		e.runs.end(ev.Plain.Run)
 	}
@@ -84,6 +88,9 @@ type workspace struct {
 	encoded  []byte
 	frame    []byte
 	run      *runCounter
+
+	long      []longValue
+	longBytes int // of all of them
 }
 
 func (e *Emitter) workspace() *workspace {
@@ -102,6 +109,7 @@ func (e *Emitter) workspace() *workspace {
 func (e *Emitter) release(w *workspace) {
 	clear(w.openings)
 	clear(w.prints)
+	w.forgetLong()
 	e.workspaces.Put(w)
 	e.recording.Add(-1)
 }
@@ -195,6 +203,7 @@ func (w *workspace) seal(ev *Event) error {
 	ev.Plain.Sealed, ev.Plain.Fingerprints = w.list, w.prints
 	w.argumentsDigest(ev.Plain)
 	slices.SortFunc(w.openings, func(a, b spool.Opening) int { return strings.Compare(a.Path, b.Path) })
+	w.setLongAside()
 	return nil
 }
 
@@ -221,9 +230,9 @@ func isID(b []byte) bool {
 }
 
 func (w *workspace) sealOne(p *eventv1.Event, i int, c *Content) error {
-	value, _ := event.Scrub(c.Value)
-	if len(value) > event.MaxSealedInline {
-		return fieldError(fmt.Sprintf("sealed[%d].value", i), "longer than %d bytes: cut it, see edge.Cut", event.MaxSealedInline)
+	value, err := w.scrub(i, c)
+	if err != nil {
+		return err
 	}
 	o := &w.openings[i]
 	o.Path, o.Value = c.Path, value
@@ -232,7 +241,7 @@ func (w *workspace) sealOne(p *eventv1.Event, i int, c *Content) error {
 	s.Path, s.MediaType, s.Subject, s.Size = c.Path, c.mediaType(), c.Subject, uint64(len(value))
 	w.digests[i] = event.SealedDigest(event.ID(p.Id), s.Path, s.MediaType, &o.Salt, value)
 	s.Digest = w.digests[i][:]
-	w.prints = w.finger.Append(w.prints, c.Path, value)
+	w.prints = w.fingerprints(c.Path, value)
 	return nil
 }
 
@@ -286,7 +295,10 @@ const runSeqRoom = 2 * 10
 func (w *workspace) number(ctx context.Context, p *eventv1.Event) (spool.Ticket, error) {
 	e := w.emitter
 	w.frame = spool.AppendEvent(w.frame[:0], w.encoded, w.openings)
-	room, err := e.spool.Reserve(ctx, len(w.frame)+runSeqRoom)
+	room, err := e.spool.Reserve(ctx, len(w.frame)+runSeqRoom+w.longBytes)
+	if err == nil && w.longBytes > 0 {
+		room, err = w.keepLong(room)
+	}
 	if err != nil || w.run == nil {
 		return e.queue.Enqueue(w.frame, room), err
 	}

@@ -3,9 +3,11 @@ package edge
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +51,9 @@ func (e *Emitter) setAside(out *outgoing, r *apiv1.Refused) (*RefusedError, []sp
 	if err := writeFile(name+".batch", batch); err != nil {
 		return nil, nil, fmt.Errorf("set batch aside: %w", err)
 	}
+	if err := out.moveObjects(seqs, name); err != nil {
+		return nil, nil, fmt.Errorf("set batch aside: %w", err)
+	}
 	note := refusedNote{
 		At: time.Now().UTC(), Reason: reasonName(r.GetReason()), Field: r.GetField(), Message: r.GetMessage(),
 		FirstSeq: uint64(out.statement.First),
@@ -60,6 +65,25 @@ func (e *Emitter) setAside(out *outgoing, r *apiv1.Refused) (*RefusedError, []sp
 		return nil, nil, fmt.Errorf("set batch aside: %w", err)
 	}
 	return &RefusedError{r.GetReason(), r.GetField(), r.GetMessage(), name + ".json", len(seqs)}, seqs, nil
+}
+
+// moveObjects puts the objects of events that are given up beside their batch, named by its digest and the number of the event.
+func (o *outgoing) moveObjects(seqs []spool.Seq, name string) (err error) {
+	for _, p := range o.places() {
+		if seq := o.statement.First + spool.Seq(p.entry); slices.Contains(seqs, seq) {
+			err = errors.Join(err, o.queue.DropObject(o.opening(p), fmt.Sprintf("%s.%d.%d.object", name, seq, p.opening)))
+		}
+	}
+	return err
+}
+
+// withheldPath is where the value of a sealed field is kept that is given up alone.
+func (e *Emitter) withheldPath(o *spool.Opening) string {
+	dir := filepath.Join(e.config.Dir, refusedDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		e.report(fmt.Errorf("set object aside: %w", err))
+	}
+	return filepath.Join(dir, hex.EncodeToString(o.Salt[:])+".object")
 }
 
 // testify puts it on the record that the server gave receipts for batches that it does not hold, before a new epoch names

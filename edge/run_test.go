@@ -348,11 +348,11 @@ func TestCut(t *testing.T) {
 		size    int
 		media   string
 	}{
-		"fits":                  {edge.Content{Value: make([]byte, event.MaxSealedInline)}, event.MaxSealedInline, ""},
-		"text between runes":    {edge.Content{Value: []byte("x" + strings.Repeat("é", event.MaxSealedInline/2))}, event.MaxSealedInline - 1, "text/plain; charset=utf-8; cut-from=65537"},
-		"bytes":                 {edge.Content{Value: append([]byte{0xff}, make([]byte, event.MaxSealedInline)...)}, event.MaxSealedInline, "application/octet-stream; cut-from=65537"},
-		"media type kept":       {edge.Content{MediaType: "text/html", Value: make([]byte, 1<<17)}, event.MaxSealedInline, "text/html; cut-from=131072"},
-		"media type unreadable": {edge.Content{MediaType: ";;", Value: make([]byte, 1<<17)}, event.MaxSealedInline, "application/octet-stream; cut-from=131072"},
+		"fits":                  {edge.Content{Value: make([]byte, event.MaxObject)}, event.MaxObject, ""},
+		"text between runes":    {edge.Content{Value: []byte("x" + strings.Repeat("é", event.MaxObject/2))}, event.MaxObject - 1, "text/plain; charset=utf-8; cut-from=16777217"},
+		"bytes":                 {edge.Content{Value: append([]byte{0xff}, make([]byte, event.MaxObject)...)}, event.MaxObject, "application/octet-stream; cut-from=16777217"},
+		"media type kept":       {edge.Content{MediaType: "text/html", Value: make([]byte, 20<<20)}, event.MaxObject, "text/html; cut-from=20971520"},
+		"media type unreadable": {edge.Content{MediaType: ";;", Value: make([]byte, 20<<20)}, event.MaxObject, "application/octet-stream; cut-from=20971520"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

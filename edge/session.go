@@ -52,6 +52,7 @@ type session struct {
 	queue    *spool.Queue // the oldest that has not drained
 	reached  spool.Seq    // newest number that is sent or ready
 	inflight *outgoing
+	upload   *upload // of inflight; nil if it has no objects
 	ready    *outgoing
 	spare    []*outgoing
 	urgent   spool.Place // events up to here do not wait for company
@@ -283,6 +284,11 @@ func (s *session) cut() error {
 	if err := s.queue.Load(state.Signed.Seq+1, event.MaxBatchEvents, &out.batch); err != nil {
 		return err
 	}
+	if n := out.fit(); n < len(out.batch.Entries) {
+		if err := s.queue.Load(state.Signed.Seq+1, n, &out.batch); err != nil {
+			return err
+		}
+	}
 	if len(out.batch.Entries) == 0 {
 		return fmt.Errorf("cut batch: no event numbered %d in %s", state.Signed.Seq+1, s.queue.Name())
 	}
@@ -358,6 +364,7 @@ func (s *session) send() error {
 		return nil
 	}
 	s.inflight, s.ready = s.ready, nil
+	s.beginUpload()
 	if err := s.resend(); err != nil {
 		return err
 	}
@@ -370,7 +377,7 @@ func (s *session) resend() error {
 	s.answerBy = time.Now().Add(s.emitter.config.answerTimeout)
 	giveUp := time.AfterFunc(s.emitter.config.answerTimeout, func() { s.cancel(errNotRead) })
 	defer giveUp.Stop()
-	err := s.stream.Send(&apiv1.EmitRequest{Message: &apiv1.EmitRequest_Batch{Batch: s.inflight.message()}})
+	err := s.stream.Send(s.request())
 	if errors.Is(err, io.EOF) {
 		return nil // the stream has ended; receiving says why
 	}
@@ -385,6 +392,10 @@ func (s *session) handle(a answer) error {
 		return errors.New("an answer came and nothing was asked")
 	case r.GetReceipt() != nil:
 		return s.received(r.GetReceipt())
+	case r.GetObjectTaken() != nil:
+		return s.taken(r.GetObjectTaken())
+	case r.GetRefused() != nil && s.uploading():
+		return s.objectRefused(r.GetRefused())
 	case r.GetRefused() != nil:
 		return s.refused(r.GetRefused())
 	}
@@ -402,6 +413,9 @@ func (s *session) received(r *apiv1.Receipt) error {
 		e.report(err)
 	}
 	if err := s.acknowledge(out.statement.End()); err != nil {
+		return err
+	}
+	if err := s.dropObjects(out); err != nil {
 		return err
 	}
 	if out.statement.Number >= s.head.number { // not of an epoch that is over
@@ -438,9 +452,9 @@ func (s *session) acknowledge(to spool.End) error {
 func (s *session) refused(r *apiv1.Refused) error {
 	switch r.GetReason() {
 	case apiv1.RefusalReason_REFUSAL_REASON_PUSHBACK:
-		wait := min(max(time.Duration(r.GetRetryAfter()), leastPushback), mostPushback)
-		s.resumeAt = time.Now().Add(wait + rand.N(wait/4)) //nolint:gosec // spread, not secrecy
-		return nil
+		return s.pushedBack(r)
+	case apiv1.RefusalReason_REFUSAL_REASON_OBJECT:
+		return s.missing(r)
 	case apiv1.RefusalReason_REFUSAL_REASON_GAP:
 		return s.gap(r)
 	case apiv1.RefusalReason_REFUSAL_REASON_KEY, apiv1.RefusalReason_REFUSAL_REASON_MANIFEST,
@@ -448,6 +462,12 @@ func (s *session) refused(r *apiv1.Refused) error {
 		return fmt.Errorf("refused (%s): %s", reasonName(r.GetReason()), r.GetMessage())
 	}
 	return s.reject(r)
+}
+
+// patience is how long a pushback asks to wait.
+func patience(r *apiv1.Refused) time.Duration {
+	wait := min(max(time.Duration(r.GetRetryAfter()), leastPushback), mostPushback)
+	return wait + rand.N(wait/4) //nolint:gosec // spread, not secrecy
 }
 
 // gap opens a new epoch that names the server's head.
@@ -507,7 +527,7 @@ func (s *session) renumber(setAside ...spool.Seq) error {
 			s.spare = append(s.spare, out)
 		}
 	}
-	s.inflight, s.ready, s.reached, s.waiting = nil, nil, 0, time.Time{}
+	s.inflight, s.upload, s.ready, s.reached, s.waiting = nil, nil, nil, 0, time.Time{}
 	return s.queue.NewEpoch(epoch, opened, setAside...)
 }
 

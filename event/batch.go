@@ -299,13 +299,18 @@ func parseMember(stmt *eventv1.BatchStatement, b []byte, a *arena) (*eventv1.Eve
 	return e, nil
 }
 
-// opened: each opening is of a field that its event seals, with the size that the event states.
+// opened: each opening is of a field that its event seals, with the size that the event states, or stands for an object.
 func opened(sb *eventv1.SignedBatch, events []*eventv1.Event) *FieldError {
+	objects := uint64(0)
 	for i, o := range sb.Openings {
 		s := sealedAt(events[o.Position], o.Path)
 		switch {
 		case s == nil:
 			return &FieldError{at("openings", i) + ".path", "not a sealed field of the event"}
+		case StandsForObject(s, o):
+			if objects += s.Size; s.Size > MaxObject || objects > MaxBatchObjects {
+				return tooManyObjects(i, s.Size)
+			}
 		case s.Size != uint64(len(o.Value)):
 			return &FieldError{at("openings", i) + ".value", "not of the size that the event states"}
 		}

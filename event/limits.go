@@ -43,6 +43,12 @@ const (
 	MaxStatement = 1024
 	// MaxSealedInline is the size of a sealed value that travels in a batch.
 	MaxSealedInline = 64 << 10
+	// MaxObject is the size of a sealed value that travels as an object: arguments and results of ten megabytes occur, and
+	// whoever checks one holds it in memory.
+	MaxObject = 16 << 20
+	// MaxBatchObjects is the size of all objects of a batch together. It bounds what ingest stores before the batch that
+	// names it has come.
+	MaxBatchObjects = 64 << 20
 	// MaxOpenings is the number of openings in a batch: four for each event at the most crowded.
 	MaxOpenings = 4096
 	// MaxStreamBatch is the size of a stream message: a batch of MaxBatch plus what encryption adds to MaxOpenings

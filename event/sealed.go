@@ -15,12 +15,7 @@ const sealedDomain = "custody/sealed/v1\x00"
 // value, each after its length as a big-endian uint32. The salt is random, so that a short value cannot be guessed.
 func SealedDigest(id ID, path, mediaType string, salt *[SaltSize]byte, value []byte) [DigestSize]byte {
 	var room [shortCommitment]byte
-	b := append(room[:0], sealedDomain...)
-	b = appendPart(b, id[:])
-	b = appendPart(b, path)
-	b = appendPart(b, mediaType)
-	b = appendPart(b, salt[:])
-	b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
+	b := appendCommitment(room[:0], id, path, mediaType, salt, len(value))
 	if len(b)+len(value) <= len(room) {
 		return sha256.Sum256(append(b, value...))
 	}
@@ -28,6 +23,16 @@ func SealedDigest(id ID, path, mediaType string, salt *[SaltSize]byte, value []b
 	h.Write(b)
 	h.Write(value)
 	return [DigestSize]byte(h.Sum(nil))
+}
+
+// appendCommitment appends what is hashed before the value.
+func appendCommitment(b []byte, id ID, path, mediaType string, salt *[SaltSize]byte, size int) []byte {
+	b = append(b, sealedDomain...)
+	b = appendPart(b, id[:])
+	b = appendPart(b, path)
+	b = appendPart(b, mediaType)
+	b = appendPart(b, salt[:])
+	return binary.BigEndian.AppendUint32(b, uint32(size))
 }
 
 // shortCommitment is how much is put together on the stack to be hashed at once.
@@ -88,20 +93,30 @@ func checkDigest(e *eventv1.Event, s *eventv1.Sealed, o *eventv1.Opening) *Field
 // check computes the fingerprints of the path again. How many stand before them limits how many there may be.
 func (f *Fingerprinter) check(e *eventv1.Event, o *eventv1.Opening) *FieldError {
 	all := e.GetFingerprints()
-	from := slices.IndexFunc(all, func(f *eventv1.Fingerprint) bool { return f.GetPath() == o.GetPath() })
-	if from < 0 {
-		from = before(e, o.GetPath())
-	}
-	want := f.choose(o.GetValue(), from)
+	from := begin(e, o.GetPath())
+	return f.compare(all, from, o.GetPath(), f.choose(o.GetValue(), from))
+}
+
+// compare holds the fingerprints of a path, which begin at from, against those that its value has.
+func (f *Fingerprinter) compare(all []*eventv1.Fingerprint, from int, path string, want [][FingerprintSize]byte) *FieldError {
 	for i := range want {
-		if from+i >= len(all) || !f.made(all[from+i], o.GetPath(), &want[i]) {
+		if from+i >= len(all) || !f.made(all[from+i], path, &want[i]) {
 			return &FieldError{at("fingerprints", from+i), "is not that of the opened value"}
 		}
 	}
-	if end := from + len(want); end < len(all) && all[end].GetPath() == o.GetPath() {
+	if end := from + len(want); end < len(all) && all[end].GetPath() == path {
 		return &FieldError{at("fingerprints", end), "is of nothing in the opened value"}
 	}
 	return nil
+}
+
+// begin is where the fingerprints of a path stand, or would stand.
+func begin(e *eventv1.Event, path string) int {
+	from := slices.IndexFunc(e.GetFingerprints(), func(f *eventv1.Fingerprint) bool { return f.GetPath() == path })
+	if from < 0 {
+		return before(e, path)
+	}
+	return from
 }
 
 // made says whether x is this value under the fingerprinter's key.

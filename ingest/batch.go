@@ -33,6 +33,8 @@ type batch struct {
 	events    []*eventv1.Event
 	place     place
 	held      int // events that fail the secret scan
+	objects   []named
+	secrets   []secret // in objects
 }
 
 // digestBytes is the digest for an answer, nil if it could not be computed.
@@ -146,7 +148,10 @@ func (b *batch) eventsAreValid() bool {
 }
 
 func (b *batch) checkOpenings(prints *prints) *refusal {
-	for _, o := range b.signed.GetOpenings() {
+	for i, o := range b.signed.GetOpenings() {
+		if len(o.GetValue()) == 0 && b.nameObject(i, o) {
+			continue
+		}
 		e, place := b.events[o.GetPosition()], indexed("events", int(o.GetPosition()))
 		printer := prints.of(e)
 		if printer == nil {

@@ -35,6 +35,7 @@ func (s *Service) Emit(link emitStream) error {
 	if err != nil {
 		return err
 	}
+	defer func() { session.upload.end() }()
 	s.accepted.streams.Add(1)
 	if err := link.Send(session.welcome()); err != nil {
 		return err
@@ -103,6 +104,9 @@ type session struct {
 
 	head  placedHead // of the emitter's subject
 	known bool       // head is what the stream has
+
+	upload  *upload // object that is being taken; nil if none is
+	pending uint64  // bytes of objects since the last batch
 }
 
 // placedHead is a head with its place in the stream.
@@ -164,6 +168,9 @@ func (s *session) welcome() *apiv1.EmitResponse {
 
 // answer takes one message of the emitter.
 func (s *session) answer(ctx context.Context, request *apiv1.EmitRequest) *apiv1.EmitResponse {
+	if part := request.GetObject(); part != nil {
+		return s.takeObject(ctx, part)
+	}
 	b := &batch{signed: request.GetBatch()}
 	if b.signed == nil {
 		return s.refuse(b, notBatch(request))
@@ -198,6 +205,9 @@ func (s *session) take(ctx context.Context, b *batch) (*apiv1.EmitResponse, *ref
 	case b.place == isHead:
 		s.service.accepted.duplicates.Add(1)
 		return s.receipt(b, s.head.seq, s.head.time)
+	}
+	if r := s.claimObjects(b); r != nil {
+		return nil, r
 	}
 	// What was checked is published, also if the sender is gone by now.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
@@ -243,6 +253,9 @@ func (s *session) check(ctx context.Context, b *batch) (message []byte, r *refus
 	if r := b.readEvents(s.prints); r != nil {
 		return nil, r
 	}
+	if r := s.checkObjects(b); r != nil {
+		return nil, r
+	}
 	return s.wrap(b)
 }
 
@@ -275,6 +288,7 @@ func (s *session) wrap(b *batch) ([]byte, *refusal) {
 		return nil, s.failed("seal", err)
 	}
 	b.held = held
+	s.wrapper.secrets = append(s.wrapper.secrets, b.secrets...)
 	return message, nil
 }
 

@@ -23,6 +23,7 @@ const (
 	commitment = apiv1.RefusalReason_REFUSAL_REASON_COMMITMENT
 	pushback   = apiv1.RefusalReason_REFUSAL_REASON_PUSHBACK
 	scope      = apiv1.RefusalReason_REFUSAL_REASON_SCOPE
+	noObject   = apiv1.RefusalReason_REFUSAL_REASON_OBJECT
 )
 
 // refusal is an error that is answered to the sender and changes nothing.

@@ -56,6 +56,7 @@ type Config struct {
 	System    *System
 	Admission *Admission
 	Receipts  signer.Signer // signs receipts, under the name of the tenant's origin
+	Objects   Objects       // nil takes no sealed values of more than event.MaxSealedInline bytes
 
 	MaxBacklog uint64           // events; 0 is MaxBacklog
 	Workers    int              // batches that are checked at the same time; 0 is one for each processor
@@ -88,6 +89,7 @@ type Service struct {
 	waiting atomic.Int64  // batches that wait for one
 	tallies *tallies
 	sealed  *findings
+	uploads uploads
 
 	drained  chan struct{} // closed by Drain
 	drain    sync.Once
@@ -97,7 +99,7 @@ type Service struct {
 }
 
 // counters of what was let in, since the process started.
-type counters struct{ batches, events, duplicates, late, held, streams atomic.Uint64 }
+type counters struct{ batches, events, duplicates, late, held, streams, objects atomic.Uint64 }
 
 // NewService starts the door's records of refusals. Close ends them.
 func NewService(cfg Config) *Service {
@@ -133,6 +135,7 @@ func (s *Service) Counters() map[string]uint64 {
 		"ingest_late":       s.accepted.late.Load(),
 		"ingest_held":       s.accepted.held.Load(),
 		"ingest_streams":    s.accepted.streams.Load(),
+		"ingest_objects":    s.accepted.objects.Load(),
 	}
 	for reason, n := range s.tallies.counts() {
 		counts["ingest_refused_"+reason] = n

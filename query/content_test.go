@@ -108,7 +108,7 @@ func (noKeys) Get(string, string, uint32) (*vault.Key, error) {
 
 // keyless is a service on the same logs that has no keys.
 func (s *scene) keyless() *query.Service {
-	return query.New(s.Node().Store(), logs{s.Node().Ledger()}, noKeys{})
+	return query.New(s.Node().Store(), logs{s.Node().Ledger()}, noKeys{}, nil)
 }
 
 func inAcme(t *testing.T) context.Context {

@@ -7,7 +7,8 @@
 //     methods here refuse to answer a call that it has not decided about.
 //   - Sealed content is opened only when the request asks for it, field by field, and each field says what it is:
 //     disclosed, withheld or erased. What cannot be opened is withheld, never empty. What the log says is erased is not
-//     opened, even if its key is still there.
+//     opened, even if its key is still there. Of a value that travels as an object a row has the beginning and the length;
+//     Content gives the whole.
 //   - A cause is what an event claims. Edges carry their basis, and a cause that no committed event has is named as missing;
 //     one that a limit has cut off is not, and the answer says that it is cut.
 //
@@ -19,10 +20,12 @@ package query
 
 import (
 	"context"
+	"io"
 
 	"github.com/agentcustody/custody/access"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
+	"github.com/agentcustody/custody/object"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	"github.com/agentcustody/custody/signer/vault"
 	"github.com/agentcustody/custody/store"
@@ -76,14 +79,22 @@ type Opener interface {
 type Service struct {
 	apiv1.UnimplementedQueryServiceServer
 
-	store  *store.Store
-	logs   Logs
-	opener Opener
+	store   *store.Store
+	logs    Logs
+	opener  Opener
+	objects Objects
+}
+
+// Objects reads sealed values that are too long for a batch. object.Store is one.
+type Objects interface {
+	// CopyTo writes the value that the salt and the reference's digest commit to. If there is an error, what was written is
+	// not that value.
+	CopyTo(w io.Writer, r *object.Ref, salt *[event.SaltSize]byte) error
 }
 
 // New returns the service.
-func New(s *store.Store, logs Logs, opener Opener) *Service {
-	return &Service{store: s, logs: logs, opener: opener}
+func New(s *store.Store, logs Logs, opener Opener, objects Objects) *Service {
+	return &Service{store: s, logs: logs, opener: opener, objects: objects}
 }
 
 // tenantOf is the tenant that access has let the call read. A call without a decision is refused: it came in by a way that

@@ -118,7 +118,7 @@ func (v *view) openRow(r *apiv1.EventRow, openings []store.Opening) {
 // field is one sealed field in one of its three states. What the log says is erased is not opened, whatever is left of it. A
 // value that does not match its digest is withheld: it is not what was committed to.
 func (v *view) field(e *eventv1.Event, s *eventv1.Sealed, openings []store.Opening) *apiv1.OpenedField {
-	out := &apiv1.OpenedField{Path: s.GetPath(), State: withheld, MediaType: s.GetMediaType()}
+	out := &apiv1.OpenedField{Path: s.GetPath(), State: withheld, MediaType: s.GetMediaType(), Size: s.GetSize()}
 	gone := v.erased(s.GetSubject())
 	at := slices.IndexFunc(openings, func(o store.Opening) bool { return o.Path == s.GetPath() })
 	switch {
@@ -155,6 +155,9 @@ func (v *view) decrypt(e *eventv1.Event, s *eventv1.Sealed, o *store.Opening) ([
 	salt, value, err := content.SplitOpening(plaintext)
 	if err != nil {
 		return nil, err
+	}
+	if event.StandsForObject(s, &eventv1.Opening{Value: value}) {
+		return v.beginning(e, s, &salt)
 	}
 	if digest := event.SealedDigest(id, s.GetPath(), s.GetMediaType(), &salt, value); string(digest[:]) != string(s.GetDigest()) {
 		return nil, errMismatch

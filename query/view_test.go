@@ -107,7 +107,7 @@ func TestStateOfAField(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := newSafe(t)
-			v := &view{service: New(nil, nil, s.vault), tenant: "acme", registry: registry.New()}
+			v := &view{service: New(nil, nil, s.vault, nil), tenant: "acme", registry: registry.New()}
 			if test.tombstone != "" {
 				if err := v.registry.Load([]registry.Entry{{Key: "erased/bob", Value: []byte(test.tombstone)}}); err != nil {
 					t.Fatal(err)

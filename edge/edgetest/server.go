@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -61,6 +62,7 @@ type Server struct {
 
 	attempts map[[event.DigestSize]byte]int
 	brake    *brake
+	objects  objects
 }
 
 // member is an enrolled key and what was taken from it.
@@ -78,6 +80,8 @@ type Batch struct {
 	Statement *eventv1.BatchStatement
 	Events    []*eventv1.Event
 	Signed    *eventv1.SignedBatch
+
+	objects map[string][]byte // by path and event id
 }
 
 // Verdict is what a test wants done with a batch that is right. The zero Verdict takes it.
@@ -199,6 +203,9 @@ func aboutEmitter(e *eventv1.Event) bool {
 func (b Batch) Opened(position int, path string) (value []byte, ok bool) {
 	for _, o := range b.Signed.GetOpenings() {
 		if int(o.GetPosition()) == position && o.GetPath() == path {
+			if object, ok := b.objects[o.GetPath()+string(b.Events[position].GetId())]; ok {
+				return object, true
+			}
 			return o.GetValue(), true
 		}
 	}
@@ -273,6 +280,12 @@ func (s *Server) Emit(stream emitStream) error {
 		if err != nil {
 			return err
 		}
+		if part := request.GetObject(); part != nil {
+			if err := s.takePart(stream, m, part); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := s.take(stream, m, request.GetBatch()); err != nil {
 			return err
 		}
@@ -345,11 +358,14 @@ func (s *Server) decide(m *member, signed *eventv1.SignedBatch) (*apiv1.EmitResp
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st, events, err := s.check(m, signed)
+	if errors.Is(err, errNoObject) {
+		return refused(signed, &apiv1.Refused{Reason: apiv1.RefusalReason_REFUSAL_REASON_OBJECT, Field: "openings[0]", Message: err.Error()}), Verdict{}
+	}
 	if err != nil {
 		s.t.Errorf("the emitter of %s sent a bad batch: %v", m.instance, err)
 		return refused(signed, &apiv1.Refused{Reason: apiv1.RefusalReason_REFUSAL_REASON_MALFORMED, Message: err.Error()}), Verdict{}
 	}
-	b := Batch{Instance: m.instance, Attempt: s.attempt(signed), Statement: st, Events: events, Signed: signed}
+	b := Batch{Instance: m.instance, Attempt: s.attempt(signed), Statement: st, Events: events, Signed: signed, objects: s.objects.of(signed, events)}
 	head := headAfter(st, signed)
 	if bytes.Equal(head.GetBatchDigest(), m.head.GetBatchDigest()) {
 		return s.receipt(m, head, false), Verdict{}
@@ -385,7 +401,7 @@ func (s *Server) check(m *member, signed *eventv1.SignedBatch) (*eventv1.BatchSt
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := signer.VerifyDSSE(m.key, signer.PayloadTypeBatch, signed.GetStatement(), signed.GetSignature()); err != nil {
+	if err = signer.VerifyDSSE(m.key, signer.PayloadTypeBatch, signed.GetStatement(), signed.GetSignature()); err != nil {
 		return nil, nil, err
 	}
 	hashes := make([]chain.Hash, len(events))
@@ -399,7 +415,11 @@ func (s *Server) check(m *member, signed *eventv1.SignedBatch) (*eventv1.BatchSt
 		return nil, nil, fmt.Errorf("event root is wrong")
 	}
 	for _, o := range signed.GetOpenings() {
-		if err := event.CheckOpening(events[o.GetPosition()], o, s.finger, 1); err != nil {
+		whole, err := s.objects.fill(events[o.GetPosition()], o)
+		if err == nil {
+			err = event.CheckOpening(events[o.GetPosition()], whole, s.finger, 1)
+		}
+		if err != nil {
 			return nil, nil, err
 		}
 	}

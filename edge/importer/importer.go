@@ -62,7 +62,7 @@ type Counts struct {
 	OddNames   int64 // calls of a tool with an empty, long or unusual name
 	Writes     int64 // calls that need the user's yes
 	Approvals  int64 // of them, those that have it
-	Cut        int64 // sealed values of which only the first event.MaxSealedInline bytes are kept
+	Cut        int64 // sealed values of which only the first event.MaxObject bytes are kept
 	Events     int64
 	Bytes      int64 // of sealed values
 }

@@ -364,13 +364,13 @@ func (n *node) after(to *node, relation eventv1.Relation, basis eventv1.CauseBas
 	}
 }
 
-// seal gives n a field whose value is kept apart. Of what is longer than travels in a batch the beginning is kept, and
+// seal gives n a field whose value is kept apart. Of what is longer than an object may be the beginning is kept, and
 // the media type says so.
 func (m *mapper) seal(n *node, path, mediaType, value string) {
 	if value == "" {
 		return
 	}
-	if len(value) > event.MaxSealedInline {
+	if len(value) > event.MaxObject {
 		m.count.Cut++
 	}
 	c := edge.Cut(edge.Content{Path: path, MediaType: mediaType, Subject: m.principal, Value: []byte(value)})

@@ -454,6 +454,7 @@ func (q *Queue) destroy() error {
 		}
 		q.spool.release(s.size)
 	}
+	q.spool.release(q.objectBytes())
 	return os.RemoveAll(q.dir)
 }
 

@@ -92,7 +92,7 @@ func (s *Spool) recoverOne(no uint64) error {
 	if err != nil || q == nil {
 		return err
 	}
-	s.used.Add(q.bytes())
+	s.used.Add(q.bytes() + q.objectBytes())
 	s.queues = append(s.queues, q)
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/agentcustody/custody/event/registry"
 	"github.com/agentcustody/custody/ingest"
 	"github.com/agentcustody/custody/ledger"
+	"github.com/agentcustody/custody/object"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/signer/ca"
@@ -34,6 +35,7 @@ type Node struct {
 
 	authority *ca.CA
 	vault     *vault.Vault
+	objects   *object.Store
 	stream    *stream.Stream
 	store     *store.Store
 	ledger    *ledger.Ledger
@@ -72,7 +74,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, folder: folder(cfg.DataDir), failed: make(chan error, 3)}
 	for _, step := range []func(context.Context) error{
-		n.openFolder, n.openKeys, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openContainment, n.openServer,
+		n.openFolder, n.openKeys, n.openObjects, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openContainment, n.openServer,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("open node: %w", err), n.Close())
@@ -243,7 +245,7 @@ func (n *Node) openIngest(ctx context.Context) error {
 		return err
 	}
 	n.door = ingest.NewService(ingest.Config{
-		Stream: n.stream, Ledger: &n.behind, Vault: n.vault, System: n.system, Admission: n.admission, Receipts: n.keys.system,
+		Stream: n.stream, Ledger: &n.behind, Vault: n.vault, Objects: n.objects, System: n.system, Admission: n.admission, Receipts: n.keys.system,
 		MaxBacklog: n.cfg.MaxBacklog, Now: n.cfg.Now, Log: n.cfg.Log,
 	})
 	n.opened.Store(n.door)

@@ -50,6 +50,8 @@ const (
 	RefusalReason_REFUSAL_REASON_PUSHBACK RefusalReason = 9
 	// REFUSAL_REASON_SCOPE: the batch names another tenant or instance than the stream.
 	RefusalReason_REFUSAL_REASON_SCOPE RefusalReason = 10
+	// REFUSAL_REASON_OBJECT: an object that an opening stands for is not there; send it, then the batch again.
+	RefusalReason_REFUSAL_REASON_OBJECT RefusalReason = 11
 )
 
 // Enum value maps for RefusalReason.
@@ -66,6 +68,7 @@ var (
 		8:  "REFUSAL_REASON_COMMITMENT",
 		9:  "REFUSAL_REASON_PUSHBACK",
 		10: "REFUSAL_REASON_SCOPE",
+		11: "REFUSAL_REASON_OBJECT",
 	}
 	RefusalReason_value = map[string]int32{
 		"REFUSAL_REASON_UNSPECIFIED": 0,
@@ -79,6 +82,7 @@ var (
 		"REFUSAL_REASON_COMMITMENT":  8,
 		"REFUSAL_REASON_PUSHBACK":    9,
 		"REFUSAL_REASON_SCOPE":       10,
+		"REFUSAL_REASON_OBJECT":      11,
 	}
 )
 
@@ -119,6 +123,7 @@ type EmitRequest struct {
 	//	*EmitRequest_Hello
 	//	*EmitRequest_Proof
 	//	*EmitRequest_Batch
+	//	*EmitRequest_Object
 	Message       isEmitRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -188,6 +193,15 @@ func (x *EmitRequest) GetBatch() *v1.SignedBatch {
 	return nil
 }
 
+func (x *EmitRequest) GetObject() *ObjectPart {
+	if x != nil {
+		if x, ok := x.Message.(*EmitRequest_Object); ok {
+			return x.Object
+		}
+	}
+	return nil
+}
+
 type isEmitRequest_Message interface {
 	isEmitRequest_Message()
 }
@@ -207,11 +221,182 @@ type EmitRequest_Batch struct {
 	Batch *v1.SignedBatch `protobuf:"bytes,3,opt,name=batch,proto3,oneof"`
 }
 
+type EmitRequest_Object struct {
+	// object is a part of a sealed value.
+	Object *ObjectPart `protobuf:"bytes,4,opt,name=object,proto3,oneof"`
+}
+
 func (*EmitRequest_Hello) isEmitRequest_Message() {}
 
 func (*EmitRequest_Proof) isEmitRequest_Message() {}
 
 func (*EmitRequest_Batch) isEmitRequest_Message() {}
+
+func (*EmitRequest_Object) isEmitRequest_Message() {}
+
+// ObjectPart is a part of a sealed value that travels apart from its batch. The first names the value and holds none of it.
+type ObjectPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// header names the value; it begins the upload, and ends another one.
+	Header *ObjectHeader `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	// offset of data in the value: as many bytes as the server has.
+	Offset uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// data is the next part of the value, 512 KiB or the rest.
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectPart) Reset() {
+	*x = ObjectPart{}
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectPart) ProtoMessage() {}
+
+func (x *ObjectPart) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectPart.ProtoReflect.Descriptor instead.
+func (*ObjectPart) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ObjectPart) GetHeader() *ObjectHeader {
+	if x != nil {
+		return x.Header
+	}
+	return nil
+}
+
+func (x *ObjectPart) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *ObjectPart) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// ObjectHeader is a sealed field as its event will have it, and its salt.
+type ObjectHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// event_id of the event, 16 bytes.
+	EventId []byte `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// path of the sealed field.
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// media_type of the value.
+	MediaType string `protobuf:"bytes,3,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// subject of the field.
+	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
+	// size of the value in bytes, more than 64 KiB and at most 16 MiB.
+	Size uint64 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	// digest of the field, 32 bytes.
+	Digest []byte `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
+	// salt of the field, 32 bytes.
+	Salt          []byte `protobuf:"bytes,7,opt,name=salt,proto3" json:"salt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectHeader) Reset() {
+	*x = ObjectHeader{}
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectHeader) ProtoMessage() {}
+
+func (x *ObjectHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectHeader.ProtoReflect.Descriptor instead.
+func (*ObjectHeader) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ObjectHeader) GetEventId() []byte {
+	if x != nil {
+		return x.EventId
+	}
+	return nil
+}
+
+func (x *ObjectHeader) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ObjectHeader) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+func (x *ObjectHeader) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *ObjectHeader) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ObjectHeader) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *ObjectHeader) GetSalt() []byte {
+	if x != nil {
+		return x.Salt
+	}
+	return nil
+}
 
 // Hello names the emitter.
 type Hello struct {
@@ -232,7 +417,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[1]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -244,7 +429,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[1]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -257,7 +442,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{1}
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Hello) GetVersion() uint32 {
@@ -306,7 +491,7 @@ type Proof struct {
 
 func (x *Proof) Reset() {
 	*x = Proof{}
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[2]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -318,7 +503,7 @@ func (x *Proof) String() string {
 func (*Proof) ProtoMessage() {}
 
 func (x *Proof) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[2]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -331,7 +516,7 @@ func (x *Proof) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proof.ProtoReflect.Descriptor instead.
 func (*Proof) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{2}
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Proof) GetSignature() []byte {
@@ -352,6 +537,7 @@ type EmitResponse struct {
 	//	*EmitResponse_Welcome
 	//	*EmitResponse_Receipt
 	//	*EmitResponse_Refused
+	//	*EmitResponse_ObjectTaken
 	Message       isEmitResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -359,7 +545,7 @@ type EmitResponse struct {
 
 func (x *EmitResponse) Reset() {
 	*x = EmitResponse{}
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[3]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +557,7 @@ func (x *EmitResponse) String() string {
 func (*EmitResponse) ProtoMessage() {}
 
 func (x *EmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[3]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +570,7 @@ func (x *EmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitResponse.ProtoReflect.Descriptor instead.
 func (*EmitResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{3}
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EmitResponse) GetMessage() isEmitResponse_Message {
@@ -430,6 +616,15 @@ func (x *EmitResponse) GetRefused() *Refused {
 	return nil
 }
 
+func (x *EmitResponse) GetObjectTaken() *ObjectTaken {
+	if x != nil {
+		if x, ok := x.Message.(*EmitResponse_ObjectTaken); ok {
+			return x.ObjectTaken
+		}
+	}
+	return nil
+}
+
 type isEmitResponse_Message interface {
 	isEmitResponse_Message()
 }
@@ -450,8 +645,13 @@ type EmitResponse_Receipt struct {
 }
 
 type EmitResponse_Refused struct {
-	// refused answers a batch that was not let in.
+	// refused answers a batch, or a part of an object, that was not let in.
 	Refused *Refused `protobuf:"bytes,4,opt,name=refused,proto3,oneof"`
+}
+
+type EmitResponse_ObjectTaken struct {
+	// object_taken answers a part of an object.
+	ObjectTaken *ObjectTaken `protobuf:"bytes,5,opt,name=object_taken,json=objectTaken,proto3,oneof"`
 }
 
 func (*EmitResponse_Challenge) isEmitResponse_Message() {}
@@ -461,6 +661,63 @@ func (*EmitResponse_Welcome) isEmitResponse_Message() {}
 func (*EmitResponse_Receipt) isEmitResponse_Message() {}
 
 func (*EmitResponse_Refused) isEmitResponse_Message() {}
+
+func (*EmitResponse_ObjectTaken) isEmitResponse_Message() {}
+
+// ObjectTaken says how much of an object is there.
+type ObjectTaken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// digest of the field, 32 bytes.
+	Digest []byte `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// bytes from the beginning that the server has: the next part begins there. If that is all, the object is on disk.
+	Bytes         uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectTaken) Reset() {
+	*x = ObjectTaken{}
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectTaken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectTaken) ProtoMessage() {}
+
+func (x *ObjectTaken) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectTaken.ProtoReflect.Descriptor instead.
+func (*ObjectTaken) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ObjectTaken) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *ObjectTaken) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
 
 // Challenge is a nonce to sign.
 type Challenge struct {
@@ -473,7 +730,7 @@ type Challenge struct {
 
 func (x *Challenge) Reset() {
 	*x = Challenge{}
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[4]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +742,7 @@ func (x *Challenge) String() string {
 func (*Challenge) ProtoMessage() {}
 
 func (x *Challenge) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[4]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +755,7 @@ func (x *Challenge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Challenge.ProtoReflect.Descriptor instead.
 func (*Challenge) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{4}
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Challenge) GetNonce() []byte {
@@ -535,7 +792,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[5]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +804,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[5]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +817,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{5}
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Welcome) GetHead() *EmitterHead {
@@ -643,7 +900,7 @@ type EmitterHead struct {
 
 func (x *EmitterHead) Reset() {
 	*x = EmitterHead{}
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[6]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +912,7 @@ func (x *EmitterHead) String() string {
 func (*EmitterHead) ProtoMessage() {}
 
 func (x *EmitterHead) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[6]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +925,7 @@ func (x *EmitterHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitterHead.ProtoReflect.Descriptor instead.
 func (*EmitterHead) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{6}
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EmitterHead) GetEpochNo() uint64 {
@@ -718,7 +975,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[7]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +987,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[7]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +1000,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{7}
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Receipt) GetBatchDigest() []byte {
@@ -802,7 +1059,7 @@ type Refused struct {
 
 func (x *Refused) Reset() {
 	*x = Refused{}
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[8]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +1071,7 @@ func (x *Refused) String() string {
 func (*Refused) ProtoMessage() {}
 
 func (x *Refused) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ingest_proto_msgTypes[8]
+	mi := &file_custody_api_v1_ingest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +1084,7 @@ func (x *Refused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refused.ProtoReflect.Descriptor instead.
 func (*Refused) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{8}
+	return file_custody_api_v1_ingest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Refused) GetBatchDigest() []byte {
@@ -876,12 +1133,27 @@ var File_custody_api_v1_ingest_proto protoreflect.FileDescriptor
 
 const file_custody_api_v1_ingest_proto_rawDesc = "" +
 	"\n" +
-	"\x1bcustody/api/v1/ingest.proto\x12\x0ecustody.api.v1\x1a\x1ccustody/event/v1/batch.proto\"\xad\x01\n" +
+	"\x1bcustody/api/v1/ingest.proto\x12\x0ecustody.api.v1\x1a\x1ccustody/event/v1/batch.proto\"\xe3\x01\n" +
 	"\vEmitRequest\x12-\n" +
 	"\x05hello\x18\x01 \x01(\v2\x15.custody.api.v1.HelloH\x00R\x05hello\x12-\n" +
 	"\x05proof\x18\x02 \x01(\v2\x15.custody.api.v1.ProofH\x00R\x05proof\x125\n" +
-	"\x05batch\x18\x03 \x01(\v2\x1d.custody.event.v1.SignedBatchH\x00R\x05batchB\t\n" +
-	"\amessage\"\x88\x01\n" +
+	"\x05batch\x18\x03 \x01(\v2\x1d.custody.event.v1.SignedBatchH\x00R\x05batch\x124\n" +
+	"\x06object\x18\x04 \x01(\v2\x1a.custody.api.v1.ObjectPartH\x00R\x06objectB\t\n" +
+	"\amessage\"n\n" +
+	"\n" +
+	"ObjectPart\x124\n" +
+	"\x06header\x18\x01 \x01(\v2\x1c.custody.api.v1.ObjectHeaderR\x06header\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"\xb6\x01\n" +
+	"\fObjectHeader\x12\x19\n" +
+	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x03 \x01(\tR\tmediaType\x12\x18\n" +
+	"\asubject\x18\x04 \x01(\tR\asubject\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06digest\x18\x06 \x01(\fR\x06digest\x12\x12\n" +
+	"\x04salt\x18\a \x01(\fR\x04salt\"\x88\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x1a\n" +
@@ -889,13 +1161,17 @@ const file_custody_api_v1_ingest_proto_rawDesc = "" +
 	"\x06key_id\x18\x04 \x01(\fR\x05keyId\x12\x1a\n" +
 	"\bsoftware\x18\x05 \x01(\tR\bsoftware\"%\n" +
 	"\x05Proof\x12\x1c\n" +
-	"\tsignature\x18\x01 \x01(\fR\tsignature\"\xf3\x01\n" +
+	"\tsignature\x18\x01 \x01(\fR\tsignature\"\xb5\x02\n" +
 	"\fEmitResponse\x129\n" +
 	"\tchallenge\x18\x01 \x01(\v2\x19.custody.api.v1.ChallengeH\x00R\tchallenge\x123\n" +
 	"\awelcome\x18\x02 \x01(\v2\x17.custody.api.v1.WelcomeH\x00R\awelcome\x123\n" +
 	"\areceipt\x18\x03 \x01(\v2\x17.custody.api.v1.ReceiptH\x00R\areceipt\x123\n" +
-	"\arefused\x18\x04 \x01(\v2\x17.custody.api.v1.RefusedH\x00R\arefusedB\t\n" +
-	"\amessage\"!\n" +
+	"\arefused\x18\x04 \x01(\v2\x17.custody.api.v1.RefusedH\x00R\arefused\x12@\n" +
+	"\fobject_taken\x18\x05 \x01(\v2\x1b.custody.api.v1.ObjectTakenH\x00R\vobjectTakenB\t\n" +
+	"\amessage\";\n" +
+	"\vObjectTaken\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"!\n" +
 	"\tChallenge\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\fR\x05nonce\"\xfc\x02\n" +
 	"\aWelcome\x12/\n" +
@@ -927,7 +1203,7 @@ const file_custody_api_v1_ingest_proto_rawDesc = "" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1f\n" +
 	"\vretry_after\x18\x05 \x01(\x03R\n" +
 	"retryAfter\x12/\n" +
-	"\x04head\x18\x06 \x01(\v2\x1b.custody.api.v1.EmitterHeadR\x04head*\xc8\x02\n" +
+	"\x04head\x18\x06 \x01(\v2\x1b.custody.api.v1.EmitterHeadR\x04head*\xe3\x02\n" +
 	"\rRefusalReason\x12\x1e\n" +
 	"\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18REFUSAL_REASON_MALFORMED\x10\x01\x12\x1a\n" +
@@ -940,7 +1216,8 @@ const file_custody_api_v1_ingest_proto_rawDesc = "" +
 	"\x19REFUSAL_REASON_COMMITMENT\x10\b\x12\x1b\n" +
 	"\x17REFUSAL_REASON_PUSHBACK\x10\t\x12\x18\n" +
 	"\x14REFUSAL_REASON_SCOPE\x10\n" +
-	"2V\n" +
+	"\x12\x19\n" +
+	"\x15REFUSAL_REASON_OBJECT\x10\v2V\n" +
 	"\rIngestService\x12E\n" +
 	"\x04Emit\x12\x1b.custody.api.v1.EmitRequest\x1a\x1c.custody.api.v1.EmitResponse(\x010\x01B<Z:github.com/agentcustody/custody/proto/custody/api/v1;apiv1b\x06proto3"
 
@@ -957,38 +1234,44 @@ func file_custody_api_v1_ingest_proto_rawDescGZIP() []byte {
 }
 
 var file_custody_api_v1_ingest_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_custody_api_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_custody_api_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_custody_api_v1_ingest_proto_goTypes = []any{
 	(RefusalReason)(0),     // 0: custody.api.v1.RefusalReason
 	(*EmitRequest)(nil),    // 1: custody.api.v1.EmitRequest
-	(*Hello)(nil),          // 2: custody.api.v1.Hello
-	(*Proof)(nil),          // 3: custody.api.v1.Proof
-	(*EmitResponse)(nil),   // 4: custody.api.v1.EmitResponse
-	(*Challenge)(nil),      // 5: custody.api.v1.Challenge
-	(*Welcome)(nil),        // 6: custody.api.v1.Welcome
-	(*EmitterHead)(nil),    // 7: custody.api.v1.EmitterHead
-	(*Receipt)(nil),        // 8: custody.api.v1.Receipt
-	(*Refused)(nil),        // 9: custody.api.v1.Refused
-	(*v1.SignedBatch)(nil), // 10: custody.event.v1.SignedBatch
+	(*ObjectPart)(nil),     // 2: custody.api.v1.ObjectPart
+	(*ObjectHeader)(nil),   // 3: custody.api.v1.ObjectHeader
+	(*Hello)(nil),          // 4: custody.api.v1.Hello
+	(*Proof)(nil),          // 5: custody.api.v1.Proof
+	(*EmitResponse)(nil),   // 6: custody.api.v1.EmitResponse
+	(*ObjectTaken)(nil),    // 7: custody.api.v1.ObjectTaken
+	(*Challenge)(nil),      // 8: custody.api.v1.Challenge
+	(*Welcome)(nil),        // 9: custody.api.v1.Welcome
+	(*EmitterHead)(nil),    // 10: custody.api.v1.EmitterHead
+	(*Receipt)(nil),        // 11: custody.api.v1.Receipt
+	(*Refused)(nil),        // 12: custody.api.v1.Refused
+	(*v1.SignedBatch)(nil), // 13: custody.event.v1.SignedBatch
 }
 var file_custody_api_v1_ingest_proto_depIdxs = []int32{
-	2,  // 0: custody.api.v1.EmitRequest.hello:type_name -> custody.api.v1.Hello
-	3,  // 1: custody.api.v1.EmitRequest.proof:type_name -> custody.api.v1.Proof
-	10, // 2: custody.api.v1.EmitRequest.batch:type_name -> custody.event.v1.SignedBatch
-	5,  // 3: custody.api.v1.EmitResponse.challenge:type_name -> custody.api.v1.Challenge
-	6,  // 4: custody.api.v1.EmitResponse.welcome:type_name -> custody.api.v1.Welcome
-	8,  // 5: custody.api.v1.EmitResponse.receipt:type_name -> custody.api.v1.Receipt
-	9,  // 6: custody.api.v1.EmitResponse.refused:type_name -> custody.api.v1.Refused
-	7,  // 7: custody.api.v1.Welcome.head:type_name -> custody.api.v1.EmitterHead
-	0,  // 8: custody.api.v1.Refused.reason:type_name -> custody.api.v1.RefusalReason
-	7,  // 9: custody.api.v1.Refused.head:type_name -> custody.api.v1.EmitterHead
-	1,  // 10: custody.api.v1.IngestService.Emit:input_type -> custody.api.v1.EmitRequest
-	4,  // 11: custody.api.v1.IngestService.Emit:output_type -> custody.api.v1.EmitResponse
-	11, // [11:12] is the sub-list for method output_type
-	10, // [10:11] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	4,  // 0: custody.api.v1.EmitRequest.hello:type_name -> custody.api.v1.Hello
+	5,  // 1: custody.api.v1.EmitRequest.proof:type_name -> custody.api.v1.Proof
+	13, // 2: custody.api.v1.EmitRequest.batch:type_name -> custody.event.v1.SignedBatch
+	2,  // 3: custody.api.v1.EmitRequest.object:type_name -> custody.api.v1.ObjectPart
+	3,  // 4: custody.api.v1.ObjectPart.header:type_name -> custody.api.v1.ObjectHeader
+	8,  // 5: custody.api.v1.EmitResponse.challenge:type_name -> custody.api.v1.Challenge
+	9,  // 6: custody.api.v1.EmitResponse.welcome:type_name -> custody.api.v1.Welcome
+	11, // 7: custody.api.v1.EmitResponse.receipt:type_name -> custody.api.v1.Receipt
+	12, // 8: custody.api.v1.EmitResponse.refused:type_name -> custody.api.v1.Refused
+	7,  // 9: custody.api.v1.EmitResponse.object_taken:type_name -> custody.api.v1.ObjectTaken
+	10, // 10: custody.api.v1.Welcome.head:type_name -> custody.api.v1.EmitterHead
+	0,  // 11: custody.api.v1.Refused.reason:type_name -> custody.api.v1.RefusalReason
+	10, // 12: custody.api.v1.Refused.head:type_name -> custody.api.v1.EmitterHead
+	1,  // 13: custody.api.v1.IngestService.Emit:input_type -> custody.api.v1.EmitRequest
+	6,  // 14: custody.api.v1.IngestService.Emit:output_type -> custody.api.v1.EmitResponse
+	14, // [14:15] is the sub-list for method output_type
+	13, // [13:14] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_custody_api_v1_ingest_proto_init() }
@@ -1000,12 +1283,14 @@ func file_custody_api_v1_ingest_proto_init() {
 		(*EmitRequest_Hello)(nil),
 		(*EmitRequest_Proof)(nil),
 		(*EmitRequest_Batch)(nil),
+		(*EmitRequest_Object)(nil),
 	}
-	file_custody_api_v1_ingest_proto_msgTypes[3].OneofWrappers = []any{
+	file_custody_api_v1_ingest_proto_msgTypes[5].OneofWrappers = []any{
 		(*EmitResponse_Challenge)(nil),
 		(*EmitResponse_Welcome)(nil),
 		(*EmitResponse_Receipt)(nil),
 		(*EmitResponse_Refused)(nil),
+		(*EmitResponse_ObjectTaken)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1013,7 +1298,7 @@ func file_custody_api_v1_ingest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_ingest_proto_rawDesc), len(file_custody_api_v1_ingest_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

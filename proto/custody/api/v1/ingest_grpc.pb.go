@@ -31,7 +31,8 @@ const (
 // IngestService takes signed batches from enrolled emitters.
 type IngestServiceClient interface {
 	// Emit: the emitter says Hello, the server sends a Challenge, the emitter proves its key, the server sends Welcome;
-	// then batches go up, one in flight, and each is answered by a receipt or a refusal.
+	// then batches go up, one in flight, and each is answered by a receipt or a refusal. A sealed value that is too long for a
+	// batch goes up before it, in parts, one in flight, each answered by ObjectTaken or a refusal.
 	Emit(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[EmitRequest, EmitResponse], error)
 }
 
@@ -63,7 +64,8 @@ type IngestService_EmitClient = grpc.BidiStreamingClient[EmitRequest, EmitRespon
 // IngestService takes signed batches from enrolled emitters.
 type IngestServiceServer interface {
 	// Emit: the emitter says Hello, the server sends a Challenge, the emitter proves its key, the server sends Welcome;
-	// then batches go up, one in flight, and each is answered by a receipt or a refusal.
+	// then batches go up, one in flight, and each is answered by a receipt or a refusal. A sealed value that is too long for a
+	// batch goes up before it, in parts, one in flight, each answered by ObjectTaken or a refusal.
 	Emit(grpc.BidiStreamingServer[EmitRequest, EmitResponse]) error
 	mustEmbedUnimplementedIngestServiceServer()
 }

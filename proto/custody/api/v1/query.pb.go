@@ -158,10 +158,12 @@ type OpenedField struct {
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// state is "disclosed", "withheld" or "erased".
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
-	// value is the content if disclosed.
+	// value is the content if disclosed; of content that is longer than 64 KiB the first 64 KiB.
 	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// media_type of the value.
-	MediaType     string `protobuf:"bytes,4,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	MediaType string `protobuf:"bytes,4,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// size is the length of the whole content in bytes.
+	Size          uint64 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,6 +224,13 @@ func (x *OpenedField) GetMediaType() string {
 		return x.MediaType
 	}
 	return ""
+}
+
+func (x *OpenedField) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
 }
 
 // SearchRequest selects events; all given conditions must hold.
@@ -1115,13 +1124,14 @@ const file_custody_api_v1_query_proto_rawDesc = "" +
 	"\x03seq\x18\b \x01(\x04R\x03seq\x123\n" +
 	"\x06opened\x18\t \x03(\v2\x1b.custody.api.v1.OpenedFieldR\x06opened\x12\x18\n" +
 	"\asuspect\x18\n" +
-	" \x01(\bR\asuspect\"l\n" +
+	" \x01(\bR\asuspect\"\x80\x01\n" +
 	"\vOpenedField\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12\x1d\n" +
 	"\n" +
-	"media_type\x18\x04 \x01(\tR\tmediaType\"\x87\x05\n" +
+	"media_type\x18\x04 \x01(\tR\tmediaType\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x04R\x04size\"\x87\x05\n" +
 	"\rSearchRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x10\n" +

@@ -296,7 +296,7 @@ type Opening struct {
 	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	// salt is 32 bytes.
 	Salt []byte `protobuf:"bytes,3,opt,name=salt,proto3" json:"salt,omitempty"`
-	// value is the content.
+	// value is the content; empty if the event states more than 64 KiB: then the opening stands for an object, which came before.
 	Value         []byte `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
