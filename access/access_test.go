@@ -322,6 +322,7 @@ func TestOpened(t *testing.T) {
 		"search, opened":     {&apiv1.SearchRequest{Open: true}, true},
 		"export":             {&apiv1.ExportRequest{}, true},
 		"export of nothing":  {&apiv1.ExportRequest{DiscloseNothing: true}, false},
+		"content":            {&apiv1.ContentRequest{}, true},
 		"request without it": {&apiv1.ListKeysRequest{}, false},
 	}
 	for name, test := range tests {

@@ -57,6 +57,7 @@ var Methods = map[string]Rule{
 	apiv1.QueryService_Search_FullMethodName:        {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
 	apiv1.QueryService_Trace_FullMethodName:         {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
 	apiv1.QueryService_Why_FullMethodName:           {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
+	apiv1.QueryService_Content_FullMethodName:       {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
 	apiv1.QueryService_ListInstances_FullMethodName: {Roles: people, Scope: SeenTenants, Recorded: true},
 
 	apiv1.LedgerService_Status_FullMethodName:  {Roles: people, Scope: AllTenants},

@@ -358,6 +358,9 @@ func (x *export) openings(index chain.Index, e *eventv1.Event, openings []Openin
 // opening is the record of one sealed field: disclosed only if it matches what was signed.
 func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openingRecord, error) {
 	reason := x.options.Disclose.reason(s.GetPath())
+	if o != nil && o.Load != nil && reason == "" {
+		o = o.loaded()
+	}
 	switch {
 	case o != nil && o.Erased && o.Tombstone >= x.scope.Size:
 		reason = reasonErasedLater
@@ -377,6 +380,15 @@ func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openi
 	x.count.FieldsWithheld++
 	place, err := x.reasons.field(reason)
 	return openingRecord{state: stateWithheld, reason: place}, err
+}
+
+// loaded is the opening of an object with its value, nil if the value cannot be had.
+func (o *Opening) loaded() *Opening {
+	value := o.Load()
+	if value == nil {
+		return nil
+	}
+	return &Opening{Path: o.Path, Salt: o.Salt, Value: value}
 }
 
 // span writes the hashes on both sides of the leaves that are shown.

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -101,6 +102,7 @@ type worker struct {
 	keys    *sync.Map
 	reasons int          // how many there are
 	hashes  []chain.Hash // scratch space of root
+	file    *container
 }
 
 func (w *worker) run(j *job) {
@@ -302,6 +304,10 @@ func (w *worker) fields(j *job, i int, e *eventv1.Event, rest []openingRecord) [
 func (w *worker) field(j *job, e *eventv1.Event, s *eventv1.Sealed, o *openingRecord) {
 	switch o.state {
 	case stateHere:
+		if o.long {
+			w.object(j, e, s, o)
+			return
+		}
 		opening := &eventv1.Opening{Path: s.GetPath(), Salt: o.salt, Value: o.value}
 		if err := event.CheckOpening(e, opening, nil, 0); err != nil {
 			j.problem(CheckOpening, o.index, err)
@@ -435,6 +441,12 @@ func (f *feeder) readOpenings(j *job) error {
 		c := cursor{b: b[4:]}
 		if chain.Index(c.uint64()) >= j.to {
 			return nil
+		}
+		if n := binary.BigEndian.Uint32(b); n > maxOpeningRecord && n <= maxObjectRecord {
+			if err := f.readObject(j, int(n)); err != nil {
+				return err
+			}
+			continue
 		}
 		b, arena, err := f.openings.next(j.arena)
 		if j.arena = arena; err != nil {

@@ -27,8 +27,12 @@ const (
 	maxBatchRecord = 8 + 1 + 2 + event.MaxStatement + event.SignatureSize + event.MaxBatchEvents*chain.HashSize
 	// maxEventRecord is the size of a record of events/range.bin: a state and an event, or a whole message.
 	maxEventRecord = 1 + event.MaxStreamBatch
-	// maxOpeningRecord is the size of a record of openings/range.bin: index, field, state, salt and value.
-	maxOpeningRecord = 8 + 2 + 1 + event.SaltSize + event.MaxSealedInline
+	// openingHead is what stands before the value in a record of openings/range.bin: index, field, state and salt.
+	openingHead = 8 + 2 + 1 + event.SaltSize
+	// maxOpeningRecord is the size of a record of openings/range.bin that is read whole. Longer ones hold an object.
+	maxOpeningRecord = openingHead + event.MaxSealedInline
+	// maxObjectRecord is the size of the others, whose value is read as it is checked.
+	maxObjectRecord = openingHead + event.MaxObject
 	// maxProvenRecord is the size of a record of keys/ or of a batch beside the range: every event of a batch with its leaf and
 	// its proof.
 	maxProvenRecord = maxBatchRecord + event.MaxBatchEvents*(4+chain.LeafSize+1+maxPath*chain.HashSize+4) + event.MaxBatch

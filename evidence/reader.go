@@ -69,6 +69,7 @@ type Opening struct {
 	Path  string
 	Salt  [32]byte
 	Value []byte
+	Load  func() []byte // of an object, in place of Value: the value, nil if it cannot be had; called when it is written
 
 	Erased     bool        // the key is destroyed: no salt and no value
 	Tombstone  chain.Index // leaf of the erasure, if Erased

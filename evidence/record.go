@@ -114,7 +114,9 @@ type openingRecord struct {
 	field      uint16      // place in the event's sealed fields, from 0
 	state      state       // stateHere, stateWithheld or stateErased
 	salt       []byte      // stateHere: SaltSize bytes
-	value      []byte      // stateHere
+	value      []byte      // stateHere, unless long
+	long       bool        // stateHere: the value is an object, and stays in the file
+	at, size   int64       // long: where it stands in openings/range.bin, and its length in bytes
 	reason     uint16      // stateWithheld: place in the reasons of redactions.json
 	tombstone  chain.Index // stateErased: leaf of the erasure
 	generation uint32      // stateErased: of the key that the field was under
@@ -298,6 +300,7 @@ type records struct {
 	r     *bufio.Reader
 	limit int // greatest length of one record
 	count uint64
+	pos   int64 // of the next record in the file
 }
 
 func newRecords(c *container, name string, limit int) *records {
@@ -325,7 +328,17 @@ func (r *records) next(room []byte) (record, grown []byte, err error) {
 		return nil, room, r.fail(errors.Join(ErrRecord, err))
 	}
 	r.count++
+	r.pos += 4 + int64(n)
 	return record, room, nil
+}
+
+// skip leaves out the next n bytes.
+func (r *records) skip(n int) error {
+	if _, err := r.r.Discard(n); err != nil {
+		return r.fail(errors.Join(ErrRecord, err))
+	}
+	r.pos += int64(n)
+	return nil
 }
 
 // peek returns the next n bytes without taking them, nil at the end of the file.

@@ -50,7 +50,7 @@ func (v *verification) walk(ctx context.Context) error {
 	pool := &sync.Pool{New: func() any { return new(job) }}
 	g.Go(func() error { return v.feed(ctx, pool, work, order) })
 	for range v.options.Workers {
-		w := &worker{scope: v.scope, keys: &v.publicKeys, reasons: len(v.said.Reasons)}
+		w := &worker{scope: v.scope, keys: &v.publicKeys, reasons: len(v.said.Reasons), file: v.container}
 		g.Go(func() error { w.loop(work); return nil })
 	}
 	for j := range order {

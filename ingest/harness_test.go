@@ -23,6 +23,7 @@ import (
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
+	"github.com/agentcustody/custody/object"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
@@ -75,6 +76,7 @@ type site struct {
 	cfg       siteConfig
 	stream    *stream.Stream
 	vault     *vault.Vault
+	objects   *object.Store
 	authority *ca.CA
 	system    *System
 	admission *Admission
@@ -89,8 +91,9 @@ type site struct {
 }
 
 type siteConfig struct {
-	stream     stream.Config
-	maxBacklog uint64
+	stream        stream.Config
+	maxBacklog    uint64
+	objectReserve int64
 }
 
 // clock is the time of a site: the machine's, moved by the tests.
@@ -153,8 +156,9 @@ func (s *site) start() {
 	if err := s.admin.Bootstrap(ctx, "root", func(c ca.Client) error { s.root = c; return nil }, access.EveryRole.List()...); err != nil {
 		t.Fatal(err)
 	}
+	s.objects = ok(object.Open(filepath.Join(s.dir, "objects"), s.vault, s.cfg.objectReserve))(t)
 	s.door = NewService(Config{
-		Stream: s.stream, Ledger: s.ledger, Vault: s.vault, System: s.system, Admission: s.admission, Receipts: system,
+		Stream: s.stream, Ledger: s.ledger, Vault: s.vault, Objects: s.objects, System: s.system, Admission: s.admission, Receipts: system,
 		MaxBacklog: s.cfg.maxBacklog, Now: s.clock.now, Log: quiet,
 	})
 	s.serve()

@@ -142,24 +142,28 @@ func (v *view) erased(subject string) uint32 {
 
 var errMismatch = errors.New("opening does not match its digest")
 
-func (v *view) decrypt(e *eventv1.Event, s *eventv1.Sealed, o *store.Opening) ([]byte, error) {
+// split opens an opening.
+func (v *view) split(e *eventv1.Event, o *store.Opening) (salt [event.SaltSize]byte, value []byte, err error) {
 	key, err := v.service.opener.Get(string(v.tenant), content.SubjectKey(o.Subject), o.Generation)
 	if err != nil {
-		return nil, err
+		return salt, nil, err
 	}
-	id := event.ID(e.GetId())
-	plaintext, err := vault.Open(key, content.AppendOpeningData(nil, v.tenant, id, o.Path), o.Ciphertext)
+	plaintext, err := vault.Open(key, content.AppendOpeningData(nil, v.tenant, event.ID(e.GetId()), o.Path), o.Ciphertext)
 	if err != nil {
-		return nil, err
+		return salt, nil, err
 	}
-	salt, value, err := content.SplitOpening(plaintext)
+	return content.SplitOpening(plaintext)
+}
+
+func (v *view) decrypt(e *eventv1.Event, s *eventv1.Sealed, o *store.Opening) ([]byte, error) {
+	salt, value, err := v.split(e, o)
 	if err != nil {
 		return nil, err
 	}
 	if event.StandsForObject(s, &eventv1.Opening{Value: value}) {
 		return v.beginning(e, s, &salt)
 	}
-	if digest := event.SealedDigest(id, s.GetPath(), s.GetMediaType(), &salt, value); string(digest[:]) != string(s.GetDigest()) {
+	if digest := event.SealedDigest(event.ID(e.GetId()), s.GetPath(), s.GetMediaType(), &salt, value); string(digest[:]) != string(s.GetDigest()) {
 		return nil, errMismatch
 	}
 	return value, nil

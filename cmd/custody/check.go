@@ -163,8 +163,17 @@ func checked(v verdict) (object, string) {
 	if !ok {
 		return nil, ""
 	}
-	return object{{"tenants", m.GetTenants()}, {"events", m.GetEvents()}, {"batches", m.GetBatches()}, {"checkpoints", m.GetCheckpoints()}},
-		fmt.Sprintf("%d tenants, %d events, %d batch signatures, %d checkpoints", m.GetTenants(), m.GetEvents(), m.GetBatches(), m.GetCheckpoints())
+	text := fmt.Sprintf("%d tenants, %d events, %d batch signatures, %d checkpoints", m.GetTenants(), m.GetEvents(), m.GetBatches(), m.GetCheckpoints())
+	if n := m.GetObjects(); n > 0 {
+		text += fmt.Sprintf(", %d objects", n)
+	}
+	return object{
+		{"tenants", m.GetTenants()},
+		{"events", m.GetEvents()},
+		{"batches", m.GetBatches()},
+		{"checkpoints", m.GetCheckpoints()},
+		{"objects", m.GetObjects()},
+	}, text
 }
 
 func rebuilt(v verdict) (object, string) {

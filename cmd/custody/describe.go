@@ -151,6 +151,9 @@ func printOpened(w io.Writer, r *apiv1.EventRow, indent string) {
 		text := "(" + f.GetState() + ")"
 		if f.GetState() == disclosed {
 			text = plain(string(f.GetValue()), openedWidth)
+			if cut := f.GetSize() > uint64(len(f.GetValue())); cut {
+				text += fmt.Sprintf(" (the beginning of %d bytes: custody content)", f.GetSize())
+			}
 		}
 		fmt.Fprintf(w, "%s%s: %s\n", indent, word(f.GetPath()), text)
 	}

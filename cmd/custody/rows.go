@@ -110,7 +110,7 @@ func rowsJSON(rows []*apiv1.EventRow) []any {
 func openedJSON(fields []*apiv1.OpenedField) []json.Marshaler {
 	out := make([]json.Marshaler, len(fields))
 	for i, f := range fields {
-		o := object{{"path", f.GetPath()}, {"state", f.GetState()}, {"media_type", f.GetMediaType()}}
+		o := object{{"path", f.GetPath()}, {"state", f.GetState()}, {"media_type", f.GetMediaType()}, {"size", f.GetSize()}}
 		switch {
 		case f.GetState() != disclosed:
 		case utf8.Valid(f.GetValue()):

@@ -12,6 +12,7 @@ import (
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	"github.com/agentcustody/custody/evidence"
+	"github.com/agentcustody/custody/object"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/signer/vault"
@@ -244,7 +245,26 @@ func (r *logReader) opening(ctx context.Context, encoded []byte, o *eventv1.Encr
 	}
 	salt, value, err := content.SplitOpening(plaintext)
 	out.Salt, out.Value = salt, bytes.Clone(value)
+	if _, s := fieldOf(encoded, out.Path); err == nil && s != nil && event.StandsForObject(s, &eventv1.Opening{Value: value}) {
+		ref := object.RefOf(e, s)
+		out.Load = func() []byte { return r.node.loadObject(&ref, &salt) }
+	}
 	return out, err == nil, nil
+}
+
+// loadObject is the value of an object for a bundle: nil if it is not there, and not the value if it is damaged, which the
+// bundle says and a check reports.
+func (n *Node) loadObject(ref *object.Ref, salt *[event.SaltSize]byte) []byte {
+	var value bytes.Buffer
+	value.Grow(int(ref.Size))
+	err := n.objects.CopyTo(&value, ref, salt)
+	switch {
+	case errors.Is(err, object.ErrDamaged):
+		return []byte{}
+	case err != nil:
+		return nil
+	}
+	return value.Bytes()
 }
 
 // tombstone is the leaf that says that a subject's key is destroyed.

@@ -58,11 +58,17 @@ func (s *ledgerService) Check(_ *apiv1.CheckRequest, to grpc.ServerStreamingServ
 	if err := s.settle(to.Context()); err != nil {
 		return err
 	}
+	objects := objectCheck{node: s.node}
 	sender := newSender(to.Context(), func(p ledger.Progress, done bool) error {
-		return to.Send(checkResponse(p, done))
+		return to.Send(checkResponse(p, objects.count, done))
 	})
 	defer sender.stop()
 	last, err := s.node.ledger.Check(sender.ctx, names(call.Tenants), sender.progress)
+	if err == nil {
+		objects.last, objects.tell = last, sender.progress
+		err = objects.run(sender.ctx, call.Tenants)
+		last = objects.last
+	}
 	return sender.finish(last, s.known(to.Context(), err))
 }
 
@@ -173,10 +179,10 @@ func ledgerError(ctx context.Context, err error) error {
 	return status.Error(codes.Unavailable, err.Error())
 }
 
-func checkResponse(p ledger.Progress, done bool) *apiv1.CheckResponse {
+func checkResponse(p ledger.Progress, objects uint64, done bool) *apiv1.CheckResponse {
 	return &apiv1.CheckResponse{
 		Events: p.Events, Total: p.TotalEvents, Problem: problem(p.Problem), Done: done,
-		Tenants: p.Tenants, Batches: p.Batches, Checkpoints: p.Checkpoints, Problems: p.Problems,
+		Tenants: p.Tenants, Batches: p.Batches, Checkpoints: p.Checkpoints, Problems: p.Problems, Objects: objects,
 	}
 }
 

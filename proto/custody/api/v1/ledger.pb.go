@@ -242,7 +242,9 @@ type CheckResponse struct {
 	// checkpoints compared.
 	Checkpoints uint64 `protobuf:"varint,7,opt,name=checkpoints,proto3" json:"checkpoints,omitempty"`
 	// problems found in all.
-	Problems      uint64 `protobuf:"varint,8,opt,name=problems,proto3" json:"problems,omitempty"`
+	Problems uint64 `protobuf:"varint,8,opt,name=problems,proto3" json:"problems,omitempty"`
+	// objects that were read and opened to what their events commit to; in the last message.
+	Objects       uint64 `protobuf:"varint,9,opt,name=objects,proto3" json:"objects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -329,6 +331,13 @@ func (x *CheckResponse) GetCheckpoints() uint64 {
 func (x *CheckResponse) GetProblems() uint64 {
 	if x != nil {
 		return x.Problems
+	}
+	return 0
+}
+
+func (x *CheckResponse) GetObjects() uint64 {
+	if x != nil {
+		return x.Objects
 	}
 	return 0
 }
@@ -883,7 +892,7 @@ const file_custody_api_v1_ledger_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"&\n" +
 	"\fCheckRequest\x12\x16\n" +
-	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"\xf6\x01\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"\x90\x02\n" +
 	"\rCheckResponse\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x04R\x06events\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\x121\n" +
@@ -892,7 +901,8 @@ const file_custody_api_v1_ledger_proto_rawDesc = "" +
 	"\atenants\x18\x05 \x01(\rR\atenants\x12\x18\n" +
 	"\abatches\x18\x06 \x01(\x04R\abatches\x12 \n" +
 	"\vcheckpoints\x18\a \x01(\x04R\vcheckpoints\x12\x1a\n" +
-	"\bproblems\x18\b \x01(\x04R\bproblems\"{\n" +
+	"\bproblems\x18\b \x01(\x04R\bproblems\x12\x18\n" +
+	"\aobjects\x18\t \x01(\x04R\aobjects\"{\n" +
 	"\aProblem\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x14\n" +
 	"\x05table\x18\x02 \x01(\tR\x05table\x12\x10\n" +

@@ -751,6 +751,143 @@ func (x *TraceResponse) GetCut() bool {
 	return false
 }
 
+// ContentRequest names a sealed field.
+type ContentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tenant of the event.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// event id, 16 bytes.
+	Event []byte `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
+	// path of the sealed field.
+	Path          string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContentRequest) Reset() {
+	*x = ContentRequest{}
+	mi := &file_custody_api_v1_query_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContentRequest) ProtoMessage() {}
+
+func (x *ContentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_query_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContentRequest.ProtoReflect.Descriptor instead.
+func (*ContentRequest) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ContentRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ContentRequest) GetEvent() []byte {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *ContentRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// ContentResponse is a piece of the content.
+type ContentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// state is "disclosed", "withheld" or "erased"; in the first piece only.
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// media_type of the content; in the first piece only.
+	MediaType string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// size is the length of the content in bytes; in the first piece only.
+	Size uint64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// chunk is the next piece; the first has none.
+	Chunk         []byte `protobuf:"bytes,4,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContentResponse) Reset() {
+	*x = ContentResponse{}
+	mi := &file_custody_api_v1_query_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContentResponse) ProtoMessage() {}
+
+func (x *ContentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_query_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContentResponse.ProtoReflect.Descriptor instead.
+func (*ContentResponse) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ContentResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ContentResponse) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+func (x *ContentResponse) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ContentResponse) GetChunk() []byte {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
 // WhyRequest names an event.
 type WhyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -766,7 +903,7 @@ type WhyRequest struct {
 
 func (x *WhyRequest) Reset() {
 	*x = WhyRequest{}
-	mi := &file_custody_api_v1_query_proto_msgTypes[7]
+	mi := &file_custody_api_v1_query_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +915,7 @@ func (x *WhyRequest) String() string {
 func (*WhyRequest) ProtoMessage() {}
 
 func (x *WhyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_query_proto_msgTypes[7]
+	mi := &file_custody_api_v1_query_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +928,7 @@ func (x *WhyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyRequest.ProtoReflect.Descriptor instead.
 func (*WhyRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{7}
+	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WhyRequest) GetTenant() string {
@@ -834,7 +971,7 @@ type WhyResponse struct {
 
 func (x *WhyResponse) Reset() {
 	*x = WhyResponse{}
-	mi := &file_custody_api_v1_query_proto_msgTypes[8]
+	mi := &file_custody_api_v1_query_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +983,7 @@ func (x *WhyResponse) String() string {
 func (*WhyResponse) ProtoMessage() {}
 
 func (x *WhyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_query_proto_msgTypes[8]
+	mi := &file_custody_api_v1_query_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +996,7 @@ func (x *WhyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhyResponse.ProtoReflect.Descriptor instead.
 func (*WhyResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{8}
+	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WhyResponse) GetRows() []*EventRow {
@@ -908,7 +1045,7 @@ type ListInstancesRequest struct {
 
 func (x *ListInstancesRequest) Reset() {
 	*x = ListInstancesRequest{}
-	mi := &file_custody_api_v1_query_proto_msgTypes[9]
+	mi := &file_custody_api_v1_query_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1057,7 @@ func (x *ListInstancesRequest) String() string {
 func (*ListInstancesRequest) ProtoMessage() {}
 
 func (x *ListInstancesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_query_proto_msgTypes[9]
+	mi := &file_custody_api_v1_query_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1070,7 @@ func (x *ListInstancesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInstancesRequest.ProtoReflect.Descriptor instead.
 func (*ListInstancesRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{9}
+	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListInstancesRequest) GetTenant() string {
@@ -954,7 +1091,7 @@ type ListInstancesResponse struct {
 
 func (x *ListInstancesResponse) Reset() {
 	*x = ListInstancesResponse{}
-	mi := &file_custody_api_v1_query_proto_msgTypes[10]
+	mi := &file_custody_api_v1_query_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1103,7 @@ func (x *ListInstancesResponse) String() string {
 func (*ListInstancesResponse) ProtoMessage() {}
 
 func (x *ListInstancesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_query_proto_msgTypes[10]
+	mi := &file_custody_api_v1_query_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1116,7 @@ func (x *ListInstancesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListInstancesResponse.ProtoReflect.Descriptor instead.
 func (*ListInstancesResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{10}
+	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListInstancesResponse) GetInstances() []*InstanceInfo {
@@ -1016,7 +1153,7 @@ type InstanceInfo struct {
 
 func (x *InstanceInfo) Reset() {
 	*x = InstanceInfo{}
-	mi := &file_custody_api_v1_query_proto_msgTypes[11]
+	mi := &file_custody_api_v1_query_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1165,7 @@ func (x *InstanceInfo) String() string {
 func (*InstanceInfo) ProtoMessage() {}
 
 func (x *InstanceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_query_proto_msgTypes[11]
+	mi := &file_custody_api_v1_query_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1178,7 @@ func (x *InstanceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceInfo.ProtoReflect.Descriptor instead.
 func (*InstanceInfo) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{11}
+	return file_custody_api_v1_query_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *InstanceInfo) GetTenant() string {
@@ -1175,7 +1312,17 @@ const file_custody_api_v1_query_proto_rawDesc = "" +
 	"\rTraceResponse\x12,\n" +
 	"\x04rows\x18\x01 \x03(\v2\x18.custody.api.v1.EventRowR\x04rows\x12*\n" +
 	"\x05edges\x18\x02 \x03(\v2\x14.custody.api.v1.EdgeR\x05edges\x12\x10\n" +
-	"\x03cut\x18\x03 \x01(\bR\x03cut\"N\n" +
+	"\x03cut\x18\x03 \x01(\bR\x03cut\"R\n" +
+	"\x0eContentRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x14\n" +
+	"\x05event\x18\x02 \x01(\fR\x05event\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\"p\n" +
+	"\x0fContentResponse\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x02 \x01(\tR\tmediaType\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x14\n" +
+	"\x05chunk\x18\x04 \x01(\fR\x05chunk\"N\n" +
 	"\n" +
 	"WhyRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x14\n" +
@@ -1202,11 +1349,12 @@ const file_custody_api_v1_query_proto_rawDesc = "" +
 	"\bemitters\x18\a \x01(\rR\bemitters\x12\x1d\n" +
 	"\n" +
 	"open_tails\x18\b \x01(\rR\topenTails\x12\x12\n" +
-	"\x04gaps\x18\t \x01(\x04R\x04gaps2\xbd\x02\n" +
+	"\x04gaps\x18\t \x01(\x04R\x04gaps2\x8b\x03\n" +
 	"\fQueryService\x12I\n" +
 	"\x06Search\x12\x1d.custody.api.v1.SearchRequest\x1a\x1e.custody.api.v1.SearchResponse0\x01\x12D\n" +
 	"\x05Trace\x12\x1c.custody.api.v1.TraceRequest\x1a\x1d.custody.api.v1.TraceResponse\x12>\n" +
-	"\x03Why\x12\x1a.custody.api.v1.WhyRequest\x1a\x1b.custody.api.v1.WhyResponse\x12\\\n" +
+	"\x03Why\x12\x1a.custody.api.v1.WhyRequest\x1a\x1b.custody.api.v1.WhyResponse\x12L\n" +
+	"\aContent\x12\x1e.custody.api.v1.ContentRequest\x1a\x1f.custody.api.v1.ContentResponse0\x01\x12\\\n" +
 	"\rListInstances\x12$.custody.api.v1.ListInstancesRequest\x1a%.custody.api.v1.ListInstancesResponseB<Z:github.com/agentcustody/custody/proto/custody/api/v1;apiv1b\x06proto3"
 
 var (
@@ -1221,7 +1369,7 @@ func file_custody_api_v1_query_proto_rawDescGZIP() []byte {
 	return file_custody_api_v1_query_proto_rawDescData
 }
 
-var file_custody_api_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_custody_api_v1_query_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_custody_api_v1_query_proto_goTypes = []any{
 	(*EventRow)(nil),              // 0: custody.api.v1.EventRow
 	(*OpenedField)(nil),           // 1: custody.api.v1.OpenedField
@@ -1230,46 +1378,50 @@ var file_custody_api_v1_query_proto_goTypes = []any{
 	(*TraceRequest)(nil),          // 4: custody.api.v1.TraceRequest
 	(*Edge)(nil),                  // 5: custody.api.v1.Edge
 	(*TraceResponse)(nil),         // 6: custody.api.v1.TraceResponse
-	(*WhyRequest)(nil),            // 7: custody.api.v1.WhyRequest
-	(*WhyResponse)(nil),           // 8: custody.api.v1.WhyResponse
-	(*ListInstancesRequest)(nil),  // 9: custody.api.v1.ListInstancesRequest
-	(*ListInstancesResponse)(nil), // 10: custody.api.v1.ListInstancesResponse
-	(*InstanceInfo)(nil),          // 11: custody.api.v1.InstanceInfo
-	(v1.ProducerClass)(0),         // 12: custody.event.v1.ProducerClass
-	(v1.Decision)(0),              // 13: custody.event.v1.Decision
-	(v1.Outcome)(0),               // 14: custody.event.v1.Outcome
-	(v1.Consequence)(0),           // 15: custody.event.v1.Consequence
-	(v1.Trust)(0),                 // 16: custody.event.v1.Trust
-	(v1.Relation)(0),              // 17: custody.event.v1.Relation
-	(v1.CauseBasis)(0),            // 18: custody.event.v1.CauseBasis
-	(*v1.Labels)(nil),             // 19: custody.event.v1.Labels
+	(*ContentRequest)(nil),        // 7: custody.api.v1.ContentRequest
+	(*ContentResponse)(nil),       // 8: custody.api.v1.ContentResponse
+	(*WhyRequest)(nil),            // 9: custody.api.v1.WhyRequest
+	(*WhyResponse)(nil),           // 10: custody.api.v1.WhyResponse
+	(*ListInstancesRequest)(nil),  // 11: custody.api.v1.ListInstancesRequest
+	(*ListInstancesResponse)(nil), // 12: custody.api.v1.ListInstancesResponse
+	(*InstanceInfo)(nil),          // 13: custody.api.v1.InstanceInfo
+	(v1.ProducerClass)(0),         // 14: custody.event.v1.ProducerClass
+	(v1.Decision)(0),              // 15: custody.event.v1.Decision
+	(v1.Outcome)(0),               // 16: custody.event.v1.Outcome
+	(v1.Consequence)(0),           // 17: custody.event.v1.Consequence
+	(v1.Trust)(0),                 // 18: custody.event.v1.Trust
+	(v1.Relation)(0),              // 19: custody.event.v1.Relation
+	(v1.CauseBasis)(0),            // 20: custody.event.v1.CauseBasis
+	(*v1.Labels)(nil),             // 21: custody.event.v1.Labels
 }
 var file_custody_api_v1_query_proto_depIdxs = []int32{
-	12, // 0: custody.api.v1.EventRow.producer:type_name -> custody.event.v1.ProducerClass
+	14, // 0: custody.api.v1.EventRow.producer:type_name -> custody.event.v1.ProducerClass
 	1,  // 1: custody.api.v1.EventRow.opened:type_name -> custody.api.v1.OpenedField
-	13, // 2: custody.api.v1.SearchRequest.decision:type_name -> custody.event.v1.Decision
-	14, // 3: custody.api.v1.SearchRequest.outcome:type_name -> custody.event.v1.Outcome
-	15, // 4: custody.api.v1.SearchRequest.consequence:type_name -> custody.event.v1.Consequence
-	16, // 5: custody.api.v1.SearchRequest.trust:type_name -> custody.event.v1.Trust
+	15, // 2: custody.api.v1.SearchRequest.decision:type_name -> custody.event.v1.Decision
+	16, // 3: custody.api.v1.SearchRequest.outcome:type_name -> custody.event.v1.Outcome
+	17, // 4: custody.api.v1.SearchRequest.consequence:type_name -> custody.event.v1.Consequence
+	18, // 5: custody.api.v1.SearchRequest.trust:type_name -> custody.event.v1.Trust
 	0,  // 6: custody.api.v1.SearchResponse.rows:type_name -> custody.api.v1.EventRow
-	17, // 7: custody.api.v1.Edge.relation:type_name -> custody.event.v1.Relation
-	18, // 8: custody.api.v1.Edge.basis:type_name -> custody.event.v1.CauseBasis
+	19, // 7: custody.api.v1.Edge.relation:type_name -> custody.event.v1.Relation
+	20, // 8: custody.api.v1.Edge.basis:type_name -> custody.event.v1.CauseBasis
 	0,  // 9: custody.api.v1.TraceResponse.rows:type_name -> custody.api.v1.EventRow
 	5,  // 10: custody.api.v1.TraceResponse.edges:type_name -> custody.api.v1.Edge
 	0,  // 11: custody.api.v1.WhyResponse.rows:type_name -> custody.api.v1.EventRow
 	5,  // 12: custody.api.v1.WhyResponse.edges:type_name -> custody.api.v1.Edge
-	11, // 13: custody.api.v1.ListInstancesResponse.instances:type_name -> custody.api.v1.InstanceInfo
-	19, // 14: custody.api.v1.InstanceInfo.labels:type_name -> custody.event.v1.Labels
+	13, // 13: custody.api.v1.ListInstancesResponse.instances:type_name -> custody.api.v1.InstanceInfo
+	21, // 14: custody.api.v1.InstanceInfo.labels:type_name -> custody.event.v1.Labels
 	2,  // 15: custody.api.v1.QueryService.Search:input_type -> custody.api.v1.SearchRequest
 	4,  // 16: custody.api.v1.QueryService.Trace:input_type -> custody.api.v1.TraceRequest
-	7,  // 17: custody.api.v1.QueryService.Why:input_type -> custody.api.v1.WhyRequest
-	9,  // 18: custody.api.v1.QueryService.ListInstances:input_type -> custody.api.v1.ListInstancesRequest
-	3,  // 19: custody.api.v1.QueryService.Search:output_type -> custody.api.v1.SearchResponse
-	6,  // 20: custody.api.v1.QueryService.Trace:output_type -> custody.api.v1.TraceResponse
-	8,  // 21: custody.api.v1.QueryService.Why:output_type -> custody.api.v1.WhyResponse
-	10, // 22: custody.api.v1.QueryService.ListInstances:output_type -> custody.api.v1.ListInstancesResponse
-	19, // [19:23] is the sub-list for method output_type
-	15, // [15:19] is the sub-list for method input_type
+	9,  // 17: custody.api.v1.QueryService.Why:input_type -> custody.api.v1.WhyRequest
+	7,  // 18: custody.api.v1.QueryService.Content:input_type -> custody.api.v1.ContentRequest
+	11, // 19: custody.api.v1.QueryService.ListInstances:input_type -> custody.api.v1.ListInstancesRequest
+	3,  // 20: custody.api.v1.QueryService.Search:output_type -> custody.api.v1.SearchResponse
+	6,  // 21: custody.api.v1.QueryService.Trace:output_type -> custody.api.v1.TraceResponse
+	10, // 22: custody.api.v1.QueryService.Why:output_type -> custody.api.v1.WhyResponse
+	8,  // 23: custody.api.v1.QueryService.Content:output_type -> custody.api.v1.ContentResponse
+	12, // 24: custody.api.v1.QueryService.ListInstances:output_type -> custody.api.v1.ListInstancesResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -1286,7 +1438,7 @@ func file_custody_api_v1_query_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_query_proto_rawDesc), len(file_custody_api_v1_query_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

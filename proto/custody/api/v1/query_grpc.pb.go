@@ -24,6 +24,7 @@ const (
 	QueryService_Search_FullMethodName        = "/custody.api.v1.QueryService/Search"
 	QueryService_Trace_FullMethodName         = "/custody.api.v1.QueryService/Trace"
 	QueryService_Why_FullMethodName           = "/custody.api.v1.QueryService/Why"
+	QueryService_Content_FullMethodName       = "/custody.api.v1.QueryService/Content"
 	QueryService_ListInstances_FullMethodName = "/custody.api.v1.QueryService/ListInstances"
 )
 
@@ -39,6 +40,8 @@ type QueryServiceClient interface {
 	Trace(ctx context.Context, in *TraceRequest, opts ...grpc.CallOption) (*TraceResponse, error)
 	// Why returns an event's triggers, back to the first.
 	Why(ctx context.Context, in *WhyRequest, opts ...grpc.CallOption) (*WhyResponse, error)
+	// Content streams the whole content of one sealed field; the record says that it was opened.
+	Content(ctx context.Context, in *ContentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ContentResponse], error)
 	// ListInstances returns the instances with their labels, last event and open tail.
 	ListInstances(ctx context.Context, in *ListInstancesRequest, opts ...grpc.CallOption) (*ListInstancesResponse, error)
 }
@@ -90,6 +93,25 @@ func (c *queryServiceClient) Why(ctx context.Context, in *WhyRequest, opts ...gr
 	return out, nil
 }
 
+func (c *queryServiceClient) Content(ctx context.Context, in *ContentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ContentResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &QueryService_ServiceDesc.Streams[1], QueryService_Content_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ContentRequest, ContentResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_ContentClient = grpc.ServerStreamingClient[ContentResponse]
+
 func (c *queryServiceClient) ListInstances(ctx context.Context, in *ListInstancesRequest, opts ...grpc.CallOption) (*ListInstancesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListInstancesResponse)
@@ -112,6 +134,8 @@ type QueryServiceServer interface {
 	Trace(context.Context, *TraceRequest) (*TraceResponse, error)
 	// Why returns an event's triggers, back to the first.
 	Why(context.Context, *WhyRequest) (*WhyResponse, error)
+	// Content streams the whole content of one sealed field; the record says that it was opened.
+	Content(*ContentRequest, grpc.ServerStreamingServer[ContentResponse]) error
 	// ListInstances returns the instances with their labels, last event and open tail.
 	ListInstances(context.Context, *ListInstancesRequest) (*ListInstancesResponse, error)
 	mustEmbedUnimplementedQueryServiceServer()
@@ -132,6 +156,9 @@ func (UnimplementedQueryServiceServer) Trace(context.Context, *TraceRequest) (*T
 }
 func (UnimplementedQueryServiceServer) Why(context.Context, *WhyRequest) (*WhyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Why not implemented")
+}
+func (UnimplementedQueryServiceServer) Content(*ContentRequest, grpc.ServerStreamingServer[ContentResponse]) error {
+	return status.Error(codes.Unimplemented, "method Content not implemented")
 }
 func (UnimplementedQueryServiceServer) ListInstances(context.Context, *ListInstancesRequest) (*ListInstancesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListInstances not implemented")
@@ -204,6 +231,17 @@ func _QueryService_Why_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _QueryService_Content_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ContentRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(QueryServiceServer).Content(m, &grpc.GenericServerStream[ContentRequest, ContentResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type QueryService_ContentServer = grpc.ServerStreamingServer[ContentResponse]
+
 func _QueryService_ListInstances_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListInstancesRequest)
 	if err := dec(in); err != nil {
@@ -246,6 +284,11 @@ var QueryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Search",
 			Handler:       _QueryService_Search_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Content",
+			Handler:       _QueryService_Content_Handler,
 			ServerStreams: true,
 		},
 	},
