@@ -171,6 +171,7 @@ func (s *session) answer(ctx context.Context, request *apiv1.EmitRequest) *apiv1
 	if part := request.GetObject(); part != nil {
 		return s.takeObject(ctx, part)
 	}
+	s.pending = 0
 	b := &batch{signed: request.GetBatch()}
 	if b.signed == nil {
 		return s.refuse(b, notBatch(request))

@@ -285,7 +285,6 @@ func (b *batch) nameObject(i int, o *eventv1.Opening) bool {
 
 // checkObjects holds every object that the batch names to the event that commits to it.
 func (s *session) checkObjects(b *batch) *refusal {
-	s.pending = 0
 	for i := range b.objects {
 		if r := s.checkObject(b, &b.objects[i]); r != nil {
 			return r

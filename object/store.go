@@ -98,7 +98,7 @@ func (s *Store) open(r *Ref) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{path, path + newSuffix, path} { // once more: it may be claimed in between
+	for _, name := range []string{path + newSuffix, path} { // in this order: it may be claimed in between
 		file, err := os.Open(name)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return file, err
@@ -131,12 +131,13 @@ func (s *Store) Claim(refs []Ref) error {
 	return nil
 }
 
+// claim gives an object its last name. A newer one replaces it: the older was damaged.
 func claim(path string) error {
-	_, err := os.Stat(path)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+	err := os.Rename(path+newSuffix, path)
+	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err = os.Rename(path+newSuffix, path); errors.Is(err, fs.ErrNotExist) {
+	if _, err = os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return ErrMissing
 	}
 	return err
