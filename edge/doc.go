@@ -26,6 +26,8 @@
 //     kept: they prove it.
 //   - Events reach Custody in the order of Record, each once, over any number of restarts. After a power cut, events that
 //     Custody already holds are not sent again, and numbers are not used twice.
+//   - Sealed content of up to 16 MiB, and half of the spool, travels whole. What the disk has lost of it, or Custody can never
+//     take, is withheld: the event goes without it, and that is reported.
 //   - An event is valid and scrubbed of secrets before it is spooled. Record's error is an *event.FieldError that names
 //     the field.
 //
@@ -35,9 +37,9 @@
 //	identity.json    who the key stands for, where Custody is, and the key of its receipts, pinned at first contact
 //	fingerprint.json the tenant's fingerprint key, so that recording works offline after the first contact
 //	lock             held by the one process that uses the key
-//	spool/           events without a receipt; sealed content lies here in the clear
+//	spool/           events without a receipt; sealed content lies here in the clear, what is longer than 64 KiB in files of its own
 //	receipts/        the newest receipts: proof that Custody took a batch
-//	refused/         batches that Custody refused for good, and why
+//	refused/         batches that Custody refused for good, and why; long values that it would not take
 //
 // All of it is readable by its owner only.
 //

@@ -31,7 +31,11 @@ func child() {
 	var from int
 	fmt.Sscan(os.Getenv(childFrom), &from) //nolint:errcheck // set by the test
 	for i := from; ; i++ {
-		if _, err := e.Record(context.Background(), note(i)); err != nil {
+		ev := note(i)
+		if i%7 == 0 {
+			ev = longNote(i, 600<<10) // travels as an object
+		}
+		if _, err := e.Record(context.Background(), ev); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -35,7 +35,7 @@ func NewCommitment(id ID, path, mediaType string, salt *[SaltSize]byte, size int
 
 // maxPasses is how often a long value is scrubbed. Ordinary text needs two passes; a text that is made to need one for each of
 // its secrets would cost hours.
-const maxPasses = 8
+const maxPasses = 4
 
 // ScrubObject is Scrub with an end: after maxPasses a secret that only showed when its neighbour was gone may be left. Custody
 // flags it like any secret in sealed content.

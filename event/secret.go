@@ -80,6 +80,9 @@ const minSecretWord = 10
 // maxSecretValue is the longest assigned value; longer ones (keys, tokens) have a form of their own.
 const maxSecretValue = 1024
 
+// maxDotted is where the last word of a token of several words may begin. Without an end, SG.SG.SG.… costs the square of its length.
+const maxDotted = 512
+
 // Next looks for another secret and reports whether there is one.
 func (s *Scanner) Next() bool {
 	text, word := s.text, s.pos
@@ -403,7 +406,7 @@ func (s *Scanner) dotted(word, dot int) bool {
 		return false
 	}
 	end := s.wordEnd(dot + 1)
-	for end+1 < len(s.text) && s.text[end] == '.' && secretClass[s.text[end+1]] == plainByte {
+	for end-dot < maxDotted && end+1 < len(s.text) && s.text[end] == '.' && secretClass[s.text[end+1]] == plainByte {
 		end = s.wordEnd(end + 1)
 	}
 	if has := composition(s.text[dot+1 : end]); end-dot-1 < least || has.digits == 0 {

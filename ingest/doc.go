@@ -11,6 +11,8 @@
 //	server   Welcome{head, fingerprint key, …}
 //	emitter  SignedBatch        one at a time
 //	server   Receipt or Refused
+//	emitter  ObjectPart         a header, then 512 KiB at a time, before the batch that names the object
+//	server   ObjectTaken or Refused
 //
 // The channel binding is 32 bytes of TLS keying material (RFC 5705, label [BindingLabel], no context): a
 // proof cannot be carried to another connection. Whatever is wrong with a Hello or a Proof gives the same
@@ -25,11 +27,20 @@
 //
 // These checks are fast refusals. What a batch is worth is decided by the ledger's fold alone.
 //
+// # Objects
+//
+// A sealed value of more than 64 KiB comes before its batch. Its parts are gathered in memory, at most objectMemory for all
+// emitters together; the whole is held against its commitment, looked through for secrets, fingerprinted, encrypted and synced to
+// disk (package object) before the last ObjectTaken. A batch is checked against what was noted then, names its objects for good, and is
+// published. If an object is not there, the batch is refused with the opening that misses it, and the sender sends both
+// again. An emitter may have [event.MaxBatchObjects] on their way to one batch. What no batch names is removed after
+// [object.Patience].
+//
 // # Refusals
 //
 // Every refusal names a reason and the field that is wrong, and changes nothing. It is counted, and recorded
 // in the tenant's log at most once a minute for each emitter and reason; strangers only in the operator log.
-// When the stream is full, the disk's reserve is reached or the ledger is more than [MaxBacklog] events
+// When the stream is full, the disk's reserve is reached (also by objects) or the ledger is more than [MaxBacklog] events
 // behind, batches are pushed back with a time to wait. Custody's own events are exempt.
 //
 // # Who may come in

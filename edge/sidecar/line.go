@@ -14,8 +14,8 @@ import (
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
-// MaxLine is the longest line in bytes: content that fills a batch, each byte escaped at the usual rate.
-const MaxLine = 4 << 20
+// MaxLine is the longest line in bytes: the longest sealed value in base64, and room for the event.
+const MaxLine = 24 << 20
 
 // Line is one line, read.
 type Line struct {

@@ -158,8 +158,8 @@ func TestRefusedLinesNameTheField(t *testing.T) {
 		"missing for action":    {`{"execution":{"action":"proposed"}}`, "execution.call", "missing"},
 		"wrong for action":      {`{"execution":{"action":"proposed","call":"c","reason":"r"}}`, "execution.reason", "not allowed for this action"},
 		"too long":              {`{"principal":"` + strings.Repeat("x", 257) + `",` + body + `}`, "principal", "longer than 256 bytes"},
-		"too much to seal":      {`{"sealed":{"b":"","a":"` + strings.Repeat("x", event.MaxSealedInline+1) + `"},` + body + `}`, "sealed.a", "longer than 65536 bytes: cut it, see edge.Cut"},
-		"longer than any event": {`{"run":"` + strings.Repeat("x", sidecar.MaxLine) + `"}`, "", "longer than 4194304 bytes"},
+		"too much to seal":      {`{"sealed":{"b":"","a":"` + strings.Repeat("x", event.MaxObject+1) + `"},` + body + `}`, "sealed.a", "longer than 16777216 bytes: cut it, see edge.Cut"},
+		"longer than any event": {`{"run":"` + strings.Repeat("x", sidecar.MaxLine) + `"}`, "", "longer than 25165824 bytes"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -10,6 +10,7 @@
 //
 //	DIR/00000000000000000007/      one queue for each start of the process, oldest first
 //	DIR/00000000000000000007/00000001.seg  …
+//	DIR/00000000000000000007/<salt in hexadecimal>.object  a sealed value that is too long for a batch, and nothing else
 //
 // A segment is a sequence of frames and nothing else; all integers are big endian:
 //
@@ -25,6 +26,9 @@
 //	3 statement  a signed statement, written before it is sent, so that it is sent again with the same bytes
 //	4 ack        everything up to a sequence number is acknowledged
 //	5 epoch      from here on, events that are not acknowledged are numbered again, in a new epoch
+//
+// An opening whose path begins with 0xff, which no path does, stands for the file that its salt names: written before the frame,
+// within the same limit of bytes, deleted after the acknowledgement. What a crash leaves of it goes with its queue.
 //
 // Because each header repeats the state, the segments before it can be deleted once their events are acknowledged.
 //
