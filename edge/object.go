@@ -204,8 +204,12 @@ func (o *outgoing) header(p place) (*apiv1.ObjectHeader, error) {
 	if size := o.queue.ObjectSize(opening); uint64(size) != s.GetSize() {
 		return nil, fmt.Errorf("object has %d bytes on disk, its event says %d", size, s.GetSize())
 	}
+	keyID := uint32(0)
+	if prints := e.GetFingerprints(); len(prints) > 0 {
+		keyID = prints[0].GetKeyId()
+	}
 	return &apiv1.ObjectHeader{
-		EventId: e.GetId(), Path: path, MediaType: s.GetMediaType(), Subject: s.GetSubject(), Size: s.GetSize(), Digest: s.GetDigest(),
+		EventId: e.GetId(), Path: path, FingerprintKeyId: keyID, MediaType: s.GetMediaType(), Subject: s.GetSubject(), Size: s.GetSize(), Digest: s.GetDigest(),
 		Salt: opening.Salt[:],
 	}, nil
 }

@@ -61,6 +61,7 @@ func (u *uploads) free(size uint64) {
 type upload struct {
 	ref  object.Ref
 	salt [event.SaltSize]byte
+	key  uint32 // number of the fingerprint key
 	all  *uploads
 
 	whole []byte // the value when it is complete; the session's alone
@@ -118,8 +119,14 @@ func (s *session) beginObject(h *apiv1.ObjectHeader) (*apiv1.ObjectTaken, *refus
 	if r := checkHeader(h); r != nil {
 		return nil, r
 	}
-	u := &upload{ref: s.refOf(h), salt: [event.SaltSize]byte(h.GetSalt()), all: &s.service.uploads}
-	if notes, err := s.service.cfg.Objects.Stat(&u.ref); err == nil && notes.Salt == u.salt {
+	u := &upload{ref: s.refOf(h), salt: [event.SaltSize]byte(h.GetSalt()), key: h.GetFingerprintKeyId(), all: &s.service.uploads}
+	if u.key == 0 {
+		u.key, _ = s.prints.newest()
+	}
+	if s.prints.under(u.key) == nil {
+		return nil, refuse(malformed, "object.fingerprint_key_id", "is not a key of this tenant")
+	}
+	if notes, err := s.service.cfg.Objects.Stat(&u.ref); err == nil && notes.Salt == u.salt && notes.KeyID == u.key {
 		return taken(u, h.GetSize()), nil
 	}
 	if s.pending+h.GetSize() > event.MaxBatchObjects {
@@ -250,7 +257,7 @@ func (s *session) examine(ctx context.Context, u *upload) (*object.Notes, *refus
 	if !u.ref.Matches(&u.salt, u.whole) {
 		return nil, refuse(commitment, "object.digest", "does not match the value")
 	}
-	notes := &object.Notes{Salt: u.salt, Fingerprints: s.prints.ChooseObject(u.whole)}
+	notes := &object.Notes{Salt: u.salt, KeyID: u.key, Fingerprints: s.prints.under(u.key).ChooseObject(u.whole)}
 	notes.Detector, _ = event.ScanSecrets(u.whole)
 	return notes, nil
 }
@@ -305,11 +312,26 @@ func (s *session) checkObject(b *batch, n *named) *refusal {
 	if string(notes.Salt[:]) != string(b.signed.GetOpenings()[n.opening].GetSalt()) {
 		return refuse(commitment, field+".salt", "is not that of the object")
 	}
-	if err := s.prints.CheckChosen(n.event, n.ref.Path, notes.Fingerprints); err != nil {
-		return fieldRefusal(commitment, indexed("events", int(b.signed.GetOpenings()[n.opening].GetPosition())), err)
+	if r := s.checkChosen(n, &notes, indexed("events", int(b.signed.GetOpenings()[n.opening].GetPosition()))); r != nil {
+		return r
 	}
 	if notes.Detector != "" {
 		b.secrets = append(b.secrets, secret{n.event.GetId(), n.ref.Path, notes.Detector})
+	}
+	return nil
+}
+
+// checkChosen holds the event's fingerprints to those of the object. If they were made under another key, it is asked for again.
+func (s *session) checkChosen(n *named, notes *object.Notes, place string) *refusal {
+	printer := s.prints.of(n.event)
+	if printer == nil {
+		return refuse(commitment, place+".fingerprints[0].key_id", "is not a key of this tenant")
+	}
+	if all := n.event.GetFingerprints(); len(all) > 0 && all[0].GetKeyId() != notes.KeyID && len(notes.Fingerprints) > 0 {
+		return refuse(noObject, indexed("openings", n.opening), "its object came with another fingerprint key: send it, then the batch again")
+	}
+	if err := printer.CheckChosen(n.event, n.ref.Path, notes.Fingerprints); err != nil {
+		return fieldRefusal(commitment, place, err)
 	}
 	return nil
 }

@@ -183,6 +183,7 @@ func TestObjectRefusals(t *testing.T) {
 		"long media type":   {header(func(h *apiv1.ObjectHeader) { h.MediaType = strings.Repeat("x", 300) }), malformed, "object.media_type"},
 		"long subject":      {header(func(h *apiv1.ObjectHeader) { h.Subject = strings.Repeat("x", 300) }), malformed, "object.subject"},
 		"digest":            {header(func(h *apiv1.ObjectHeader) { h.Digest = []byte{1} }), malformed, "object.digest"},
+		"fingerprint key":   {header(func(h *apiv1.ObjectHeader) { h.FingerprintKeyId = 9 }), malformed, "object.fingerprint_key_id"},
 		"salt":              {header(func(h *apiv1.ObjectHeader) { h.Salt = []byte{1} }), malformed, "object.salt"},
 		"part of nothing":   {&apiv1.ObjectPart{Data: []byte{1}}, noObject, "object"},
 		"empty part":        {&apiv1.ObjectPart{}, noObject, "object"},
@@ -232,6 +233,25 @@ func TestObjectAndEventBelongTogether(t *testing.T) {
 	wantRefusal(t, a.deliver(a.longBatch(x)), noObject, "openings[0]")
 	x.event.Sealed[0].Subject = "jane"
 	a.accept(a.longBatch(x))
+}
+
+// TestObjectsUnderAnEarlierFingerprintKey: the emitter has recorded before the key was rotated.
+func TestObjectsUnderAnEarlierFingerprintKey(t *testing.T) {
+	s := newSite(t, siteConfig{})
+	s.tenant("acme", "support-1")
+	a := s.enrol("acme", "support-1").connect()
+	x := a.longEvent(long(70 << 10))
+	ok(s.vault.RotateFingerprintKey("acme"))(t)
+	a.connect()
+	a.upload(x) // says nothing of the key: taken for the newest
+	wantRefusal(t, a.deliver(a.longBatch(x)), noObject, "openings[0]")
+	x.header.FingerprintKeyId = 1
+	a.upload(x)
+	a.accept(a.longBatch(x))
+	y := a.longEvent(long(80 << 10))
+	y.header.FingerprintKeyId = 2
+	a.upload(y)
+	a.accept(a.longBatch(y))
 }
 
 func TestSecretsInObjectsAreFlagged(t *testing.T) {

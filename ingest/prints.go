@@ -24,10 +24,15 @@ func (p *prints) newest() (number uint32, key []byte) {
 // of is for the fingerprints of an event, which are all under one key; of an event without any they are checked under the
 // newest. It returns nil for a number that is no key of the tenant's.
 func (p *prints) of(e *eventv1.Event) *event.Fingerprinter {
-	number, _ := p.newest()
 	if all := e.GetFingerprints(); len(all) > 0 {
-		number = all[0].GetKeyId()
+		return p.under(all[0].GetKeyId())
 	}
+	number, _ := p.newest()
+	return p.under(number)
+}
+
+// under is for fingerprints under a numbered key, nil if there is none of that number.
+func (p *prints) under(number uint32) *event.Fingerprinter {
 	if number == 0 || uint64(number) > uint64(len(p.keys)) {
 		return nil
 	}

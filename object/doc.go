@@ -7,7 +7,7 @@
 //	DIR/TENANT/1f/<62 hexadecimal digits>.new  no batch has named it yet: removed by [Store.Sweep] when it is old
 //	DIR/TENANT/1f/.<any>.tmp                   being written
 //
-// The name is HMAC-SHA-256 under the tenant's fingerprint key of "custody/object/v1\0" ‖ digest ‖ subject: it tells nothing
+// The name is HMAC-SHA-256 under the tenant's first fingerprint key of "custody/object/v1\0" ‖ digest ‖ subject: it tells nothing
 // to who does not know both, and no name of one tenant is the name of another. A file holds, integers big endian:
 //
 //	bytes  field
@@ -15,7 +15,8 @@
 //	    4  generation of the data key
 //	    8  size of the value
 //	    4  length of the notes
-//	    n  notes, sealed: salt (32) ‖ u8 length ‖ name of the secret detector that fired, if any ‖ fingerprints (8 each)
+//	    n  notes, sealed: salt (32) ‖ u32 number of the fingerprint key ‖ u8 length ‖ name of the secret detector
+//	       that fired, if any ‖ fingerprints (8 each)
 //	       the value in pieces of 64 KiB, each sealed
 //
 // Sealed is nonce (12) ‖ AES-256-GCM ‖ tag (16) under the data key of the subject, as for an opening (package content). The

@@ -19,12 +19,13 @@ const (
 	// maxDetector is the length of a detector's name: one byte says it.
 	maxDetector = math.MaxUint8
 	// maxNotes is the size of sealed notes.
-	maxNotes = vault.Overhead + event.SaltSize + 1 + maxDetector + event.MaxFingerprintsPerValue*event.FingerprintSize
+	maxNotes = vault.Overhead + event.SaltSize + 4 + 1 + maxDetector + event.MaxFingerprintsPerValue*event.FingerprintSize
 )
 
 // Notes are what the door has found out about a value.
 type Notes struct {
 	Salt         [event.SaltSize]byte
+	KeyID        uint32                        // number of the fingerprint key, from 1
 	Detector     string                        // of a secret; empty if none was found
 	Fingerprints [][event.FingerprintSize]byte // ascending, as event.Fingerprinter.ChooseObject gives them
 }
@@ -71,7 +72,7 @@ func damaged(what string, err error) error {
 }
 
 func (n *Notes) append(b []byte) []byte {
-	b = append(b, n.Salt[:]...)
+	b = binary.BigEndian.AppendUint32(append(b, n.Salt[:]...), n.KeyID)
 	detector := n.Detector[:min(len(n.Detector), maxDetector)]
 	b = append(append(b, byte(len(detector))), detector...)
 	for i := range n.Fingerprints {
@@ -82,11 +83,11 @@ func (n *Notes) append(b []byte) []byte {
 
 // parseNotes reads opened notes. The error is ErrDamaged.
 func parseNotes(b []byte) (n Notes, err error) {
-	if len(b) < event.SaltSize+1 {
+	if len(b) < event.SaltSize+4+1 {
 		return n, fmt.Errorf("notes: %w", ErrDamaged)
 	}
-	n.Salt = [event.SaltSize]byte(b)
-	size, rest := int(b[event.SaltSize]), b[event.SaltSize+1:]
+	n.Salt, n.KeyID = [event.SaltSize]byte(b), binary.BigEndian.Uint32(b[event.SaltSize:])
+	size, rest := int(b[event.SaltSize+4]), b[event.SaltSize+4+1:]
 	if size > len(rest) || (len(rest)-size)%event.FingerprintSize != 0 {
 		return n, fmt.Errorf("notes: %w", ErrDamaged)
 	}

@@ -40,7 +40,7 @@ func newBench(t testing.TB, size int) *bench {
 	if b.Store, err = Open(b.dir, v, 0); err != nil {
 		t.Fatal(err)
 	}
-	b.notes = Notes{Salt: [event.SaltSize]byte{7}, Detector: "jwt", Fingerprints: [][event.FingerprintSize]byte{{1}, {2}}}
+	b.notes = Notes{Salt: [event.SaltSize]byte{7}, KeyID: 1, Detector: "jwt", Fingerprints: [][event.FingerprintSize]byte{{1}, {2}}}
 	b.ref = Ref{Tenant: "acme", Event: event.NewID(time.Now(), nil), Path: "result", MediaType: "text/plain", Subject: "jane", Size: uint64(size)}
 	b.ref.Digest = event.SealedDigest(b.ref.Event, b.ref.Path, b.ref.MediaType, &b.notes.Salt, b.value)
 	b.put()

@@ -32,8 +32,8 @@ type Keys interface {
 	Ensure(tenant string, names []string) ([]*vault.Key, error)
 	// Get returns the key of a name and generation.
 	Get(tenant, name string, generation uint32) (*vault.Key, error)
-	// FingerprintKey returns the tenant's HMAC key. It never changes.
-	FingerprintKey(tenant string) ([32]byte, error)
+	// FingerprintKeys returns the tenant's HMAC keys, at least one. The first never changes.
+	FingerprintKeys(tenant string) ([][32]byte, error)
 }
 
 // Ref names an object: a sealed field of one event.
@@ -80,11 +80,11 @@ func (s *Store) path(r *Ref) (string, error) {
 	if !event.ValidName(string(r.Tenant)) {
 		return "", fmt.Errorf("tenant %q: %w", r.Tenant, ErrMissing)
 	}
-	key, err := s.keys.FingerprintKey(string(r.Tenant))
+	keys, err := s.keys.FingerprintKeys(string(r.Tenant))
 	if err != nil {
 		return "", err
 	}
-	mac := hmac.New(sha256.New, key[:])
+	mac := hmac.New(sha256.New, keys[0][:])
 	mac.Write([]byte(domain))
 	mac.Write(r.Digest[:])
 	mac.Write([]byte(r.Subject))

@@ -314,9 +314,11 @@ type ObjectHeader struct {
 	// digest of the field, 32 bytes.
 	Digest []byte `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
 	// salt of the field, 32 bytes.
-	Salt          []byte `protobuf:"bytes,7,opt,name=salt,proto3" json:"salt,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Salt []byte `protobuf:"bytes,7,opt,name=salt,proto3" json:"salt,omitempty"`
+	// fingerprint_key_id numbers the key of the event's fingerprints; 0 if it has none.
+	FingerprintKeyId uint32 `protobuf:"varint,8,opt,name=fingerprint_key_id,json=fingerprintKeyId,proto3" json:"fingerprint_key_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ObjectHeader) Reset() {
@@ -396,6 +398,13 @@ func (x *ObjectHeader) GetSalt() []byte {
 		return x.Salt
 	}
 	return nil
+}
+
+func (x *ObjectHeader) GetFingerprintKeyId() uint32 {
+	if x != nil {
+		return x.FingerprintKeyId
+	}
+	return 0
 }
 
 // Hello names the emitter.
@@ -1144,7 +1153,7 @@ const file_custody_api_v1_ingest_proto_rawDesc = "" +
 	"ObjectPart\x124\n" +
 	"\x06header\x18\x01 \x01(\v2\x1c.custody.api.v1.ObjectHeaderR\x06header\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\xb6\x01\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"\xe4\x01\n" +
 	"\fObjectHeader\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\fR\aeventId\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1d\n" +
@@ -1153,7 +1162,8 @@ const file_custody_api_v1_ingest_proto_rawDesc = "" +
 	"\asubject\x18\x04 \x01(\tR\asubject\x12\x12\n" +
 	"\x04size\x18\x05 \x01(\x04R\x04size\x12\x16\n" +
 	"\x06digest\x18\x06 \x01(\fR\x06digest\x12\x12\n" +
-	"\x04salt\x18\a \x01(\fR\x04salt\"\x88\x01\n" +
+	"\x04salt\x18\a \x01(\fR\x04salt\x12,\n" +
+	"\x12fingerprint_key_id\x18\b \x01(\rR\x10fingerprintKeyId\"\x88\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x1a\n" +
