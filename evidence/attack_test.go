@@ -23,20 +23,26 @@ type attack struct {
 func runAttacks(t *testing.T, attacks map[string]attack) {
 	for name, a := range attacks {
 		t.Run(name, func(t *testing.T) {
-			bundle, policy := a.make(t)
-			v := verify(t, bundle, policy)
-			if c := v.Check(a.check); c.Result != Failed {
-				t.Errorf("%s: %s\n%s", a.check, c.Result, details(v))
-			}
-			if v.Exit != a.exit {
-				t.Errorf("exit %d, want %d\n%s", v.Exit, a.exit, details(v))
-			}
-			if v.Authenticity == Authentic || v.Completeness != NoClaim {
-				t.Errorf("authenticity %s, completeness %s", v.Authenticity, v.Completeness)
-			}
+			bundle, policy, v := a.run(t)
 			recordVector(t, bundle, policy, v, a.check)
 		})
 	}
+}
+
+// run verifies the bundle and holds the verdict to what must come out.
+func (a *attack) run(t *testing.T) ([]byte, *Policy, Verdict) {
+	bundle, policy := a.make(t)
+	v := verify(t, bundle, policy)
+	if c := v.Check(a.check); c.Result != Failed {
+		t.Errorf("%s: %s\n%s", a.check, c.Result, details(v))
+	}
+	if v.Exit != a.exit {
+		t.Errorf("exit %d, want %d\n%s", v.Exit, a.exit, details(v))
+	}
+	if v.Authenticity == Authentic || v.Completeness != NoClaim {
+		t.Errorf("authenticity %s, completeness %s", v.Authenticity, v.Completeness)
+	}
+	return bundle, policy, v
 }
 
 // The auditor holds another policy than the bundle's.

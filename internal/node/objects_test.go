@@ -98,15 +98,8 @@ func opened(t *testing.T, conn *grpc.ClientConn, tenant string) (row *apiv1.Even
 }
 
 func TestALongValueThereAndBack(t *testing.T) {
-	env := testenv.New(t)
-	env.CreateTenant("acme")
-	env.CreateInstance("acme", "support-1")
+	env, value := site(t)
 	dana := env.Person("acme", "dana", eventv1.Role_ROLE_AUDITOR)
-	e := openEmitter(t, env.Enrol("acme", "support-1").Dir)
-	value := long(3<<20 + 5)
-	recordLong(t, e, value)
-	deliver(t, e)
-	env.WaitCommitted()
 	row := opened(t, dana, "acme")
 	if row == nil || len(row.GetOpened()) != 2 {
 		t.Fatalf("got %v", row)
@@ -132,6 +125,8 @@ func TestALongValueThereAndBack(t *testing.T) {
 	if problems, sum := check(t, env); len(problems) != 0 || !sum.GetDone() || sum.GetObjects() != 1 {
 		t.Errorf("check: %v, %v", problems, sum)
 	}
+	t.Run("in a bundle", func(t *testing.T) { wantInBundle(t, dana, value) })
+	t.Run("foreign tenants", func(t *testing.T) { wantNothingForOthers(t, env, row) })
 }
 
 // content reads a sealed field whole.
@@ -164,7 +159,7 @@ func site(t *testing.T) (env *testenv.Env, value []byte) {
 	env.CreateTenant("acme")
 	env.CreateInstance("acme", "support-1")
 	e := openEmitter(t, env.Enrol("acme", "support-1").Dir)
-	value = long(300 << 10)
+	value = long(3<<20 + 5)
 	recordLong(t, e, value)
 	deliver(t, e)
 	env.WaitCommitted()
@@ -251,12 +246,10 @@ func verify(t *testing.T, conn *grpc.ClientConn, bundle []byte) evidence.Verdict
 	return verdict
 }
 
-// TestALongValueInABundle is disclosed whole, and a byte of it that is changed is found.
-func TestALongValueInABundle(t *testing.T) {
-	env, value := site(t)
-	dana := env.Person("acme", "dana", eventv1.Role_ROLE_AUDITOR)
-	bundle := export(t, dana)
-	if got := verify(t, dana, bundle); got.Integrity != evidence.Intact || got.Records.FieldsDisclosed != 2 || got.Records.FieldsWithheld != 0 {
+// wantInBundle: the value is disclosed whole.
+func wantInBundle(t *testing.T, conn *grpc.ClientConn, value []byte) {
+	bundle := export(t, conn)
+	if got := verify(t, conn, bundle); got.Integrity != evidence.Intact || got.Records.FieldsDisclosed != 2 || got.Records.FieldsWithheld != 0 {
 		t.Errorf("%s, %+v", got.Integrity, got.Records)
 	}
 	if !bytes.Contains(bundle, value) {
@@ -292,13 +285,11 @@ func TestKilledBetweenObjectAndBatch(t *testing.T) {
 	}
 }
 
-// TestForeignTenantsCannotReadObjects: who may read zeta gets the same answer for acme's content as for none.
-func TestForeignTenantsCannotReadObjects(t *testing.T) {
-	env, _ := site(t)
+// wantNothingForOthers: who may read zeta gets the same answer for acme's content as for none.
+func wantNothingForOthers(t *testing.T, env *testenv.Env, row *apiv1.EventRow) {
 	env.CreateTenant("zeta")
 	zoe := env.Person("zeta", "zoe", eventv1.Role_ROLE_AUDITOR)
-	dana := env.Person("acme", "dana", eventv1.Role_ROLE_AUDITOR)
-	e, err := event.Parse(opened(t, dana, "acme").GetEvent())
+	e, err := event.Parse(row.GetEvent())
 	if err != nil {
 		t.Fatal(err)
 	}
