@@ -18,7 +18,7 @@ override CUSTODY_DATA := $(abspath $(CUSTODY_DATA))
 export CUSTODY_DATA
 
 # The packages in which goroutines share memory. internal/torture is left to `make test`: it starts and kills processes.
-RACE_PKGS ?= ./store/engine ./stream ./ingest ./ledger ./contain/... ./edge/... ./access ./query ./signer/... ./internal/node ./internal/testenv
+RACE_PKGS ?= ./store/engine ./stream ./ingest ./ledger ./contain/... ./edge/... ./access ./query ./signer/... ./internal/node ./internal/testenv ./object
 
 # Fuzz targets run FUZZ_JOBS at a time, each with one worker.
 FUZZTIME  ?= 20s

@@ -315,7 +315,7 @@ func TestObjectsWithoutABatchAreBounded(t *testing.T) {
 	s.tenant("acme", "support-1")
 	a := s.enrol("acme", "support-1").connect()
 	for range 4 {
-		a.upload(a.longEvent(long(event.MaxObject)))
+		a.upload(a.longEvent(make([]byte, event.MaxObject)))
 	}
 	wantRefusal(t, a.upload(a.longEvent(long(70<<10))), tooLarge, "object.size")
 	a.accept(a.batch("a batch"))
