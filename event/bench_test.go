@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -44,5 +45,18 @@ func BenchmarkScanSecrets(b *testing.B) {
 		if _, found := event.ScanSecrets(text); found {
 			b.Fatal("found a secret in prose")
 		}
+	}
+}
+
+// BenchmarkScanHostile is text that is made to cost: each word begins a value that reaches to the end.
+func BenchmarkScanHostile(b *testing.B) {
+	for name, word := range map[string]string{"assigned": "password=", "dotted": "SG.", "options": "--password ", "quoted": `token:"`, "urls": "a://b:c"} {
+		text := bytes.Repeat([]byte(word), 64<<10/len(word))
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				event.ScanSecrets(text)
+			}
+		})
 	}
 }

@@ -48,6 +48,8 @@ func scrubOnce(b []byte) (out []byte, n int) {
 type Scanner struct {
 	text     []byte
 	pos      int
+	run      int    // where the value without quotes ends that was looked at last
+	looks    int    // how often it was looked at
 	Detector string // of the secret found last
 	Start    int    // where it begins in the text
 	End      int    // and ends
@@ -81,7 +83,7 @@ const minSecretWord = 10
 const maxSecretValue = 1024
 
 // maxDotted is where the last word of a token of several words may begin. Without an end, SG.SG.SG.… costs the square of its length.
-const maxDotted = 512
+const maxDotted = 128
 
 // Next looks for another secret and reports whether there is one.
 func (s *Scanner) Next() bool {
@@ -504,6 +506,9 @@ func keyKind(n []byte) naming {
 
 // value looks at what is assigned to a telling name at i.
 func (s *Scanner) value(name naming, i int) bool {
+	if s.tired(i) {
+		return false
+	}
 	start, end, quoted := s.extent(i)
 	v := s.text[start:end]
 	switch {
@@ -517,6 +522,19 @@ func (s *Scanner) value(name naming, i int) bool {
 	return false
 }
 
+// maxLooks is how many assignments inside one value are looked at: without a bound, text such as password=password=… would cost
+// its length for every word of it.
+const maxLooks = 8
+
+// tired reports whether the value at i is inside one that was looked at often enough.
+func (s *Scanner) tired(i int) bool {
+	if i >= s.run {
+		s.looks = 0
+	}
+	s.looks++
+	return s.looks > maxLooks
+}
+
 // extent is the value at i, without quotes.
 func (s *Scanner) extent(i int) (start, end int, quoted bool) {
 	escape := 0
@@ -526,6 +544,7 @@ func (s *Scanner) extent(i int) (start, end int, quoted bool) {
 	if i+escape >= len(s.text) || s.text[i+escape] != '"' && s.text[i+escape] != '\'' {
 		for end = i; end < len(s.text) && end-i <= maxSecretValue && !s.endsValue(end); end++ {
 		}
+		s.run = end
 		return i, end, false
 	}
 	start = i + escape + 1
