@@ -226,6 +226,8 @@ func TestValidate(t *testing.T) {
 		{"system.access", func(e ev) { e.GetSystem().GetAccess().Method = "" }, "system.access.method: missing"},
 		{"system.refusal", func(e ev) { e.GetSystem().GetRefusal().Count = 0 }, "system.refusal.count: missing"},
 		{"system.finding", func(e ev) { e.GetSystem().GetFinding().Emitter = []byte{1} }, "system.finding.emitter: not 32 bytes"},
+		{"system.review", func(e ev) { e.GetSystem().GetReview().Outcome = "passed" }, "system.review.outcome: none of approved, rejected, changes"},
+		{"system.review", func(e ev) { e.GetSystem().GetReview().Topic = "sharing" }, "system.review.subject: not credential/HEX, connector/NAME, memory/KEY or artefact/HEX"},
 	} {
 		e := proto.CloneOf(event.Example(c.action))
 		c.change(e)

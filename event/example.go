@@ -297,5 +297,9 @@ func exampleRecord(x *eventv1.System, name string) {
 		}}
 	case "finding":
 		x.Detail = &eventv1.System_Finding{Finding: &eventv1.Finding{Verdict: "gap", Emitter: emitter[:], Index: 41}}
+	case "review":
+		x.Detail = &eventv1.System_Review{Review: &eventv1.Review{
+			Topic: "memory", Subject: "customer-notes", Outcome: "approved", NextAt: exampleStart + 90*24*3600*1e9,
+		}}
 	}
 }

@@ -190,6 +190,8 @@ func systemAction(x *eventv1.System) string {
 		return "system.refusal"
 	case *eventv1.System_Finding:
 		return "system.finding"
+	case *eventv1.System_Review:
+		return "system.review"
 	}
 	return ""
 }

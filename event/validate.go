@@ -319,6 +319,8 @@ func detail(x *eventv1.System) *FieldError {
 		return refusal(d.Refusal).under("refusal")
 	case *eventv1.System_Finding:
 		return finding(d.Finding).under("finding")
+	case *eventv1.System_Review:
+		return review(d.Review).under("review")
 	}
 	return &FieldError{"detail", "missing"}
 }
@@ -517,4 +519,29 @@ func finding(x *eventv1.Finding) *FieldError {
 		exactlyIf("emitter", x.GetEmitter(), DigestSize),
 		counter("index", x.GetIndex()),
 	)
+}
+
+func review(x *eventv1.Review) *FieldError {
+	return first(
+		oneOf("topic", x.GetTopic(), "memory", "retrieval", "access", "scope", sharing),
+		text("subject", x.GetSubject(), MaxText),
+		shared(x),
+		oneOf("outcome", x.GetOutcome(), "approved", "rejected", "changes"),
+		instant("next_at", x.GetNextAt()),
+	)
+}
+
+// sharing is the topic of a review that allows or forbids that tenants share something.
+const sharing = "sharing"
+
+// shared names what is shared: "credential/HEX", "connector/NAME", "memory/KEY" or "artefact/HEX".
+func shared(x *eventv1.Review) *FieldError {
+	if x.GetTopic() != sharing {
+		return nil
+	}
+	kind, what, named := strings.Cut(x.GetSubject(), "/")
+	if !named || what == "" {
+		return &FieldError{"subject", "not credential/HEX, connector/NAME, memory/KEY or artefact/HEX"}
+	}
+	return oneOf("subject", kind, "credential", "connector", "memory", "artefact")
 }

@@ -334,6 +334,8 @@ func deed(x *eventv1.System) string {
 		return d.Refusal.GetReason()
 	case *eventv1.System_Finding:
 		return d.Finding.GetVerdict()
+	case *eventv1.System_Review:
+		return d.Review.GetSubject()
 	}
 	return ""
 }

@@ -81,6 +81,8 @@ func detailWords(s *eventv1.System) []string {
 		return given(word, d.Erasure.GetSubject())
 	case *eventv1.System_Finding:
 		return given(word, d.Finding.GetVerdict(), short(d.Finding.GetEmitter()))
+	case *eventv1.System_Review:
+		return given(word, d.Review.GetTopic(), d.Review.GetSubject(), d.Review.GetOutcome())
 	}
 	return nil
 }

@@ -375,6 +375,7 @@ type System struct {
 	//	*System_Access
 	//	*System_Refusal
 	//	*System_Finding
+	//	*System_Review
 	Detail        isSystem_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -539,6 +540,15 @@ func (x *System) GetFinding() *Finding {
 	return nil
 }
 
+func (x *System) GetReview() *Review {
+	if x != nil {
+		if x, ok := x.Detail.(*System_Review); ok {
+			return x.Review
+		}
+	}
+	return nil
+}
+
 type isSystem_Detail interface {
 	isSystem_Detail()
 }
@@ -603,6 +613,11 @@ type System_Finding struct {
 	Finding *Finding `protobuf:"bytes,21,opt,name=finding,proto3,oneof"`
 }
 
+type System_Review struct {
+	// review is a person's review of memory, retrieval, access, a scope or something that tenants share.
+	Review *Review `protobuf:"bytes,22,opt,name=review,proto3,oneof"`
+}
+
 func (*System_Genesis) isSystem_Detail() {}
 
 func (*System_Instance) isSystem_Detail() {}
@@ -626,6 +641,8 @@ func (*System_Access) isSystem_Detail() {}
 func (*System_Refusal) isSystem_Detail() {}
 
 func (*System_Finding) isSystem_Detail() {}
+
+func (*System_Review) isSystem_Detail() {}
 
 // Genesis opens a log.
 type Genesis struct {
@@ -1739,11 +1756,84 @@ func (x *Finding) GetIndex() uint64 {
 	return 0
 }
 
+// Review records that a person has looked at something that has to be looked at again and again, or has allowed that tenants share it.
+type Review struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// topic is "memory", "retrieval", "access", "scope" or "sharing".
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// subject is what was reviewed; empty is all of the topic. Of "sharing": "credential/HEX", "connector/NAME", "memory/KEY" or "artefact/HEX".
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// outcome is "approved", "rejected" or "changes".
+	Outcome string `protobuf:"bytes,3,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// next_at is when the next review is due, and the end of this one's validity, nanoseconds since the Unix epoch; 0 is not scheduled.
+	NextAt        int64 `protobuf:"varint,4,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Review) Reset() {
+	*x = Review{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Review) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Review) ProtoMessage() {}
+
+func (x *Review) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Review.ProtoReflect.Descriptor instead.
+func (*Review) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Review) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *Review) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Review) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *Review) GetNextAt() int64 {
+	if x != nil {
+		return x.NextAt
+	}
+	return 0
+}
+
 var File_custody_event_v1_system_proto protoreflect.FileDescriptor
 
 const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\n" +
-	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\xdd\x05\n" +
+	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\x91\x06\n" +
 	"\x06System\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x125\n" +
@@ -1759,7 +1849,8 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\aerasure\x18\x12 \x01(\v2\x19.custody.event.v1.ErasureH\x00R\aerasure\x122\n" +
 	"\x06access\x18\x13 \x01(\v2\x18.custody.event.v1.AccessH\x00R\x06access\x125\n" +
 	"\arefusal\x18\x14 \x01(\v2\x19.custody.event.v1.RefusalH\x00R\arefusal\x125\n" +
-	"\afinding\x18\x15 \x01(\v2\x19.custody.event.v1.FindingH\x00R\afindingB\b\n" +
+	"\afinding\x18\x15 \x01(\v2\x19.custody.event.v1.FindingH\x00R\afinding\x122\n" +
+	"\x06review\x18\x16 \x01(\v2\x18.custody.event.v1.ReviewH\x00R\x06reviewB\b\n" +
 	"\x06detail\"\x9d\x01\n" +
 	"\aGenesis\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x1d\n" +
@@ -1852,7 +1943,12 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\aFinding\x12\x18\n" +
 	"\averdict\x18\x01 \x01(\tR\averdict\x12\x18\n" +
 	"\aemitter\x18\x02 \x01(\fR\aemitter\x12\x14\n" +
-	"\x05index\x18\x03 \x01(\x04R\x05index*\x9e\x01\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\"k\n" +
+	"\x06Review\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12\x18\n" +
+	"\aoutcome\x18\x03 \x01(\tR\aoutcome\x12\x17\n" +
+	"\anext_at\x18\x04 \x01(\x03R\x06nextAt*\x9e\x01\n" +
 	"\rProducerClass\x12\x1e\n" +
 	"\x1aPRODUCER_CLASS_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PRODUCER_CLASS_AGENT\x10\x01\x12\x1a\n" +
@@ -1904,7 +2000,7 @@ func file_custody_event_v1_system_proto_rawDescGZIP() []byte {
 }
 
 var file_custody_event_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_custody_event_v1_system_proto_goTypes = []any{
 	(ProducerClass)(0),     // 0: custody.event.v1.ProducerClass
 	(PermissionVerb)(0),    // 1: custody.event.v1.PermissionVerb
@@ -1926,7 +2022,8 @@ var file_custody_event_v1_system_proto_goTypes = []any{
 	(*Access)(nil),         // 17: custody.event.v1.Access
 	(*Refusal)(nil),        // 18: custody.event.v1.Refusal
 	(*Finding)(nil),        // 19: custody.event.v1.Finding
-	(Consequence)(0),       // 20: custody.event.v1.Consequence
+	(*Review)(nil),         // 20: custody.event.v1.Review
+	(Consequence)(0),       // 21: custody.event.v1.Consequence
 }
 var file_custody_event_v1_system_proto_depIdxs = []int32{
 	6,  // 0: custody.event.v1.System.genesis:type_name -> custody.event.v1.Genesis
@@ -1941,19 +2038,20 @@ var file_custody_event_v1_system_proto_depIdxs = []int32{
 	17, // 9: custody.event.v1.System.access:type_name -> custody.event.v1.Access
 	18, // 10: custody.event.v1.System.refusal:type_name -> custody.event.v1.Refusal
 	19, // 11: custody.event.v1.System.finding:type_name -> custody.event.v1.Finding
-	7,  // 12: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
-	1,  // 13: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
-	20, // 14: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
-	9,  // 15: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
-	2,  // 16: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
-	0,  // 17: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
-	3,  // 18: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
-	4,  // 19: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	20, // 12: custody.event.v1.System.review:type_name -> custody.event.v1.Review
+	7,  // 13: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
+	1,  // 14: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
+	21, // 15: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
+	9,  // 16: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
+	2,  // 17: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
+	0,  // 18: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
+	3,  // 19: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
+	4,  // 20: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_custody_event_v1_system_proto_init() }
@@ -1975,6 +2073,7 @@ func file_custody_event_v1_system_proto_init() {
 		(*System_Access)(nil),
 		(*System_Refusal)(nil),
 		(*System_Finding)(nil),
+		(*System_Review)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1982,7 +2081,7 @@ func file_custody_event_v1_system_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_event_v1_system_proto_rawDesc), len(file_custody_event_v1_system_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
