@@ -84,6 +84,7 @@ func (x *export) admissionMessage(ctx context.Context, name string, m *Message, 
 		if !chosen || leaf.Index < begin || leaf.Index >= end {
 			continue
 		}
+		x.applyBefore(leaf.Index, e)
 		if err := x.show(ctx, r, uint32(i), b, e); err != nil {
 			return err
 		}

@@ -283,7 +283,7 @@ func TestDishonestExports(t *testing.T) {
 		return func(t *testing.T) ([]byte, *Policy) {
 			w := exported(t)
 			var b bytes.Buffer
-			_, err := Export(context.Background(), &b, cut{w, begin, end}, w.scope("08:30", "10:30"), w.export, ExportOptions{Dir: t.TempDir()})
+			_, err := Export(context.Background(), &b, cut{w, begin, end}, w.scope("08:30", "10:30"), w.export, ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks})
 			w.must(err)
 			return b.Bytes(), w.policy()
 		}
@@ -456,11 +456,13 @@ func TestEventsWithheld(t *testing.T) {
 	bundle := repack(t, w.export, w.bundle("08:30", "10:30"), func(files map[string][]byte) {
 		editRecord(fileEvents, 0, func([]byte) []byte { return []byte{byte(stateWithheld), 0, 0} })(files)
 		editRecords(fileOpenings, without(0))(files)
+		editLines(fileActions, withoutLine(1))(files)
 		replace(fileRedactions, `"reasons": []`, "\"reasons\": [\n    {\n      \"reason\": \"privilege\",\n      \"fields\": 0,\n      \"records\": 1\n    }\n  ]")(files)
 		replace(fileManifest, `"clear": 10`, `"clear": 9`)(files)
 		replace(fileManifest, `"withheld": 0`, `"withheld": 1`)(files)
 		replace(fileManifest, `"fields_disclosed": 7`, `"fields_disclosed": 6`)(files)
 	})
+	bundle = repack(t, w.export, bundle, func(files map[string][]byte) { files[fileControls] = answered(t, bundle) })
 	v := verify(t, bundle, w.policy())
 	want{ExitVerified, Complete, 10}.check(t, v)
 }

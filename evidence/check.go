@@ -59,6 +59,8 @@ const (
 	CheckErasure    = "erasure"
 	CheckRedactions = "redactions"
 	CheckEmitters   = "emitters"
+	CheckPopulation = "populations"
+	CheckControls   = "controls"
 	CheckCustody    = "custody"
 	CheckHistory    = "consistency"
 )
@@ -202,6 +204,16 @@ var rules = []rule{
 		"The account in the bundle must not be used; the one in this report was made from the records.",
 	},
 	{
+		CheckPopulation, ExitReport, false, false,
+		"the lists for sampling are those that the records give", "A list of actions, approvals, grants, changes, containments or reviews does not match the records.",
+		"No sample may be drawn from this list, and no number in it can be relied upon.",
+	},
+	{
+		CheckControls, ExitReport, false, false,
+		"what the controls say follows from the records", "What the bundle says about a control does not follow from its records.",
+		"No statement about controls in this bundle can be relied upon.",
+	},
+	{
 		CheckCustody, ExitReport, false, true,
 		"each step of handling is signed", "The account of who handled the bundle is not signed, or is of another bundle.",
 		"It cannot be concluded who exported this bundle, when and why.",
@@ -236,13 +248,14 @@ type Check struct {
 
 // findings collects what the checks find. It is for one goroutine.
 type findings struct {
+	rules  []rule
 	checks map[string]*Check
 	passed map[string]Result // what a check is that ran without a failure
 }
 
 // newFindings has run no check yet. Without a policy those that rest on one claim nothing when they pass.
-func newFindings(policy bool) *findings {
-	f := &findings{map[string]*Check{}, map[string]Result{}}
+func newFindings(rules []rule, policy bool) *findings {
+	f := &findings{rules, map[string]*Check{}, map[string]Result{}}
 	for _, r := range rules {
 		f.checks[r.name] = &Check{Name: r.name, Result: NotRun}
 		if f.passed[r.name] = Passed; r.anchored && !policy {
@@ -300,8 +313,8 @@ func (f *findings) failed(name string) bool { return f.checks[name].Result == Fa
 
 // list is every check, in the order of verification.
 func (f *findings) list() []Check {
-	list := make([]Check, len(rules))
-	for i, r := range rules {
+	list := make([]Check, len(f.rules))
+	for i, r := range f.rules {
 		list[i] = *f.checks[r.name]
 		slices.Sort(list[i].Records)
 	}

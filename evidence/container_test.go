@@ -265,7 +265,11 @@ func TestEveryBitCounts(t *testing.T) {
 	if testing.Short() {
 		step = 16
 	}
+	sparse := contentsOf(t, good, fileControls, fileReport)
 	for i := 0; i < len(good); i += step {
+		if sparse(i) && i%64 != 0 {
+			continue // page after page that nothing covers but its hash in the list
+		}
 		bad := slices.Clone(good)
 		bad[i] ^= 1 << (i % 8)
 		v := verify(t, bad, policy)
@@ -278,5 +282,20 @@ func TestEveryBitCounts(t *testing.T) {
 		if v := verify(t, bad, nil); v.Exit < ExitContainer && v.Text() != said.Text() {
 			t.Fatalf("byte %d of %d, without a policy: exit %d\n%s", i, len(good), v.Exit, v.Text())
 		}
+	}
+}
+
+// contentsOf reports whether a byte of a bundle is in the contents of one of the files.
+func contentsOf(t *testing.T, bundle []byte, names ...string) func(i int) bool {
+	t.Helper()
+	c, err := openContainer(bytes.NewReader(bundle), int64(len(bundle)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(i int) bool {
+		return slices.ContainsFunc(c.entries, func(e entry) bool {
+			from := int(e.offset) + len(e.localHeader())
+			return slices.Contains(names, e.name) && i >= from && i < from+int(e.size)
+		})
 	}
 }

@@ -272,7 +272,7 @@ func TestBatchesPartlyInTheRange(t *testing.T) {
 	for begin := range size {
 		for end := begin; end <= size; end++ {
 			var b bytes.Buffer
-			if _, err := Export(t.Context(), &b, cut{w, begin, end}, w.scope("00:00", "23:00"), w.export, ExportOptions{Dir: t.TempDir()}); err != nil {
+			if _, err := Export(t.Context(), &b, cut{w, begin, end}, w.scope("00:00", "23:00"), w.export, ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks}); err != nil {
 				t.Fatal(err)
 			}
 			v := verify(t, b.Bytes(), w.policy())
@@ -380,7 +380,7 @@ func TestExportRefusesAReaderThatSkips(t *testing.T) {
 		"without a leaf": skipping{w, func(m *Message) bool { return m.First != 7 }},
 	} {
 		var b bytes.Buffer
-		if _, err := Export(t.Context(), &b, r, w.scope("08:30", "11:00"), w.export, ExportOptions{Dir: t.TempDir()}); err == nil {
+		if _, err := Export(t.Context(), &b, r, w.scope("08:30", "11:00"), w.export, ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks}); err == nil {
 			t.Errorf("%s: exported", name)
 		}
 	}

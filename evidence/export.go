@@ -13,6 +13,7 @@ import (
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 )
@@ -27,9 +28,12 @@ var ErrReader = errors.New("log was read wrongly")
 type ExportOptions struct {
 	Tool     Tool
 	Disclose Disclose
-	Dir      string                   // for temporary files, about as large as the bundle; os.TempDir if empty
-	Held     [][]byte                 // signed checkpoints that the requester holds: the bundle proves that it continues them
-	Progress func(done, total uint64) // events so far; may be nil
+	// Frameworks are those of controls.json, by id: "soc2", "eu-ai-act", "owasp-asi", "custody"; all if there are none,
+	// none for NoFramework.
+	Frameworks []string
+	Dir        string                   // for temporary files, about as large as the bundle; os.TempDir if empty
+	Held       [][]byte                 // signed checkpoints that the requester holds: the bundle proves that it continues them
+	Progress   func(done, total uint64) // events so far; may be nil
 }
 
 // Summary is what an export has written.
@@ -37,7 +41,8 @@ type Summary struct {
 	Scope      Scope
 	Disclosure Disclosure
 	Emitters   []Emitter
-	Manifest   chain.Hash // SHA-256 of manifest.json
+	Manifest   chain.Hash        // SHA-256 of manifest.json
+	Rows       map[string]uint64 // of each file of populations/
 }
 
 // Export writes the bundle of what the log received in [scope.From, scope.To) to w, signed with key. Of the scope it takes
@@ -48,6 +53,7 @@ func Export(ctx context.Context, w io.Writer, r Reader, scope Scope, key signer.
 	x := &export{
 		reader: r, nodes: newNodeCache(r), scope: scope, options: o, key: key, numbering: newNumbering(), emitters: map[signer.KeyID]bool{},
 		files: make([]*staged, len(layout)), own: map[signer.KeyID]bool{}, cited: map[chain.Index]bool{},
+		registry: registry.New(), story: newStory(),
 	}
 	summary, err := x.run(ctx, w)
 	if err := errors.Join(err, x.close()); err != nil {
@@ -70,6 +76,9 @@ type export struct {
 	before    []provenRecord
 	count     Disclosure
 	reasons   reasons
+	registry  *registry.State // as far as the bundle shows it
+	derived   *derivation
+	story     *story
 	next      chain.Index           // of the range
 	own       map[signer.KeyID]bool // keys of the scope's instance, if it names one
 	cited     map[chain.Index]bool  // tombstones of erased fields
@@ -78,7 +87,7 @@ type export struct {
 
 func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
 	for _, step := range []func(context.Context) error{
-		x.begin, x.keysBefore, x.leafBefore, x.messages, x.leafAfter, x.neighbours, x.keysAfter, x.span, x.consistency, x.accounts,
+		x.begin, x.keysBefore, x.producers, x.leafBefore, x.messages, x.leafAfter, x.neighbours, x.keysAfter, x.span, x.consistency, x.accounts,
 	} {
 		if err := step(ctx); err != nil {
 			return Summary{}, err
@@ -88,7 +97,7 @@ func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	return Summary{x.scope, x.count, x.numbering.report(), sum}, writeContainer(w, x.files)
+	return Summary{x.scope, x.count, x.numbering.report(), sum, x.derived.counts()}, writeContainer(w, x.files)
 }
 
 func (x *export) close() error {
@@ -99,18 +108,28 @@ func (x *export) close() error {
 	return errors.Join(all...)
 }
 
-// begin reads the checkpoint, places the scope in its log, and opens the files that grow.
+// begin places the scope in the log, and opens the files that grow.
 func (x *export) begin(ctx context.Context) error {
-	note, err := x.reader.Checkpoint(ctx)
-	if err != nil {
-		return fmt.Errorf("read checkpoint: %w", err)
-	}
-	head, err := readHead(note)
+	note, err := x.place(ctx)
 	if err != nil {
 		return err
 	}
+	x.next = x.scope.Begin
+	x.put(fileCheckpoint, note)
+	return x.openFiles()
+}
+
+// place reads the checkpoint and says which of its leaves the scope is.
+func (x *export) place(ctx context.Context) (note []byte, err error) {
+	if note, err = x.reader.Checkpoint(ctx); err != nil {
+		return nil, fmt.Errorf("read checkpoint: %w", err)
+	}
+	head, err := readHead(note)
+	if err != nil {
+		return nil, err
+	}
 	if head.Origin != x.scope.Origin {
-		return fmt.Errorf("checkpoint of %q: %w", head.Origin, chain.ErrOrigin)
+		return nil, fmt.Errorf("checkpoint of %q: %w", head.Origin, chain.ErrOrigin)
 	}
 	x.head = head
 	s := &x.scope
@@ -119,11 +138,9 @@ func (x *export) begin(ctx context.Context) error {
 		*text = valid8(*text)
 	}
 	if s.Begin, s.End, err = x.reader.Bounds(ctx, s.From, s.until(), s.Size); err != nil {
-		return fmt.Errorf("read bounds: %w", err)
+		return nil, fmt.Errorf("read bounds: %w", err)
 	}
-	x.next = s.Begin
-	x.put(fileCheckpoint, note)
-	return errors.Join(s.check(), x.openFiles())
+	return note, s.check()
 }
 
 func valid8(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
@@ -139,14 +156,14 @@ func readHead(note []byte) (chain.Checkpoint, error) {
 
 func (x *export) openFiles() (err error) {
 	for i, l := range layout {
-		if l.mediaType != typeRecords {
+		if l.mediaType != typeRecords && l.mediaType != typeCSV {
 			continue
 		}
 		if x.files[i], err = stageFile(x.options.Dir); err != nil {
 			return err
 		}
 	}
-	return nil
+	return x.openDerivation()
 }
 
 func placeOf(name string) int {
@@ -266,12 +283,17 @@ func (x *export) message(ctx context.Context, m *Message) error {
 	if err := x.write(fileBatches, p.record().append); err != nil {
 		return err
 	}
+	x.openLog(p)
 	var last *eventv1.Event
 	for i := p.from; i < p.to; i++ {
 		if last, err = x.event(p, i); err != nil {
 			return err
 		}
+		if err := x.observe(p, i, last); err != nil {
+			return err
+		}
 	}
+	x.applyAll(p)
 	if p.statement != nil {
 		// A contradiction is the log's and stands in the bundle: the verifier names it.
 		_ = x.numbering.add(p.numbered(p.to == len(p.Leaves) && closesEpoch(last)))
@@ -375,6 +397,7 @@ func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openi
 		reason = reasonDamaged
 	default:
 		x.count.FieldsDisclosed++
+		x.story.open(o.Path, o.Value)
 		return openingRecord{state: stateHere, salt: o.Salt[:], value: o.Value}, nil
 	}
 	x.count.FieldsWithheld++
@@ -416,6 +439,8 @@ func (x *export) accounts(context.Context) error {
 		x.putJSON(fileScope, &x.scope),
 		x.putJSON(fileEmitters, emittersFile{1, x.numbering.report()}),
 		x.putJSON(fileRedactions, x.reasons.file(&x.count)),
+		x.putJSON(fileControls, x.derived.exam.answer()),
+		x.putReport(),
 	)
 }
 

@@ -31,7 +31,8 @@ type job struct {
 	arena     []byte      // holds the records
 
 	leaves    []chain.Leaf
-	system    []systemEvent // of Custody's own batches
+	parsed    []*eventv1.Event // one for each leaf of a batch; nil where it is not here, or wrong
+	system    []systemEvent    // of Custody's own batches
 	problems  []problem
 	erasures  []erasureClaim
 	count     Disclosure
@@ -82,7 +83,7 @@ var (
 func (j *job) reset() {
 	*j = job{
 		leafBytes: j.leafBytes[:0], events: j.events[:0], openings: j.openings[:0], arena: j.arena[:0], runs: j.runs[:0],
-		leaves: j.leaves[:0], system: j.system[:0], problems: j.problems[:0], erasures: j.erasures[:0],
+		leaves: j.leaves[:0], parsed: j.parsed[:0], system: j.system[:0], problems: j.problems[:0], erasures: j.erasures[:0],
 		done: make(chan struct{}),
 	}
 }
@@ -176,6 +177,7 @@ func (w *worker) batch(j *job) {
 		}
 		w.present(j, i)
 		e := w.event(j, i, members)
+		j.parsed = append(j.parsed, e)
 		rest = w.fields(j, i, e, rest)
 	}
 	if len(rest) > 0 {
@@ -240,7 +242,7 @@ func (w *worker) event(j *job, i int, members *event.Members) *eventv1.Event {
 		j.problem(CheckContent, l.Index, errEventBytes)
 		return nil
 	}
-	e, err := members.Parse(record.bytes)
+	e, err := parseMember(j.statement, record.bytes, members)
 	switch {
 	case err == nil && chain.Kind(event.Kind(e)) != l.Kind:
 		err = errKind
@@ -253,6 +255,14 @@ func (w *worker) event(j *job, i int, members *event.Members) *eventv1.Event {
 	}
 	w.note(j, l, e)
 	return e
+}
+
+// parseMember reads an event that lives as long as its message; one of Custody's own, from which the log's state follows, lives on.
+func parseMember(s *eventv1.BatchStatement, b []byte, members *event.Members) (*eventv1.Event, error) {
+	if isSystem(s) {
+		return event.ParseMember(s, b)
+	}
+	return members.Parse(b)
 }
 
 // absent checks that an event may be absent.

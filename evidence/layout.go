@@ -2,25 +2,33 @@ package evidence
 
 // Names of the files of a bundle.
 const (
-	fileManifest   = "manifest.json"
-	fileStatement  = "statement.sigstore.json"
-	fileScope      = "scope.json"
-	fileCheckpoint = "log/checkpoint"
-	fileLeaves     = "log/leaves.bin"
-	fileRange      = "log/range.json"
-	fileProofs     = "log/consistency/proofs.json"
-	fileBatches    = "batches/range.bin"
-	fileBefore     = "batches/before.bin"
-	fileAfter      = "batches/after.bin"
-	fileEvents     = "events/range.bin"
-	fileOpenings   = "openings/range.bin"
-	fileKeysBefore = "keys/before.bin"
-	fileKeysRange  = "keys/range.bin"
-	fileKeysAfter  = "keys/after.bin"
-	fileEmitters   = "emitters.json"
-	fileRedactions = "redactions.json"
-	fileCustody    = "custody.jsonl"
-	fileVerify     = "VERIFY.md"
+	fileManifest     = "manifest.json"
+	fileStatement    = "statement.sigstore.json"
+	fileScope        = "scope.json"
+	fileCheckpoint   = "log/checkpoint"
+	fileLeaves       = "log/leaves.bin"
+	fileRange        = "log/range.json"
+	fileProofs       = "log/consistency/proofs.json"
+	fileBatches      = "batches/range.bin"
+	fileBefore       = "batches/before.bin"
+	fileAfter        = "batches/after.bin"
+	fileEvents       = "events/range.bin"
+	fileOpenings     = "openings/range.bin"
+	fileKeysBefore   = "keys/before.bin"
+	fileKeysRange    = "keys/range.bin"
+	fileKeysAfter    = "keys/after.bin"
+	fileEmitters     = "emitters.json"
+	fileRedactions   = "redactions.json"
+	fileActions      = "populations/sensitive-actions.csv"
+	fileApprovals    = "populations/approvals.csv"
+	fileGrants       = "populations/grants.csv"
+	fileChanges      = "populations/changes.csv"
+	fileContainments = "populations/containments.csv"
+	fileReviews      = "populations/reviews.csv"
+	fileControls     = "controls.json"
+	fileReport       = "report.html"
+	fileCustody      = "custody.jsonl"
+	fileVerify       = "VERIFY.md"
 )
 
 // Media types.
@@ -29,6 +37,8 @@ const (
 	typeRecords  = "application/octet-stream"
 	typeMarkdown = "text/markdown"
 	typeText     = "text/plain"
+	typeCSV      = "text/csv"
+	typeHTML     = "text/html"
 )
 
 // member is one file that a bundle has, in the order of layout.
@@ -58,6 +68,14 @@ var layout = []member{
 	{fileKeysAfter, typeRecords, maxRecordFile, true},
 	{fileEmitters, typeJSON, maxRecordFile, true},
 	{fileRedactions, typeJSON, maxSmallFile, true},
+	{fileActions, typeCSV, maxRecordFile, true},
+	{fileApprovals, typeCSV, maxRecordFile, true},
+	{fileGrants, typeCSV, maxRecordFile, true},
+	{fileChanges, typeCSV, maxRecordFile, true},
+	{fileContainments, typeCSV, maxRecordFile, true},
+	{fileReviews, typeCSV, maxRecordFile, true},
+	{fileControls, typeJSON, maxSmallFile, true},
 	{fileCustody, "application/jsonl", maxSmallFile, true},
+	{fileReport, typeHTML, maxReport, true},
 	{fileVerify, typeMarkdown, maxSmallFile, true},
 }

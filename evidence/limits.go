@@ -11,7 +11,7 @@ const (
 	maxSmallFile = 1 << 20
 	// maxRecordFile is the size in bytes of a file that is streamed. It keeps sums of sizes and offsets far from overflow.
 	maxRecordFile = 1 << 50
-	// maxTail is the end of the container: 17 directory entries of at most 80 bytes, and three records of less than 100.
+	// maxTail is the end of the container: fewer than 40 directory entries of at most 80 bytes, and three records of less than 100.
 	maxTail = 4 << 10
 	// maxPath is the number of hashes of an inclusion proof: the depth of the largest log.
 	maxPath = 63

@@ -272,7 +272,7 @@ func (s *Selection) countThreads(v *verification) {
 func (s *Selection) completeness(out *Verdict) string {
 	switch {
 	case out.Scope.Run == "" && s.Emitters > 0:
-		return completeNumbering(out)
+		return out.numbersSay()
 	case s.Missing > 0:
 		return Gaps
 	case s.Basis == Contiguous:

@@ -53,7 +53,7 @@ func shared(t testing.TB) *world {
 	b.send(4)
 	w.malformed([]byte("nobody's"))
 	second.send(2)
-	w.erase("nobody")
+	w.erase("somebody-else")
 	a.batch([]*eventv1.Event{y[1], x[2], x[3], y[2]})
 	w.erase("customer")
 	b.send(2)
@@ -74,7 +74,7 @@ func (w *world) part(instance, run string) Scope {
 // export makes the bundle of a scope.
 func (w *world) exportScope(s Scope, o ExportOptions) []byte {
 	w.t.Helper()
-	o.Dir, o.Tool = w.dir(), Tool{Name: "custody test"}
+	o.Dir, o.Tool, o.Frameworks = w.dir(), Tool{Name: "custody test"}, noFrameworks
 	var b bytes.Buffer
 	_, err := Export(w.t.Context(), &b, w, s, w.export, o)
 	w.must(err)
@@ -114,7 +114,7 @@ func TestOthersAreBlinded(t *testing.T) {
 	billing, _ := w.registry.Instance("billing-1")
 	for name, run := range map[string]string{"instance": "", "run": "ticket-1"} {
 		bundle := w.exportScope(w.part("support-1", run), ExportOptions{})
-		for what, secret := range map[string][]byte{"name": []byte("billing-1"), "salt": billing.Salt[:], "erased subject": []byte("nobody")} {
+		for what, secret := range map[string][]byte{"name": []byte("billing-1"), "salt": billing.Salt[:], "erased subject": []byte("somebody-else")} {
 			if bytes.Contains(bundle, secret) {
 				t.Errorf("the bundle of one %s holds the %s of another", name, what)
 			}
@@ -134,7 +134,7 @@ func TestPartsInEveryWindow(t *testing.T) {
 			for _, run := range []string{"", "ticket-1"} {
 				var b bytes.Buffer
 				s := w.part("support-1", run)
-				if _, err := Export(t.Context(), &b, cut{w, begin, end}, s, w.export, ExportOptions{Dir: w.dir()}); err != nil {
+				if _, err := Export(t.Context(), &b, cut{w, begin, end}, s, w.export, ExportOptions{Dir: w.dir(), Frameworks: noFrameworks}); err != nil {
 					t.Fatal(err)
 				}
 				v := verify(t, b.Bytes(), w.policy())
@@ -275,11 +275,12 @@ func TestFiledUnderAnother(t *testing.T) {
 // tailHidden is a run whose end is shown as another run's, with every account made right.
 func tailHidden(t *testing.T) ([]byte, *Policy) {
 	w := shared(t)
-	return repack(t, w.export, w.exportScope(w.part("support-1", "ticket-1"), ExportOptions{}), func(files map[string][]byte) {
+	bundle := repack(t, w.export, w.exportScope(w.part("support-1", "ticket-1"), ExportOptions{}), func(files map[string][]byte) {
 		hideEvents(7)(files)
 		replace(fileManifest, `"clear": 5`, `"clear": 4`)(files)
 		replace(fileManifest, `"outside": 15`, `"outside": 16`)(files)
-	}), w.policy()
+	})
+	return repack(t, w.export, bundle, func(files map[string][]byte) { files[fileControls] = answered(t, bundle) }), w.policy()
 }
 
 // What is left out at the end of a run cannot be told from another run's records. The verdict then does not say that the run is complete.

@@ -18,14 +18,15 @@ func (v *Verdict) Text() string {
 	var p page
 	v.heading(&p)
 	v.answers(&p)
-	v.failures(&p)
+	p.failures(rules, v.Checks)
 	if v.Check(CheckChain).Result != NotRun { // otherwise the records were not examined to their end
 		v.sources(&p)
 		v.contents(&p)
 		v.producers(&p)
+		v.lists(&p)
 		v.limits(&p)
 	}
-	v.checks(&p)
+	p.checks(rules, v.Checks, v.Exit)
 	return p.String()
 }
 
@@ -153,12 +154,12 @@ func (v *Verdict) answers(p *page) {
 }
 
 // failures says which record, what failed, and what cannot be concluded.
-func (v *Verdict) failures(p *page) {
-	if !slices.ContainsFunc(v.Checks, func(c Check) bool { return c.Result == Failed }) {
+func (p *page) failures(rules []rule, checks []Check) {
+	if !slices.ContainsFunc(checks, func(c Check) bool { return c.Result == Failed }) {
 		return
 	}
 	p.section("WHAT FAILED")
-	for i, c := range v.Checks {
+	for i, c := range checks {
 		if c.Result != Failed {
 			continue
 		}
@@ -188,19 +189,27 @@ func recordList(c *Check) string {
 	return fmt.Sprintf("%s %s%s.", word, list.String(), more)
 }
 
-func (v *Verdict) sources(p *page) {
-	p.section("WHO SAYS SO")
-	n := &v.Vantage
-	for _, s := range []struct {
-		count uint64
-		what  string
-	}{
+// said is a number of records and what is said of them.
+type said struct {
+	count uint64
+	what  string
+}
+
+// words say who says so.
+func (n *Vantage) words() []said {
+	return []said{
 		{n.SelfReported, "reported by the agents about themselves"},
 		{n.GatewayObserved, "observed from the side of the tools"},
 		{n.Imported, "made elsewhere and brought in later"},
 		{n.Custody, "made by Custody about its own acts"},
 		{n.Unattributed, "of nobody who was admitted at that place"},
-	} {
+	}
+}
+
+func (v *Verdict) sources(p *page) {
+	p.section("WHO SAYS SO")
+	n := &v.Vantage
+	for _, s := range n.words() {
 		if s.count > 0 {
 			p.item("%s %s", count(s.count, "record", "records"), s.what)
 		}
@@ -254,10 +263,8 @@ func (v *Verdict) contents(p *page) {
 	}
 }
 
-func (v *Verdict) producers(p *page) {
-	p.section("PRODUCERS")
-	whole := 0
-	var lines []string
+// producerLines counts the producers of whom nothing is to be said, and says what is of the others.
+func (v *Verdict) producerLines() (whole uint64, lines []string) {
 	for i := range v.Emitters {
 		if e := &v.Emitters[i]; !e.gaps() && !e.open() && e.Equivocations == 0 && e.Late == 0 {
 			whole++
@@ -265,7 +272,13 @@ func (v *Verdict) producers(p *page) {
 			lines = append(lines, e.text())
 		}
 	}
-	p.item("%s with nothing missing, from beginning to end", count(uint64(whole), "producer", "producers"))
+	return whole, lines
+}
+
+func (v *Verdict) producers(p *page) {
+	p.section("PRODUCERS")
+	whole, lines := v.producerLines()
+	p.item("%s with nothing missing, from beginning to end", count(whole, "producer", "producers"))
 	for i, l := range lines {
 		if i == maxLines {
 			p.item("and %d more", len(lines)-i)
@@ -275,6 +288,26 @@ func (v *Verdict) producers(p *page) {
 	}
 	if v.SilentKeys > 0 {
 		p.item("%s that could have reported did not", count(uint64(v.SilentKeys), "producer", "producers"))
+	}
+}
+
+// lists says how long the lists for sampling are and what the controls say, as far as both follow from the records.
+func (v *Verdict) lists(p *page) {
+	if v.Check(CheckPopulation).Result == Passed {
+		p.section("LISTS FOR SAMPLING")
+		for i := range populations {
+			p.item("%8d  %s", v.Populations[populations[i].file], populations[i].what)
+		}
+	}
+	if v.Check(CheckControls).Result == Passed {
+		p.section("CONTROLS")
+		p.item("%8d  supported by these records", v.Controls.Supported)
+		p.item("%8d  with an exception: a record that is not as it should be", v.Controls.Exceptions)
+		p.item("%8d  not evidenced: these records say nothing, or not enough", v.Controls.NotEvidenced)
+		p.item("Which ones, and on which records, stands in %s. No control is declared passed: that is for people to judge.", fileControls)
+		if !v.Controls.Known {
+			p.item("The questions behind the controls are the bundle's own. They are not those of this program, and may be weaker.")
+		}
 	}
 }
 
@@ -315,7 +348,16 @@ func (e *Emitter) missing() (n uint64) {
 // limits says what cannot be concluded from a bundle in which nothing failed.
 func (v *Verdict) limits(p *page) {
 	p.section("WHAT THIS DOES NOT SHOW")
-	p.item("That the producers reported everything they did. One that reports nothing is noticed only by another observer.")
+	for _, l := range v.limitWords() {
+		p.item("%s", l)
+	}
+	for _, s := range v.Suspects {
+		p.item("That records %d to %d of %s are its own: its key may have been in other hands.", s.From, s.To, event.Escape(s.Instance))
+	}
+}
+
+func (v *Verdict) limitWords() []string {
+	list := []string{"That the producers reported everything they did. One that reports nothing is noticed only by another observer."}
 	for _, l := range []struct {
 		holds bool
 		what  string
@@ -333,19 +375,16 @@ func (v *Verdict) limits(p *page) {
 		{v.Clock.Behind > 0, count(v.Clock.Behind, "record claims", "records claim") + " to be made before something that its batch refers to: its time is wrong."},
 	} {
 		if l.holds {
-			p.item("%s", l.what)
+			list = append(list, l.what)
 		}
 	}
-	v.limitsOfPart(p)
-	for _, s := range v.Suspects {
-		p.item("That records %d to %d of %s are its own: its key may have been in other hands.", s.From, s.To, event.Escape(s.Instance))
-	}
+	return list
 }
 
-func (v *Verdict) checks(p *page) {
+func (p *page) checks(rules []rule, checks []Check, exit int) {
 	p.section("CHECKS")
-	for i, c := range v.Checks {
+	for i, c := range checks {
 		p.item("%-12s %-16s %s", c.Result, c.Name, rules[i].what)
 	}
-	p.item("exit code %d", v.Exit)
+	p.item("exit code %d", exit)
 }

@@ -22,7 +22,7 @@ var jargon = regexp.MustCompile(`(?i)\b(lea(f|ves)|merkle|epochs?|roots?|hash(es
 // One text for each exit code.
 func TestTexts(t *testing.T) {
 	good := func(w *world) func(*testing.T) ([]byte, *Policy) {
-		return func(*testing.T) ([]byte, *Policy) { return w.bundle("08:30", "10:30"), w.policy() }
+		return func(*testing.T) ([]byte, *Policy) { return w.bundle("08:30", "10:30", ownFramework), w.policy() }
 	}
 	tampered := func(edit func(map[string][]byte)) func(*testing.T) ([]byte, *Policy) {
 		return exporter("", 0, edit).make

@@ -83,6 +83,8 @@ type Verdict struct {
 	Emitters     []Emitter         `json:"emitters"`
 	SilentKeys   int               `json:"silent_keys"` // keys that could have signed in the range and did not
 	Suspects     []Suspect         `json:"suspects"`
+	Populations  map[string]uint64 `json:"populations"` // rows of each list, by its file
+	Controls     Controls          `json:"controls"`    // of this bundle's mapping
 	Custody      []Handling        `json:"custody"`
 	History      []History         `json:"history,omitempty"` // states of the log that it was held against
 	Checks       []Check           `json:"checks"`
@@ -113,6 +115,7 @@ func (v *verification) verdict() Verdict {
 		Version: VerdictVersion, Integrity: v.integrity(), Authenticity: v.authenticity(), Anchoring: AnchoredNot,
 		Manifest: v.digest, Scope: v.scope, Root: v.head.Root, Records: v.count, Verdicts: map[string]uint64{}, Vantage: v.vantage,
 		Clock: v.clock, Emitters: v.emitters, Checks: v.list(), Redactions: []Reason{}, Suspects: []Suspect{}, Custody: []Handling{},
+		Populations: map[string]uint64{}, Controls: v.controls,
 	}
 	if v.scope != nil {
 		if v.scope.Grace > 0 {
@@ -148,6 +151,9 @@ func (v *verification) describe(out *Verdict) {
 	}
 	for _, c := range v.head.Cosignatures {
 		out.Anchoring, out.AnchoredAt = AnchoredByLog, max(out.AnchoredAt, c.Seconds)
+	}
+	if v.derived != nil {
+		out.Populations = v.derived.counts()
 	}
 	if v.policy != nil {
 		if list, err := v.policy.Fingerprints(); err == nil {
@@ -192,17 +198,17 @@ func (v *verification) completeness(out *Verdict) string {
 	if out.Selection != nil {
 		return out.Selection.completeness(out)
 	}
-	return completeNumbering(out)
+	return out.numbersSay()
 }
 
-// completeNumbering is the completeness of all that the emitters in the range have numbered.
-func completeNumbering(out *Verdict) string {
+// numbersSay is the completeness of all that the emitters in the range have numbered, if all else holds.
+func (v *Verdict) numbersSay() string {
 	answer := Complete
-	if out.EndOfLog {
+	if v.EndOfLog {
 		answer = OpenTail
 	}
-	for i := range out.Emitters {
-		switch e := &out.Emitters[i]; {
+	for i := range v.Emitters {
+		switch e := &v.Emitters[i]; {
 		case e.gaps():
 			return Gaps
 		case e.open():

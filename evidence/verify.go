@@ -20,24 +20,30 @@ type VerifyOptions struct {
 	Workers  int                      // goroutines that hash and check signatures; as many as there are cores if 0
 	Held     [][]byte                 // signed checkpoints of the log that the auditor holds: the bundle must continue them
 	Progress func(done, total uint64) // records so far; may be nil
+
+	watch func(index chain.Index, e *eventv1.Event) // sees every event that is here and right, in order; may be nil
 }
 
 // Verify checks a bundle of size bytes against a policy, offline, in one pass and in memory that does not grow with it. Without a policy
 // it checks integrity only. Whatever is wrong with the bundle stands in the verdict; an error says that r could not be read or
 // the context has ended. The contents of r must not change meanwhile.
 func Verify(ctx context.Context, r io.ReaderAt, size int64, policy *Policy, o VerifyOptions) (Verdict, error) {
-	if o.Workers <= 0 {
-		o.Workers = runtime.GOMAXPROCS(0)
-	}
-	v := &verification{
-		policy: policy, options: o, findings: newFindings(policy != nil), registry: registry.New(), numbering: newNumbering(),
-		tombstones: map[chain.Index]tombstone{}, erasures: map[erasure]*claimed{}, signers: map[signer.KeyID]*activity{},
-		threads: map[threadID]*thread{},
-	}
+	v := newVerification(policy, o)
 	if err := v.run(ctx, r, size); err != nil {
 		return Verdict{}, fmt.Errorf("verify evidence: %w", err)
 	}
 	return v.verdict(), nil
+}
+
+func newVerification(policy *Policy, o VerifyOptions) *verification {
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	return &verification{
+		policy: policy, options: o, findings: newFindings(rules, policy != nil), registry: registry.New(), numbering: newNumbering(),
+		tombstones: map[chain.Index]tombstone{}, erasures: map[erasure]*claimed{}, signers: map[signer.KeyID]*activity{},
+		threads: map[threadID]*thread{},
+	}
 }
 
 // verification is one bundle under examination.
@@ -60,6 +66,10 @@ type verification struct {
 	publicKeys sync.Map // signer.KeyID → signer.PublicKey: what workers know
 	numbering  *numbering
 	emitters   []Emitter
+	derived    *derivation
+	comparers  []*comparer
+	controls   Controls
+	current    chain.Index // the record that is derived from now
 
 	count      Disclosure
 	reasons    *reasons
@@ -357,6 +367,9 @@ func (v *verification) checkErasures() error {
 
 // checkAccounts compares what the bundle says about itself with what was counted.
 func (v *verification) checkAccounts() error {
+	if err := errors.Join(v.checkPopulations(), v.checkControls()); err != nil {
+		return err
+	}
 	v.emitters = v.numbering.report()
 	err := v.compareJSON(fileEmitters, emittersFile{1, v.emitters})
 	if err := v.account(CheckEmitters, err); err != nil {

@@ -112,6 +112,9 @@ func (v *verification) newJudge() (*judge, error) {
 	if span.Begin != v.scope.shownBegin() || span.End != v.scope.shownEnd() || span.Size != v.scope.Size {
 		return nil, v.stop(CheckRange, fmt.Errorf("%s: not of the leaves that are shown: %w", fileRange, chain.ErrRange), chain.ErrRange)
 	}
+	if err := v.openDerivation(); err != nil {
+		return nil, err
+	}
 	j := &judge{verification: v}
 	if j.rebuild, err = chain.NewRebuild(*span); err != nil {
 		return nil, v.stop(CheckRange, err, chain.ErrRange)
@@ -221,6 +224,7 @@ func (j *judge) message(m *job) {
 	j.lastSeen(m)
 	j.numbers(m)
 	j.follow(m)
+	j.observe(m)
 	for _, s := range m.system {
 		j.apply(s.index, s.event)
 	}
