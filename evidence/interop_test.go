@@ -72,6 +72,10 @@ func TestSecondVerifierOnHonestLogs(t *testing.T) {
 		to := rapid.SampledFrom([]string{"08:12", "08:20", "11:00", "23:00"}).Draw(r, "to")
 		n++
 		keep(t, dir, fmt.Sprintf("honest-%03d", n), h.bundle(from, to), h.policy())
+		s := h.scope(from, to)
+		s.Instance, s.Grace = h.agents[0].instance, rapid.SampledFrom([]Seconds{0, 600}).Draw(r, "grace")
+		s.Run = rapid.SampledFrom([]string{"", "run-1"}).Draw(r, "run")
+		keep(t, dir, fmt.Sprintf("honest-part-%03d", n), h.exportScope(s, ExportOptions{}), h.policy())
 	})
 	runVectors(t, dir)
 }
@@ -79,19 +83,30 @@ func TestSecondVerifierOnHonestLogs(t *testing.T) {
 // Both verifiers agree on what is wrong when a file of a bundle is changed in one place by somebody who can sign bundles.
 func TestSecondVerifierOnChangedFiles(t *testing.T) {
 	const changes = 300
-	dir, w, rnd := t.TempDir(), eventful(t), rand.New(rand.NewPCG(1, 2))
-	good := w.bundle("08:30", "10:30")
-	for i := range changes {
-		bad := repack(t, w.export, good, func(files map[string][]byte) { change(rnd, files, changeable[i%len(changeable)]) })
-		keep(t, dir, fmt.Sprintf("changed-%03d", i), bad, w.policy())
+	day, parts := eventful(t), shared(t)
+	for name, test := range map[string]struct {
+		w    *world
+		good []byte
+	}{
+		"tenant":   {day, day.bundle("08:30", "10:30")},
+		"instance": {parts, parts.exportScope(parts.part("support-1", ""), ExportOptions{Held: [][]byte{parts.note()}})},
+		"run":      {parts, parts.exportScope(parts.part("support-1", "ticket-1"), ExportOptions{Held: [][]byte{parts.note()}})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, rnd := t.TempDir(), rand.New(rand.NewPCG(1, 2))
+			for i := range changes {
+				bad := repack(t, test.w.export, test.good, func(files map[string][]byte) { change(rnd, files, changeable[i%len(changeable)]) })
+				keep(t, dir, fmt.Sprintf("changed-%03d", i), bad, test.w.policy())
+			}
+			runVectors(t, dir)
+		})
 	}
-	runVectors(t, dir)
 }
 
 // changeable are the files that are not made anew when a bundle is packed.
 var changeable = []string{
 	fileCheckpoint, fileLeaves, fileRange, fileBatches, fileBefore, fileAfter, fileEvents, fileOpenings, fileKeysBefore, fileKeysAfter,
-	fileEmitters, fileRedactions,
+	fileKeysRange, fileProofs, fileEmitters, fileRedactions,
 }
 
 // change flips a bit of a file, or swaps, drops or repeats one of its records.

@@ -22,9 +22,9 @@ JSON_TYPE, RECORDS = "application/json", "application/octet-stream"
 LAYOUT = [  # name, media type, greatest size
     ("manifest.json", JSON_TYPE, SMALL), ("statement.sigstore.json", SIGSTORE, SMALL), ("scope.json", JSON_TYPE, SMALL),
     ("log/checkpoint", "text/plain", SMALL), ("log/leaves.bin", RECORDS, HUGE), ("log/range.json", JSON_TYPE, SMALL),
-    ("batches/range.bin", RECORDS, HUGE), ("batches/before.bin", RECORDS, HUGE), ("batches/after.bin", RECORDS, HUGE),
+    ("log/consistency/proofs.json", JSON_TYPE, SMALL), ("batches/range.bin", RECORDS, HUGE), ("batches/before.bin", RECORDS, HUGE), ("batches/after.bin", RECORDS, HUGE),
     ("events/range.bin", RECORDS, HUGE), ("openings/range.bin", RECORDS, HUGE), ("keys/before.bin", RECORDS, HUGE),
-    ("keys/after.bin", RECORDS, HUGE), ("emitters.json", JSON_TYPE, HUGE), ("redactions.json", JSON_TYPE, SMALL),
+    ("keys/range.bin", RECORDS, HUGE), ("keys/after.bin", RECORDS, HUGE), ("emitters.json", JSON_TYPE, HUGE), ("redactions.json", JSON_TYPE, SMALL),
     ("custody.jsonl", "application/jsonl", SMALL), ("VERIFY.md", "text/markdown", SMALL),
 ]
 ZEROS = bytes(32)
@@ -245,16 +245,24 @@ def hexed(s, size):
 
 
 HEX, TIME, BASE64 = hex32, instant, strict_base64
-SCOPE = {"version": 1, "tenant": str, "origin": str, "time_basis": "received", "from": TIME, "to": TIME, "requester": str,
-         "purpose": str, "exported_at": TIME, "begin": int, "end": int, "size": int}
-COUNTS = ["records", "clear", "held", "withheld", "expired", "fields_disclosed", "fields_withheld", "fields_erased"]
-MANIFEST = {"version": 1, "files": [{"path": str, "size": int, "sha256": HEX, "media_type": str}], "claims": dict.fromkeys(COUNTS, int)}
+SCOPE = {"version": 1, "tenant": str, "origin": str, "time_basis": "received", "from": TIME, "to": TIME, "grace?": int,
+         "instance?": str, "run?": str, "requester": str, "purpose": str, "begin": int, "end": int, "size": int}
+COUNTS = ["records", "clear", "held", "withheld", "expired", "outside", "fields_disclosed", "fields_withheld", "fields_erased"]
+MANIFEST = {"version": 1, "files": [{"path": str, "size": int, "sha256": HEX, "media_type": str}], "claims":
+            {k + "?" * (k == "outside"): int for k in COUNTS}}
+
+
+def counted(count):
+    return {k: n for k, n in count.items() if n or k != "outside"}
+
+
 ENVELOPE = {"payload": BASE64, "payloadType": str, "signatures": [{"sig": BASE64}]}
 STATEMENT = {"mediaType": SIGSTORE, "verificationMaterial": {"publicKey": {"hint": HEX}}, "dsseEnvelope": ENVELOPE}
 LINE = ENVELOPE | {"signatures": [{"keyid": HEX, "sig": BASE64}]}
 HANDLING = {"version": 1, "at": TIME, "actor": str, "action": str, "purpose": str, "tool": str, "tool_sha256": HEX,
             "scope_sha256": HEX, "prev_sha256": HEX}
 RANGE = {"begin": int, "end": int, "size": int, "left": [HEX], "right": [HEX]}
+CONSISTENCY = {"version": 1, "proofs": [{"checkpoint": str, "hashes": [HEX]}]}
 REDACTIONS = {"version": 1, "reasons": [{"reason": str, "fields": int, "records": int}], "erased": int, "held": int, "expired": int}
 POLICY = {"version": 1, "tenant": str, "origin": str, "log_key": str, "system_key": HEX, "export_key": HEX, "time_key?": str}
 

@@ -14,25 +14,25 @@ import json
 import mmap
 import sys
 
-from parts import (COUNTS, HANDLING, LAYOUT, LINE, MANIFEST, PREDICATE, RANGE, REDACTIONS, SCOPE, STATEMENT, TYPE_BATCH,
-                   TYPE_HANDLING, TYPE_STATEMENT, ZEROS, Tree, Wrong, good_name, good_origin, instant, leaf_hash, need,
-                   open_container, pae, read_checkpoint, read_json, read_policy, read_signatures, root_of, sha, signed, subtrees, to_json,
-                   verifier_key)
+from parts import (COUNTS, HANDLING, LAYOUT, LINE, MANIFEST, PREDICATE, RANGE, REDACTIONS, SCOPE, STATEMENT, TYPE_BATCH, TYPE_HANDLING,
+                   TYPE_STATEMENT, ZEROS, Tree, Wrong, counted, instant, leaf_hash, need, open_container, pae, read_checkpoint, read_json,
+                   read_policy, read_signatures, root_of, sha, signed, subtrees, to_json, verifier_key)
 from events import (ACCEPTED, EQUIVOCATION, GAP, HELD, KEY_INVALID, LATE, MALFORMED, VERDICTS, Emitter, Log, decode, read_event)
 from records import Leaf, Message, Proven, Reader, instance_tag, records
+from scopes import Scoped, check_scope, until
 
 # name, exit code, a failure means that the bundle is not intact, rests on the policy
 CHECKS = [
     ("container", 10, True, False), ("manifest", 11, True, False), ("format", 12, True, False), ("policy", 13, False, True),
     ("envelope", 14, False, True), ("checkpoint", 15, False, True), ("chain", 16, True, False), ("range", 16, True, False),
-    ("boundaries", 17, False, False), ("genesis", 18, False, True), ("admission", 18, False, False), ("key", 18, False, False),
+    ("boundaries", 17, False, False), ("selection", 17, False, False), ("genesis", 18, False, True), ("admission", 18, False, False), ("key", 18, False, False),
     ("batch-signature", 19, False, False), ("batch-content", 20, True, False), ("event-content", 20, True, False),
     ("event", 20, True, False), ("verdict", 21, False, False), ("numbering", 21, False, False), ("instance-tag", 21, False, False),
     ("last-seen", 21, False, False), ("opening", 22, True, False), ("erasure", 22, False, False), ("redactions", 23, False, False),
-    ("emitters", 23, False, False), ("custody", 23, False, True),
+    ("emitters", 23, False, False), ("custody", 23, False, True), ("consistency", 24, False, False),
 ]
-RECORD_CHECKS = ["chain", "range", "genesis", "admission", "key", "batch-signature", "batch-content", "event-content", "event",
-                 "verdict", "numbering", "instance-tag", "last-seen", "opening", "erasure", "redactions", "emitters"]
+RECORD_CHECKS = ["chain", "range", "selection", "genesis", "admission", "key", "batch-signature", "batch-content", "event-content", "event",
+                 "verdict", "numbering", "instance-tag", "last-seen", "opening", "erasure", "redactions", "emitters", "consistency"]
 MINUTES = 5 * 60 * 10**9
 
 
@@ -40,7 +40,7 @@ class Stop(Exception):
     """Nothing further can be examined."""
 
 
-class Verification:
+class Verification(Scoped):
     def __init__(self, bundle, policy):
         self.bundle, self.policy = bundle, policy
         self.results, self.details = {name: "not-run" for name, *_ in CHECKS}, {}
@@ -105,10 +105,9 @@ class Verification:
 
     def read_scope(self):
         s = read_json(self.files["scope.json"], SCOPE)
-        need(good_name(s["tenant"]) and good_origin(s["origin"]) and s["from"] <= s["to"], "scope")
-        need(s["begin"] <= s["end"] <= s["size"] and 1 <= s["size"] < 1 << 63, "range of the scope")
-        need(len(s["requester"].encode()) <= 4096 and len(s["purpose"].encode()) <= 4096, "text of the scope")
+        check_scope(s)
         self.scope, self.b, self.e, self.n = s, s["begin"], s["end"], s["size"]
+        self.init_scope()
         self.log, self.low, self.high = Log(s["tenant"], self.anchored), max(self.b, 1) - 1, min(self.e + 1, self.n)
 
         reasons = read_json(self.files["redactions.json"], REDACTIONS)["reasons"]
@@ -180,8 +179,8 @@ class Verification:
             need((h["prev_sha256"], h["scope_sha256"]) == (prev.hex(), sha(self.files["scope.json"]).hex()), "belongs elsewhere")
             self.handlings.append({k: h[k] for k in ("at", "actor", "action", "purpose", "tool", "tool_sha256")})
             prev = sha(line)
-        first, want = self.handlings[0], (s["requester"], s["purpose"], s["exported_at"], "exported")
-        need((first["actor"], first["purpose"], first["at"], first["action"]) == want, "not the export of this scope")
+        first, want = self.handlings[0], (s["requester"], s["purpose"], "exported")
+        need((first["actor"], first["purpose"], first["action"]) == want, "not the export of this scope")
 
     def contents(self):
         """The records. If one is not in its format, what rests on records is not judged, unless it failed before."""
@@ -194,10 +193,12 @@ class Verification:
                 return
             self.check("range", self.check_range)
             self.fold_proven("keys/before.bin", 0, self.b)
+            self.fold_proven("keys/range.bin", self.b, self.e)
             self.heads_before()
             self.walk()
             self.heads_after()
             self.fold_proven("keys/after.bin", self.e, self.n)
+            self.check("selection", self.check_selection)
             self.accounts()
         except Wrong as e:
             self.fail("format", e)
@@ -209,7 +210,7 @@ class Verification:
 
     def check_boundaries(self):
         s, t = self.scope, lambda i: int.from_bytes(self.leaf_bytes(i)[73:81], "big")
-        for edge, i in ((instant(s["from"]), self.b), (instant(s["to"]), self.e)):
+        for edge, i in ((instant(s["from"]), self.b), (until(s), self.e)):
             need(i == 0 or t(i - 1) < edge, f"leaf {i - 1} is not before the edge")
             need(i == self.n or edge <= t(i), f"leaf {i} is before the edge")
 
@@ -253,10 +254,14 @@ class Verification:
             last = p.first
 
     def fold_proven(self, name, begin, end):
-        """System events from outside the range."""
-        for p in self.proven(name, begin, end, self.check_system):
+        """System events from outside the range, and from inside it for a part of a tenant."""
+        check = self.check_system if self.instance or name != "keys/range.bin" else self.check_whole
+        for p in self.proven(name, begin, end, check):
             for leaf, e in zip(p.leaves, p.events):
                 self.log.apply(leaf.index, e)
+
+    def check_whole(self, p):
+        raise Wrong("among the records of a whole tenant")
 
     def check_system(self, p):
         need(p.hashes and p.s["instance"] == "custody", "not a whole batch of Custody's own")
@@ -304,9 +309,11 @@ class Verification:
         self.opening, at = next(self.opened, None), self.b
         for record in records(self.files["batches/range.bin"], 1 << 16):
             m = Message(record, self.b, self.e)
-            need(m.begin == at, "messages not in order")
+            need(m.begin == at or self.instance and m.begin > at, "messages not in order")
+            self.others(at, m.begin)
             at = m.end
             self.message(m)
+        at = self.others(at, self.e) if self.instance else at
         need(at == self.e and next(self.events, None) is None, "a record missing or too many")
         need(not self.opening, "an opening of no leaf of the range")
 
@@ -327,15 +334,16 @@ class Verification:
             yield o
 
     def message(self, m):
-        self.absent = set()
+        self.absent, self.states = set(), {}
         m.leaves = [(i, self.leaves.get(i)) for i in range(m.begin, m.end)]
         content = [self.content(m, i, leaf) for i, leaf in m.leaves]
         if m.first == 0 and content[0] and content[0].get("detail") == "genesis":
             self.log.apply(0, content[0])
         key = self.log.keys.get(m.s["key_id"]) if m.s else None
-        for _, leaf in m.leaves:
-            if leaf:
+        for i, leaf in m.leaves:
+            if leaf and self.states[i] != 6:
                 self.count_leaf(m, leaf, key)
+        self.covered(m)
         self.check("verdict", self.check_verdicts, m, key)
         if m.s:
             self.check_batch(m, key)
@@ -343,6 +351,7 @@ class Verification:
             self.check("instance-tag", self.check_tags, m)
             self.check("last-seen", self.check_last_seen, m)
             self.check("numbering", self.check_numbers, m, content)
+            self.follow(m, content, self.states.values())
         if key and key["producer"] == 4 and m.form == 1:
             self.fold_range(m, content)
 
@@ -423,15 +432,20 @@ class Verification:
         need(record, "an event is missing")
         r = Reader(record)
         state = r.number(1)
-        need(state in (1, 2, 3, 4), "unknown state of an event")
+        need(state in (1, 2, 3, 4, 6), "unknown state of an event")
+        self.states[i] = state
         self.count["records"] += 1
-        self.count[["", "clear", "held", "withheld", "expired"][state]] += 1
+        self.count[["", "clear", "held", "withheld", "expired", "", "outside"][state]] += 1
         e = None
         if state == 1:
             e = self.clear(m, i, leaf, r.rest())
         elif state == 3:
             self.withheld(i, r.number(2), "records")
+        elif state == 6:
+            self.hidden(i)
         r.end()
+        if e and leaf and leaf.verdict != HELD:
+            self.selected(i, leaf, e)
         if leaf and state in (1, 2) and leaf.verdict not in (HELD, *((GAP, LATE, KEY_INVALID) if state == 2 else ())):
             self.check("event", need, state == 1, f"leaf {i}: held against the leaf's verdict")
         elif leaf and state == 1:
@@ -494,7 +508,8 @@ class Verification:
             self.check("erasure", need, good, f"leaf {i}: no such tombstone at leaf {index}")
         r = {"version": 1, "reasons": self.recount, "erased": self.count["fields_erased"], "held": self.count["held"],
              "expired": self.count["expired"]}
-        same = self.claims == self.count and json.loads(bytes(self.files["redactions.json"])) == r
+        self.check_states()
+        same = self.claims == counted(self.count) and json.loads(bytes(self.files["redactions.json"])) == r
         self.check("redactions", need, same, "other counts")
         self.listed = [e.report(k, e.instance) for k, e in sorted(self.emitters.items()) if e.begins]
         same = bytes(self.files["emitters.json"]) == to_json({"version": 1, "emitters": self.listed}).encode()
@@ -519,12 +534,13 @@ class Verification:
             digest = sha(to_json(self.policy).encode()).hex()
             out["policy"] = " ".join(digest[i:i + 4] for i in range(0, 64, 4))
         end = bool(self.scope) and self.e == self.n
-        out["completeness"] = self.completeness(out["authenticity"], end)
+        part = self.selection() if self.scope and self.instance else None
+        out["completeness"] = self.completeness(out["authenticity"], end, part)
         codes = [code for name, code, *_ in CHECKS if results[name] == "failed"]
         answers = {"gaps": 4, "open-tail": 3, "complete": 0}
         out["exit"] = codes[0] if codes else 5 if out["authenticity"] != "authentic" else answers[out["completeness"]]
-        return out | {
-            "manifest_sha256": self.manifest.hex(), "scope": self.scope, "root": self.root.hex(), "records": self.count,
+        return out | self.beside(part) | {
+            "manifest_sha256": self.manifest.hex(), "scope": self.scope, "root": self.root.hex(), "records": counted(self.count),
             "redactions": self.recount, "verdicts": dict(sorted(self.verdicts.items())), "vantage": self.vantage,
             "clock": self.clock, "end_of_log": end, "emitters": self.listed, "silent_keys": self.silent() if self.log else 0,
             "suspects": self.suspects() if self.log else [], "custody": self.handlings, "checks":
@@ -537,14 +553,6 @@ class Verification:
     def authenticity(self):
         results = set(self.results.values())
         return "failed" if "failed" in results else "authentic" if results == {"passed"} else "not-claimed"
-
-    def completeness(self, authenticity, end):
-        if authenticity != "authentic":
-            return "not-claimed"
-        if any(e.get("epochs_missing") or any("missing" in x for x in e["epochs"]) for e in self.listed):
-            return "gaps"
-        is_open = any(e["begins"] == "claimed" or any(x["ends"] == "open" for x in e["epochs"]) for e in self.listed)
-        return "open-tail" if end or is_open else "complete"
 
     def silent(self):
         """Keys that could have signed in the range and did not."""
