@@ -52,7 +52,7 @@ type Summary struct {
 func Export(ctx context.Context, w io.Writer, r Reader, scope Scope, key signer.Signer, o ExportOptions) (Summary, error) {
 	x := &export{
 		reader: r, nodes: newNodeCache(r), scope: scope, options: o, key: key, numbering: newNumbering(), emitters: map[signer.KeyID]bool{},
-		files: make([]*staged, len(layout)), own: map[signer.KeyID]bool{}, cited: map[chain.Index]bool{},
+		files: make([]*staged, len(layout)), own: map[signer.KeyID]bool{}, cited: map[chain.Index]bool{}, erased: map[string]bool{},
 		registry: registry.New(), story: newStory(),
 	}
 	summary, err := x.run(ctx, w)
@@ -82,6 +82,7 @@ type export struct {
 	next      chain.Index           // of the range
 	own       map[signer.KeyID]bool // keys of the scope's instance, if it names one
 	cited     map[chain.Index]bool  // tombstones of erased fields
+	erased    map[string]bool       // their subjects
 	buf       []byte
 }
 
@@ -388,7 +389,7 @@ func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openi
 		reason = reasonErasedLater
 	case o != nil && o.Erased:
 		x.count.FieldsErased++
-		x.cited[o.Tombstone] = true
+		x.cited[o.Tombstone], x.erased[strings.Clone(s.GetSubject())] = true, true
 		return openingRecord{state: stateErased, tombstone: o.Tombstone, generation: o.Generation}, nil
 	case reason != "":
 	case o == nil:

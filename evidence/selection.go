@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 
 	"github.com/agentcustody/custody/chain"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -41,7 +42,7 @@ func (x *export) hides(p *part, r *eventRecord, e *eventv1.Event) bool {
 }
 
 // concerns reports whether a system event is shown with the records of one instance: the genesis, what is said of the instance and of its
-// keys, and the erasures that the records rest on. It must be asked in the order of the log.
+// keys, the erasures that the records rest on, and the holds that bear on them. It must be asked in the order of the log.
 func (x *export) concerns(index chain.Index, e *eventv1.Event) bool {
 	switch d := e.GetSystem().GetDetail().(type) {
 	case *eventv1.System_Genesis:
@@ -52,12 +53,30 @@ func (x *export) concerns(index chain.Index, e *eventv1.Event) bool {
 		return d.Manifest.GetInstance() == x.scope.Instance
 	case *eventv1.System_Erasure:
 		return x.cited[index]
+	case *eventv1.System_Hold:
+		return x.holds(d.Hold.GetScope())
 	case *eventv1.System_Key:
 		id := signer.KeyID(d.Key.GetKeyId())
 		if d.Key.GetInstance() == x.scope.Instance {
 			x.own[id] = true
 		}
 		return x.own[id]
+	}
+	return false
+}
+
+// holds reports whether a hold bears on what the part shows: erasures of content that it protects are none.
+func (x *export) holds(scope string) bool {
+	kind, name, _ := strings.Cut(scope, "/")
+	switch kind {
+	case "tenant":
+		return true
+	case "instance":
+		return name == x.scope.Instance
+	case "run":
+		return name == x.scope.Run
+	case "subject":
+		return x.erased[name]
 	}
 	return false
 }

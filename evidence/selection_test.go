@@ -125,6 +125,34 @@ func TestOthersAreBlinded(t *testing.T) {
 	}
 }
 
+// Holds are shown where they bear on the part, and not where they say something about others.
+func TestHoldsOfAPart(t *testing.T) {
+	w := newWorld(t, "acme")
+	a := w.agent("support-1")
+	w.agent("billing-1")
+	shown := []string{"tenant", "instance/support-1", "run/ticket-1", "subject/customer"}
+	for i, scope := range append([]string{"instance/billing-1", "run/ticket-2", "subject/person-9"}, shown...) {
+		w.custody.say(w.custody.systemEvent(&eventv1.System{Detail: &eventv1.System_Hold{Hold: &eventv1.Hold{Hold: string(rune('a' + i)), Scope: scope}}}))
+	}
+	w.clock("09:00")
+	a.batch(a.task("ticket-1", 2, true)).say(a.closing())
+	w.erase("customer")
+	w.clock("12:00").access()
+	var got []string
+	for _, b := range splitRecords(unpack(t, w.exportScope(w.part("support-1", "ticket-1"), ExportOptions{}))[fileKeysBefore]) {
+		r, err := parseProvenRecord(b)
+		w.must(err)
+		for _, l := range r.shown {
+			if e, err := event.Parse(l.event); err == nil && e.GetSystem().GetHold() != nil {
+				got = append(got, e.GetSystem().GetHold().GetScope())
+			}
+		}
+	}
+	if diff := cmp.Diff(shown, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // Every window of every part of an honest log verifies.
 func TestPartsInEveryWindow(t *testing.T) {
 	w := shared(t)
