@@ -72,7 +72,6 @@ func (f *exportFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.grace, "grace", "", "also what arrived this long after --to: 7d, 12h")
 	fl.StringArrayVar(&f.checkpoints, "from-checkpoint", nil, "prove that the log continues this checkpoint, or that of this bundle, FILE (repeatable)")
 	fl.Uint64Var(&f.at, "at", 0, "the log as it was at this size, for which there must be a checkpoint")
-	fl.Lookup("at").DefValue = ""
 	fl.StringVar(&f.purpose, "purpose", "", "why, for the record")
 	fl.StringVar(&f.out, "out", "", "bundle file, which must not exist (required)")
 	fl.StringArrayVar(&f.withhold, "redact", nil, "withhold a sealed field, PATH=REASON (repeatable)")

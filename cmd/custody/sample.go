@@ -44,9 +44,6 @@ func (a *app) evidenceSample() *cobra.Command {
 	fl.StringVar(&f.population, "population", "", "population, by the name of its file (required)")
 	fl.Uint64Var(&f.seed, "seed", 0, "number that decides which rows are drawn (required)")
 	fl.IntVar(&f.count, "count", 0, "how many rows (required)")
-	for _, name := range []string{"seed", "count"} {
-		fl.Lookup(name).DefValue = ""
-	}
 	for _, name := range []string{"population", "seed", "count"} {
 		_ = cmd.MarkFlagRequired(name)
 	}
