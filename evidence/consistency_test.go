@@ -304,3 +304,18 @@ func TestDiscloseOnly(t *testing.T) {
 		t.Errorf("%+v %+v", v.Records, v.Redactions)
 	}
 }
+
+func FuzzReadCheckpoint(f *testing.F) {
+	w, states := kept(f)
+	f.Add(states[1])
+	f.Add(w.bundle("08:30", "11:00"))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		note, err := ReadCheckpoint(bytes.NewReader(file), int64(len(file)))
+		if err != nil {
+			return
+		}
+		if _, err := readHead(note); err != nil && !bytes.HasPrefix(file, []byte("PK")) {
+			t.Errorf("%q is no state: %v", note, err)
+		}
+	})
+}

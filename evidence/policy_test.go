@@ -119,7 +119,16 @@ func FuzzPolicy(f *testing.F) {
 // FuzzBundle changes the files of a bundle and makes everything around them right again, so that every parser is reached.
 func FuzzBundle(f *testing.F) {
 	w := exported(f)
-	good := w.bundle("08:30", "10:30")
+	fuzzFiles(f, w, w.bundle("08:30", "10:30"))
+}
+
+// FuzzPart does the same with the bundle of a run.
+func FuzzPart(f *testing.F) {
+	w := shared(f)
+	fuzzFiles(f, w, w.exportScope(w.part("support-1", "ticket-1"), ExportOptions{Held: [][]byte{w.note()}}))
+}
+
+func fuzzFiles(f *testing.F, w *world, good []byte) {
 	files, policy := unpack(f, good), w.policy()
 	said := verify(f, good, policy)
 	for i, l := range layout {

@@ -224,7 +224,7 @@ func (n *Node) export(ctx context.Context, stream grpc.ServerStreamingServer[api
 	out := &bundleStream{stream: stream}
 	w := bufio.NewWriterSize(out, exportChunk)
 	o.Tool, o.Dir, o.Progress = evidence.Tool{Name: "custody " + n.cfg.Version}, n.cfg.DataDir, out.progress
-	_, err := evidence.Export(ctx, w, reader, scope, n.keys.log, o)
+	summary, err := evidence.Export(ctx, w, reader, scope, n.keys.log, o)
 	if err == nil {
 		err = w.Flush()
 	}
@@ -236,7 +236,8 @@ func (n *Node) export(ctx context.Context, stream grpc.ServerStreamingServer[api
 	case err != nil:
 		return status.Error(codes.Internal, fmt.Sprintf("export: %v", err))
 	}
-	return stream.Send(&apiv1.ExportResponse{Events: out.events, Total: out.total})
+	shown := summary.Disclosure.Records - summary.Disclosure.Outside
+	return stream.Send(&apiv1.ExportResponse{Events: shown, Total: shown})
 }
 
 // bundleStream sends what is written to it.

@@ -720,9 +720,9 @@ type ExportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// chunk is the next bytes of the file.
 	Chunk []byte `protobuf:"bytes,1,opt,name=chunk,proto3" json:"chunk,omitempty"`
-	// events exported so far.
+	// events read so far; in the last message those of the scope.
 	Events uint64 `protobuf:"varint,2,opt,name=events,proto3" json:"events,omitempty"`
-	// total to export.
+	// total to read; in the last message those of the scope.
 	Total         uint64 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
