@@ -21,6 +21,13 @@
 // nothing which was made is missing follows only from the producers' own numbering, as far as it is closed; and a producer
 // that says nothing at all is noticed only by others.
 //
+// # Parts
+//
+// A [Scope] may name one instance, or one run of it. Then the leaves of all others in the window are there too, because the tree is proven
+// by all of them, and nothing else of them is: no name, no content. That none of them belongs to the part is the operator's claim, which the
+// numbers hold that its emitters have signed; [Selection] says for how many of them. A bundle can also prove that its log continues states
+// that somebody holds from before ([ExportOptions].Held, [VerifyOptions].Held), and an auditor's [Sample] is drawn from its populations.
+//
 // # Memory
 //
 // Both sides stream. The writer stages files on disk because a container states sizes before contents; the verifier reads four
