@@ -54,6 +54,14 @@ var Methods = map[string]Rule{
 	apiv1.AdminService_RemoveUser_FullMethodName: {Roles: RolesOf(admin), Scope: TenantOrAll},
 	apiv1.AdminService_ListUsers_FullMethodName:  {Roles: RolesOf(admin, auditor), Scope: SeenTenants, Recorded: true},
 
+	// Whoever may erase may not lift what keeps from it.
+	apiv1.RetentionService_Erase_FullMethodName:     {Roles: RolesOf(admin), Scope: OneTenant},
+	apiv1.RetentionService_PlaceHold_FullMethodName: {Roles: RolesOf(admin, auditor, responder), Scope: OneTenant},
+	apiv1.RetentionService_LiftHold_FullMethodName:  {Roles: RolesOf(auditor), Scope: OneTenant},
+	apiv1.RetentionService_ListHolds_FullMethodName: {
+		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: OneTenant, Recorded: true,
+	},
+
 	apiv1.QueryService_Search_FullMethodName:        {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
 	apiv1.QueryService_Trace_FullMethodName:         {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
 	apiv1.QueryService_Why_FullMethodName:           {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},

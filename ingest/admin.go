@@ -134,6 +134,7 @@ var registryCodes = map[error]codes.Code{
 	registry.ErrVersion:  codes.Aborted,
 	registry.ErrEnded:    codes.FailedPrecondition,
 	registry.ErrInstance: codes.FailedPrecondition,
+	registry.ErrHeld:     codes.FailedPrecondition,
 }
 
 // failed turns an error into a status. What is the caller's to mend is named; the rest goes to the log.

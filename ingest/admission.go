@@ -52,6 +52,7 @@ type Admission struct {
 	applied uint64        // stream sequence up to which every system message is applied
 	failed  error         // why following ended
 	changed chan struct{} // closed and replaced with every message that is applied
+	erased  chan struct{} // closed and replaced with every tombstone that is applied
 
 	grants atomic.Pointer[map[access.Fingerprint][]access.Grant] // derived from tenants; replaced as a whole
 	stop   context.CancelFunc
@@ -64,7 +65,7 @@ func NewAdmission(source Source, system signer.PublicKey, from map[event.TenantI
 	ctx, stop := context.WithCancel(context.Background())
 	a := &Admission{
 		source: source, system: system, log: log, tenants: maps.Clone(from), applied: upTo,
-		changed: make(chan struct{}), stop: stop, done: make(chan struct{}),
+		changed: make(chan struct{}), erased: make(chan struct{}), stop: stop, done: make(chan struct{}),
 	}
 	if a.tenants == nil {
 		a.tenants = make(map[event.TenantID]*registry.State)
@@ -174,6 +175,10 @@ func (a *Admission) apply(tenant event.TenantID, events []*eventv1.Event) (grant
 			continue
 		}
 		grants = grants || e.GetSystem().GetGrant() != nil
+		if e.GetSystem().GetErasure() != nil {
+			close(a.erased)
+			a.erased = make(chan struct{})
+		}
 	}
 	if state.Genesis() != nil {
 		a.tenants[tenant] = state
@@ -286,10 +291,22 @@ func (a *Admission) Find(ctx context.Context, tenant event.TenantID, id signer.K
 	return m, known, nil
 }
 
-// Erased is the last generation of a subject's data key that is gone, 0 if none is.
-func (a *Admission) Erased(tenant event.TenantID, subject string) (generation uint32) {
-	a.View(tenant, func(s *registry.State) { generation = s.Erased(subject) })
-	return generation
+// Erasure is the newest tombstone of a subject, zero if there is none.
+func (a *Admission) Erasure(tenant event.TenantID, subject string) (e registry.Erasure) {
+	a.View(tenant, func(s *registry.State) { e = s.Erasure(subject) })
+	return e
+}
+
+// tombstones are the newest of every subject, and a channel that is closed when there are more.
+func (a *Admission) tombstones() (all []Tombstone, more <-chan struct{}) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for tenant, state := range a.tenants {
+		for subject, e := range state.Erasures() {
+			all = append(all, Tombstone{tenant, subject, e.Generation})
+		}
+	}
+	return all, a.erased
 }
 
 // Grants implements access.Grants: what a certificate's holder is in each log.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event/registry"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
@@ -126,8 +127,8 @@ func (s *session) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.prints = newPrints(keys)
-	s.wrapper = wrapper{tenant: s.tenant, vault: s.service.cfg.Vault, erased: func(subject string) uint32 {
-		return s.service.cfg.Admission.Erased(s.tenant, subject)
+	s.wrapper = wrapper{tenant: s.tenant, vault: s.service.cfg.Vault, erased: func(subject string) registry.Erasure {
+		return s.service.cfg.Admission.Erasure(s.tenant, subject)
 	}}
 	return s.readHead(ctx)
 }
@@ -199,6 +200,7 @@ func (s *session) take(ctx context.Context, b *batch) (*apiv1.EmitResponse, *ref
 	if backlog := s.service.cfg.Ledger.Backlog(); backlog >= s.service.cfg.MaxBacklog {
 		return nil, pushedBack("the ledger is %d events behind", backlog)
 	}
+	defer s.service.flight.board()()
 	message, r := s.check(ctx, b)
 	switch {
 	case r != nil:

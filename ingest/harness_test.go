@@ -83,6 +83,8 @@ type site struct {
 	ledger    *ledgerAtTip
 	door      *Service
 	admin     *Admin
+	retention *Retention
+	contents  *contentsAtTip
 	tokens    *Tokens
 	clock     *clock
 	server    *grpc.Server
@@ -94,6 +96,7 @@ type siteConfig struct {
 	stream        stream.Config
 	maxBacklog    uint64
 	objectReserve int64
+	keys          func(Keys) Keys // for faults
 }
 
 // clock is the time of a site: the machine's, moved by the tests.
@@ -161,6 +164,15 @@ func (s *site) start() {
 		Stream: s.stream, Ledger: s.ledger, Vault: s.vault, Objects: s.objects, System: s.system, Admission: s.admission, Receipts: system,
 		MaxBacklog: s.cfg.maxBacklog, Now: s.clock.now, Log: quiet,
 	})
+	if err := s.admission.CatchUpAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.contents = new(contentsAtTip)
+	var keys Keys = s.vault
+	if s.cfg.keys != nil {
+		keys = s.cfg.keys(keys)
+	}
+	s.retention = NewRetention(RetentionConfig{Admin: s.admin, Door: s.door, Keys: keys, Contents: s.contents})
 	s.serve()
 }
 
@@ -172,6 +184,7 @@ func (s *site) serve() {
 	)
 	apiv1.RegisterIngestServiceServer(s.server, s.door)
 	apiv1.RegisterAdminServiceServer(s.server, s.admin)
+	apiv1.RegisterRetentionServiceServer(s.server, s.retention)
 	apiv1.RegisterEnrolServiceServer(s.server, NewEnrol(s.admin, s.door))
 	s.listener = bufconn.Listen(1 << 20)
 	go s.server.Serve(s.listener) //nolint:errcheck // ends with Stop
@@ -181,6 +194,7 @@ func (s *site) serve() {
 func (s *site) stop() {
 	s.door.Drain()
 	s.server.Stop()
+	s.retention.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	s.door.Close(ctx)

@@ -7,6 +7,7 @@ import (
 	"github.com/agentcustody/custody/access/content"
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer/vault"
 )
@@ -24,14 +25,14 @@ type Sealer interface {
 type wrapper struct {
 	tenant event.TenantID
 	vault  Sealer
-	erased func(subject string) uint32 // the last generation of a subject that is gone
+	erased func(subject string) registry.Erasure // the newest tombstone of a subject
 
 	names     []string
 	subjects  map[string]int // place of a subject's key among keys
 	subjectOf []string       // of each opening
 	keys      []*vault.Key
-	gone      []uint32 // for each key, the last generation that is gone
-	data      []byte   // additional data
+	gone      []registry.Erasure // for each key
+	data      []byte             // additional data
 	plaintext []byte
 	openings  []eventv1.EncryptedOpening
 	secrets   []secret // found in the openings of the last batch
@@ -149,21 +150,21 @@ func (w *wrapper) hold(out *eventv1.StreamBatch, b *batch, suspects []suspect, h
 	return nil
 }
 
-// encryptOpenings puts each opening under its subject's key. One for a generation that is gone is dropped:
-// the tombstone is in the log before the key is.
+// encryptOpenings puts each opening under its subject's key. One for a generation that is gone is dropped, and so is one
+// of an event that occurred before the erasure of its subject: it was meant to go, and comes late.
 func (w *wrapper) encryptOpenings(out *eventv1.StreamBatch, b *batch) error {
 	all := b.signed.GetOpenings()
 	w.openings = slices.Grow(w.openings[:0], len(all))[:len(all)]
 	out.Openings = make([]*eventv1.EncryptedOpening, 0, len(all))
 	room := make([]byte, 0, ciphertexts(all))
 	for i, o := range all {
-		key := w.keys[w.subjects[w.subjectOf[i]]]
-		if key.Generation() <= w.gone[w.subjects[w.subjectOf[i]]] {
+		key, gone, e := w.keys[w.subjects[w.subjectOf[i]]], w.gone[w.subjects[w.subjectOf[i]]], b.events[o.GetPosition()]
+		if key.Generation() <= gone.Generation || e.GetOccurredAt() <= gone.At {
 			continue
 		}
 		at := len(room)
 		var err error
-		if room, err = w.encrypt(room, key, b.events[o.GetPosition()], o); err != nil {
+		if room, err = w.encrypt(room, key, e, o); err != nil {
 			return fmt.Errorf("encrypt opening: %w", err)
 		}
 		x := &w.openings[i]

@@ -90,6 +90,7 @@ type Service struct {
 	tallies *tallies
 	sealed  *findings
 	uploads uploads
+	flight  *flight
 
 	drained  chan struct{} // closed by Drain
 	drain    sync.Once
@@ -105,7 +106,7 @@ type counters struct{ batches, events, duplicates, late, held, streams, objects 
 func NewService(cfg Config) *Service {
 	cfg = cfg.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Service{cfg: cfg, workers: make(chan struct{}, cfg.Workers), tallies: newTallies(cfg.Now, cfg.Log), sealed: newFindings(cfg.Now), drained: make(chan struct{}), stop: stop}
+	s := &Service{cfg: cfg, workers: make(chan struct{}, cfg.Workers), tallies: newTallies(cfg.Now, cfg.Log), sealed: newFindings(cfg.Now), flight: newFlight(), drained: make(chan struct{}), stop: stop}
 	s.done.Go(func() { s.tallies.run(ctx, cfg.System) })
 	return s
 }

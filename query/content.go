@@ -42,7 +42,7 @@ func (s *Service) Content(req *apiv1.ContentRequest, stream grpc.ServerStreaming
 	if err != nil {
 		return readError(err)
 	}
-	return s.view(tenant, true).sendContent(e, sealed, openings, stream)
+	return s.view(tenant, true).sendContent(row.Index, e, sealed, openings, stream)
 }
 
 // sealedField is a field of a row's event, nil if there is none to be seen.
@@ -63,8 +63,8 @@ func sealedField(row *store.Row, found bool, path string) (*eventv1.Event, *even
 
 // sendContent sends the state of a field and, if it is disclosed, its content. All of an object is held against its digest
 // before any of it is sent.
-func (v *view) sendContent(e *eventv1.Event, s *eventv1.Sealed, openings []store.Opening, to grpc.ServerStreamingServer[apiv1.ContentResponse]) error {
-	f := v.field(e, s, openings)
+func (v *view) sendContent(index uint64, e *eventv1.Event, s *eventv1.Sealed, openings []store.Opening, to grpc.ServerStreamingServer[apiv1.ContentResponse]) error {
+	f := v.field(index, e, s, openings)
 	if err := to.Send(&apiv1.ContentResponse{State: f.GetState(), MediaType: f.GetMediaType(), Size: f.GetSize()}); err != nil {
 		return err
 	}

@@ -111,19 +111,21 @@ func (v *view) openRow(r *apiv1.EventRow, openings []store.Opening) {
 		return // held, or no event: there is nothing to open
 	}
 	for _, s := range e.GetSealed() {
-		r.Opened = append(r.Opened, v.field(e, s, openings))
+		r.Opened = append(r.Opened, v.field(r.GetIndex(), e, s, openings))
 	}
 }
 
-// field is one sealed field in one of its three states. What the log says is erased is not opened, whatever is left of it. A
-// value that does not match its digest is withheld: it is not what was committed to.
-func (v *view) field(e *eventv1.Event, s *eventv1.Sealed, openings []store.Opening) *apiv1.OpenedField {
+// field is one sealed field in one of its three states. What the log says is erased is not opened, whatever is left of it;
+// content that came after the tombstone and was dropped is withheld. A value that does not match its digest is withheld too:
+// it is not what was committed to.
+func (v *view) field(index uint64, e *eventv1.Event, s *eventv1.Sealed, openings []store.Opening) *apiv1.OpenedField {
 	out := &apiv1.OpenedField{Path: s.GetPath(), State: withheld, MediaType: s.GetMediaType(), Size: s.GetSize()}
-	gone := v.erased(s.GetSubject())
+	tombstone := v.erasure(s.GetSubject())
 	at := slices.IndexFunc(openings, func(o store.Opening) bool { return o.Path == s.GetPath() })
 	switch {
-	case gone > 0 && (at < 0 || openings[at].Generation <= gone):
+	case index < tombstone.Since && (at < 0 || openings[at].Generation <= tombstone.Generation):
 		out.State = erased
+	case at >= 0 && openings[at].Generation <= tombstone.Generation:
 	case at >= 0:
 		if value, err := v.decrypt(e, s, &openings[at]); err == nil {
 			out.State, out.Value = disclosed, value
@@ -132,12 +134,12 @@ func (v *view) field(e *eventv1.Event, s *eventv1.Sealed, openings []store.Openi
 	return out
 }
 
-// erased is the last generation of a subject's data key that the log says is gone.
-func (v *view) erased(subject string) uint32 {
+// erasure is the newest tombstone of a subject.
+func (v *view) erasure(subject string) registry.Erasure {
 	if v.registry == nil {
-		return 0
+		return registry.Erasure{}
 	}
-	return v.registry.Erased(subject)
+	return v.registry.Erasure(subject)
 }
 
 var errMismatch = errors.New("opening does not match its digest")

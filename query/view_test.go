@@ -63,6 +63,12 @@ func (s *safe) destroy() {
 	}
 }
 
+// Tombstones of bob after the event, which is leaf 7, and before it.
+const (
+	buried       = `{"generation":1,"since":9,"at":1}`
+	buriedBefore = `{"generation":1,"since":3,"at":1}`
+)
+
 func TestStateOfAField(t *testing.T) {
 	changed := func(o store.Opening, change func(*store.Opening)) []store.Opening {
 		change(&o)
@@ -92,17 +98,22 @@ func TestStateOfAField(t *testing.T) {
 		"key gone, tombstone": {func(s *safe, o store.Opening) []store.Opening {
 			s.destroy()
 			return []store.Opening{o}
-		}, `{"generation":1}`, erased},
-		"key left, tombstone": {func(_ *safe, o store.Opening) []store.Opening { return []store.Opening{o} }, `{"generation":1}`, erased},
-		"dropped, tombstone":  {func(*safe, store.Opening) []store.Opening { return nil }, `{"generation":1}`, erased},
+		}, buried, erased},
+		"key left, tombstone":       {func(_ *safe, o store.Opening) []store.Opening { return []store.Opening{o} }, buried, erased},
+		"dropped, tombstone":        {func(*safe, store.Opening) []store.Opening { return nil }, buried, erased},
+		"dropped after the erasure": {func(*safe, store.Opening) []store.Opening { return nil }, buriedBefore, withheld},
+		"key gone, came after the tombstone": {func(s *safe, o store.Opening) []store.Opening {
+			s.destroy()
+			return []store.Opening{o}
+		}, buriedBefore, withheld},
 		"sealed after the erasure": {func(s *safe, _ store.Opening) []store.Opening {
 			s.destroy()
 			return []store.Opening{s.seal(string(s.salt[:]) + secret)}
-		}, `{"generation":1}`, disclosed},
+		}, buried, disclosed},
 		"unreadable, after the erasure": {func(s *safe, _ store.Opening) []store.Opening {
 			s.destroy()
 			return []store.Opening{s.seal("short")}
-		}, `{"generation":1}`, withheld},
+		}, buried, withheld},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +124,7 @@ func TestStateOfAField(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			got := v.field(s.event, s.event.Sealed[0], test.openings(s, s.seal(string(s.salt[:])+secret)))
+			got := v.field(7, s.event, s.event.Sealed[0], test.openings(s, s.seal(string(s.salt[:])+secret)))
 			value := ""
 			if test.want == disclosed {
 				value = secret

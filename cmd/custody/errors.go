@@ -114,6 +114,8 @@ type advice struct {
 var advices = []advice{
 	{node.ErrInUse, exitConflict, "the server that runs goes on", "custody status, or stop that process first"},
 	{errNotYours, exitConflict, "that command goes on", "custody serve, which lets several commands run at once"},
+	{node.ErrKeysMissing, exitConflict, "stream and store are as they were", "restore keys/ of the data folder from its copy, then: custody serve"},
+	{node.ErrOtherKeys, exitConflict, "stream and store are as they were", "restore keys/ of the data folder from its copy, then: custody serve"},
 	{stream.ErrLocked, exitConflict, "the server that runs goes on", "custody status, or stop that process first"},
 	{syscall.EADDRINUSE, exitConflict, "whatever listens there goes on", "custody serve --listen 127.0.0.1:0"},
 	{syscall.EADDRNOTAVAIL, exitInput, nothingChanged, "custody serve --listen ADDRESS, with an address of this machine"},

@@ -122,6 +122,7 @@ func (a *app) groups() []commandGroup {
 		{"Recognise", []*cobra.Command{a.rulesCommand()}},
 		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand()}},
 		{"Prove", []*cobra.Command{a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand()}},
+		{"Keep and erase", []*cobra.Command{a.holdCommand(), a.eraseCommand()}},
 	}
 }
 

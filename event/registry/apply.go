@@ -225,11 +225,16 @@ func (s *State) applyHold(index uint64, x *eventv1.Hold) error {
 	return nil
 }
 
-func (s *State) applyErasure(x *eventv1.Erasure) error {
-	if x.Generation <= s.erased[x.Subject] {
+// applyErasure refuses while a hold on the tenant or the subject is in force. Which instances and runs hold content of a
+// subject is not known here: whoever records a tombstone looks first.
+func (s *State) applyErasure(index uint64, at int64, x *eventv1.Erasure) error {
+	if x.Generation <= s.erased[x.Subject].Generation {
 		return fmt.Errorf("subject %q, generation %d: %w", x.Subject, x.Generation, ErrExists)
 	}
-	s.erased[x.Subject] = x.Generation
+	if err := s.held("subject/" + x.Subject); err != nil {
+		return fmt.Errorf("subject %q: %w", x.Subject, err)
+	}
+	s.erased[x.Subject] = Erasure{x.Generation, index, at}
 	s.touch(erasedPrefix + x.Subject)
 	return nil
 }

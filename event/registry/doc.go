@@ -21,6 +21,8 @@
 // key; manifest versions count up from 1; nothing is admitted from an instance without a manifest ([State.MayEmit]). An
 // event that breaks the order does not apply: [State.Apply] says why and changes nothing.
 //
+// While a hold on the tenant or on a subject is in force, an erasure of the subject does not apply.
+//
 // # Entries
 //
 // The state is kept outside as entries, a key and a JSON value each; [State.TakeDirty] returns those that changed and

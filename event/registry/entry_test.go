@@ -3,12 +3,14 @@ package registry_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
@@ -107,7 +109,7 @@ func full(t testing.TB) *log {
 	l := opened(t)
 	for _, x := range []*eventv1.System{
 		create("a"), manifest("a", 1), key(enrol("a", "k1", agent)), key(rotate("a", "k1", "k2")), key(revoke("k2", 3)),
-		granted(grant("bob", 2, hash("c"))), rule("r", 1, "live"), hold("h", "tenant", false), erase("s", 1),
+		granted(grant("bob", 2, hash("c"))), rule("r", 1, "live"), erase("s", 1), hold("h", "tenant", false),
 	} {
 		l.must(x)
 	}
@@ -137,11 +139,11 @@ func TestEntries(t *testing.T) {
 	k1, k2 := registry.Hash(keyID("k1")).String(), registry.Hash(keyID("k2")).String()
 	hex := func(b []byte) string { return registry.Hash(b).String() }
 	want := []string{
-		`erased/s {"generation":1}`,
+		fmt.Sprintf(`erased/s {"generation":1,"since":8,"at":%d}`, event.Example("system.access").GetOccurredAt()),
 		`genesis {"tenant":"acme","origin":"custody.example/custody/0123456789abcdef","system_key":"` + hex(public("system")) +
 			`","log_key":"` + hex(public("log")) + `","system_salt":"` + hex(opened(t).state.Genesis().SystemSalt) + `","display_name":"Acme"}`,
 		`grant/bob/auditor {"certificates":["` + hex(hash("c")) + `"],"since":6}`,
-		`hold/h {"scope":"tenant","since":8}`,
+		`hold/h {"scope":"tenant","since":9}`,
 		`instance/a {"created":1,"salt":"` + hex(hash("a")) + `","labels":{"owner":"team"},"manifest":{"version":1,"since":2,"source_digest":"` +
 			hex(hash("a1")) + `","permissions":[{"verb":"read","tool":"\u003ctool\u003e\u0026*","resource":"r","consequence":"moderate","connector":"c"}]}}`,
 		`key/` + k1 + ` {"public_key":"` + hex(public("k1")) + `","instance":"a","producer":"agent","from":4,"to":5,"replaced_by":"` + k2 + `"}`,

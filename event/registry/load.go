@@ -139,5 +139,5 @@ func (s *State) loadHold(id string, value []byte) error {
 }
 
 func (s *State) loadErased(subject string, value []byte) error {
-	return set(s.erased, subject, value, func(v erasedValue) (uint32, error) { return v.Generation, nil })
+	return set(s.erased, subject, value, func(v erasedValue) (Erasure, error) { return Erasure(v), nil })
 }

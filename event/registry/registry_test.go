@@ -358,6 +358,33 @@ func TestRulesHoldsAndErasures(t *testing.T) {
 	if l.state.Erased("s") != 3 || l.state.Erased("t") != 0 {
 		t.Error("erased generations")
 	}
+	want := registry.Erasure{Generation: 3, Since: l.next - 1, At: event.Example("system.access").GetOccurredAt()}
+	if got := l.state.Erasure("s"); got != want || len(l.state.Erasures()) != 1 {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestAHoldRefusesErasure(t *testing.T) {
+	for scope, holds := range map[string]bool{
+		"tenant": true, "subject/s": true, "subject/t": false, "instance/s": false, "run/s": false,
+	} {
+		t.Run(scope, func(t *testing.T) {
+			l := opened(t)
+			l.must(erase("s", 1))
+			l.must(hold("case-1", scope, false))
+			if !holds {
+				l.must(erase("s", 2))
+				return
+			}
+			l.refuse(registry.ErrHeld, erase("s", 2))
+			var held *registry.HeldError
+			if err := l.apply(erase("s", 2)); !errors.As(err, &held) || held.Hold.ID != "case-1" || held.Hold.Scope != scope {
+				t.Errorf("%v does not name the hold", err)
+			}
+			l.must(hold("case-1", scope, true))
+			l.must(erase("s", 2))
+		})
+	}
 }
 
 func TestRecordsChangeNothing(t *testing.T) {

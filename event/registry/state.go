@@ -25,6 +25,7 @@ var (
 	ErrEnded     = errors.New("key is not valid any more")
 	ErrIndex     = errors.New("index in the future")
 	ErrInstance  = errors.New("key of another instance or class")
+	ErrHeld      = errors.New("a hold is in force")
 )
 
 // Forever is the end of a key that nothing has ended.
@@ -42,7 +43,7 @@ type State struct {
 	grants    map[grantID]Grant
 	rules     map[string]Rule
 	holds     map[string]Hold
-	erased    map[string]uint32
+	erased    map[string]Erasure
 	dirty     map[string]struct{} // entry keys that changed since TakeDirty
 }
 
@@ -115,11 +116,28 @@ type Hold struct {
 	Since uint64 // leaf that placed it
 }
 
+// Erasure is the newest tombstone of a subject: its data keys up to a generation are gone.
+type Erasure struct {
+	Generation uint32 // the last that is gone, from 1
+	Since      uint64 // leaf of the tombstone
+	At         int64  // when it was made, ns since the Unix epoch, by Custody's clock
+}
+
+// HeldError says which hold keeps something from being erased. It is ErrHeld.
+type HeldError struct{ Hold Hold }
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("hold %q on %s is in force", e.Hold.ID, e.Hold.Scope)
+}
+
+// Is reports whether target is ErrHeld.
+func (e *HeldError) Is(target error) bool { return target == ErrHeld }
+
 // New is the state before the genesis.
 func New() *State {
 	return &State{
 		instances: map[string]Instance{}, keys: map[Hash]Key{}, grants: map[grantID]Grant{},
-		rules: map[string]Rule{}, holds: map[string]Hold{}, erased: map[string]uint32{}, dirty: map[string]struct{}{},
+		rules: map[string]Rule{}, holds: map[string]Hold{}, erased: map[string]Erasure{}, dirty: map[string]struct{}{},
 	}
 }
 
@@ -206,17 +224,26 @@ func (s *State) Rules() []Rule { return sorted(s.rules) }
 func (s *State) Holds() []Hold { return sorted(s.holds) }
 
 // Held reports whether a hold covers a scope: one on the scope itself or on the whole tenant.
-func (s *State) Held(scope string) bool {
-	for _, h := range s.holds {
+func (s *State) Held(scope string) bool { return s.held(scope) != nil }
+
+// held is nil, or a *HeldError with the first hold, by id, that covers a scope.
+func (s *State) held(scope string) error {
+	for _, h := range s.Holds() {
 		if h.Scope == "tenant" || h.Scope == scope {
-			return true
+			return &HeldError{h}
 		}
 	}
-	return false
+	return nil
 }
 
 // Erased is the last generation of the subject's data key that was destroyed, 0 if none was.
-func (s *State) Erased(subject string) (generation uint32) { return s.erased[subject] }
+func (s *State) Erased(subject string) (generation uint32) { return s.erased[subject].Generation }
+
+// Erasure is the newest tombstone of a subject, zero if there is none.
+func (s *State) Erasure(subject string) Erasure { return s.erased[subject] }
+
+// Erasures are the newest tombstones by subject; shared, as all that the methods return.
+func (s *State) Erasures() map[string]Erasure { return s.erased }
 
 func sorted[V any](m map[string]V) []V {
 	list := make([]V, 0, len(m))
@@ -251,10 +278,10 @@ func (s *State) apply(index uint64, e *eventv1.Event) error {
 	case s.genesis.Tenant != e.Tenant:
 		return ErrNotSystem
 	}
-	return s.applyDetail(index, e.GetSystem())
+	return s.applyDetail(index, e, e.GetSystem())
 }
 
-func (s *State) applyDetail(index uint64, x *eventv1.System) error {
+func (s *State) applyDetail(index uint64, e *eventv1.Event, x *eventv1.System) error {
 	switch d := x.Detail.(type) {
 	case *eventv1.System_Instance:
 		return s.applyInstance(index, d.Instance)
@@ -269,7 +296,7 @@ func (s *State) applyDetail(index uint64, x *eventv1.System) error {
 	case *eventv1.System_Hold:
 		return s.applyHold(index, d.Hold)
 	case *eventv1.System_Erasure:
-		return s.applyErasure(d.Erasure)
+		return s.applyErasure(index, e.OccurredAt, d.Erasure)
 	}
 	return nil
 }

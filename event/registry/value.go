@@ -82,6 +82,8 @@ type holdValue struct {
 
 type erasedValue struct {
 	Generation uint32 `json:"generation"`
+	Since      uint64 `json:"since"`
+	At         int64  `json:"at"`
 }
 
 // String is h in hex.
@@ -124,7 +126,7 @@ func (s *State) value(key string) []byte {
 	case "hold":
 		v = valueOf(s.holds, rest, func(h Hold) any { return holdValue{h.Scope, h.Since} })
 	case "erased":
-		v = valueOf(s.erased, rest, func(g uint32) any { return erasedValue{g} })
+		v = valueOf(s.erased, rest, func(e Erasure) any { return erasedValue(e) })
 	}
 	return encode(v)
 }

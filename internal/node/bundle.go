@@ -35,11 +35,11 @@ type logReader struct {
 	tenant     string
 	registry   *registry.State
 	checkpoint []byte
-	tombstones map[string]chain.Index // by subject
+	tombstones map[string]registry.Erasure // by subject; see tombstone
 }
 
 func (n *Node) logReader(tenant event.TenantID, state *registry.State, checkpoint []byte) *logReader {
-	r := &logReader{node: n, tenant: string(tenant), registry: state, checkpoint: checkpoint, tombstones: map[string]chain.Index{}}
+	r := &logReader{node: n, tenant: string(tenant), registry: state, checkpoint: checkpoint, tombstones: map[string]registry.Erasure{}}
 	r.LeafNodes = chain.LeafNodes{Leaves: leafHashes{n.store, string(tenant)}}
 	return r
 }
@@ -212,7 +212,7 @@ func (r *logReader) open(ctx context.Context, m *evidence.Message, openings []*e
 			continue
 		}
 		e := &m.Events[o.GetPosition()]
-		opening, ok, err := r.opening(ctx, e.Bytes, o)
+		opening, ok, err := r.opening(ctx, e.Bytes, m.First+chain.Index(o.GetPosition()), o)
 		if err != nil {
 			return err
 		}
@@ -223,15 +223,13 @@ func (r *logReader) open(ctx context.Context, m *evidence.Message, openings []*e
 	return nil
 }
 
-func (r *logReader) opening(ctx context.Context, encoded []byte, o *eventv1.EncryptedOpening) (out evidence.Opening, ok bool, err error) {
+func (r *logReader) opening(ctx context.Context, encoded []byte, index chain.Index, o *eventv1.EncryptedOpening) (out evidence.Opening, ok bool, err error) {
 	out.Path = o.GetPath()
+	if gone, err := r.erased(ctx, &out, o, index); gone || err != nil {
+		return out, out.Erased, err
+	}
 	name := content.SubjectKey(o.GetSubject())
 	key, err := r.node.vault.Get(r.tenant, name, o.GetGeneration())
-	if errors.Is(err, vault.ErrErased) {
-		out.Erased, out.Generation = true, o.GetGeneration()
-		out.Tombstone, ok, err = r.tombstone(ctx, o.GetSubject())
-		return out, ok, err
-	}
 	if err != nil {
 		return out, false, nil //nolint:nilerr // a key that cannot be had leaves the field withheld, which the bundle says
 	}
@@ -265,19 +263,4 @@ func (n *Node) loadObject(ref *object.Ref, salt *[event.SaltSize]byte) []byte {
 		return nil
 	}
 	return value.Bytes()
-}
-
-// tombstone is the leaf that says that a subject's key is destroyed.
-func (r *logReader) tombstone(ctx context.Context, subject string) (chain.Index, bool, error) {
-	if index, ok := r.tombstones[subject]; ok {
-		return index, true, nil
-	}
-	for row, err := range r.node.store.Search(ctx, store.Filter{Tenant: r.tenant, Action: "system.erasure", Object: subject, Newest: true, Limit: 1}) {
-		if err != nil {
-			return 0, false, err
-		}
-		r.tombstones[subject] = chain.Index(row.Index)
-		return chain.Index(row.Index), true, nil
-	}
-	return 0, false, nil
 }

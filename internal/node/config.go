@@ -49,8 +49,9 @@ type Config struct {
 
 	Connectors string // file of connectors that revoke; empty is connectors.yaml in DataDir, if there is one
 
-	TuneLedger      func(*ledger.Config)  // for tests of faults: changes what the ledger is made of; may be nil
-	TuneContainment func(*contain.Config) // the same for the brake
+	TuneLedger      func(*ledger.Config)          // for tests of faults: changes what the ledger is made of; may be nil
+	TuneContainment func(*contain.Config)         // the same for the brake
+	TuneRetention   func(*ingest.RetentionConfig) // the same for erasures
 
 	Version string           // shown in the status
 	Now     func() time.Time // nil is time.Now

@@ -47,6 +47,7 @@ type Node struct {
 	opened    atomic.Pointer[ingest.Service] // the door, for the ledger, which starts before it
 	admin     *ingest.Admin
 	brake     *contain.Engine
+	retention *ingest.Retention
 	server    *grpc.Server
 	address   string // where emitters connect
 
@@ -138,6 +139,9 @@ func (n *Node) openFolder(context.Context) error {
 }
 
 func (n *Node) openKeys(context.Context) (err error) {
+	if err := n.checkKeysThere(); err != nil {
+		return err
+	}
 	for name, key := range map[string]**signer.Key{"system.pem": &n.keys.system, "log.pem": &n.keys.log, "time.pem": &n.keys.time} {
 		if *key, err = signer.LoadOrCreate(n.folder.key(name)); err != nil {
 			return err
@@ -226,6 +230,9 @@ func (n *Node) registries(ctx context.Context) (map[event.TenantID]*registry.Sta
 // openIngest opens the door and what stands behind it, with the operator's log at the first start.
 func (n *Node) openIngest(ctx context.Context) error {
 	registries, upTo, err := n.registries(ctx)
+	if err == nil {
+		err = n.checkKeysOwn(registries)
+	}
 	if err != nil {
 		return err
 	}
@@ -250,6 +257,7 @@ func (n *Node) openIngest(ctx context.Context) error {
 	})
 	n.opened.Store(n.door)
 	n.later(n.closeDoor)
+	n.openRetention()
 	return nil
 }
 

@@ -60,6 +60,7 @@ func (n *Node) register() {
 	apiv1.RegisterIngestServiceServer(n.server, n.door)
 	apiv1.RegisterEnrolServiceServer(n.server, ingest.NewEnrol(n.admin, n.door))
 	apiv1.RegisterAdminServiceServer(n.server, n.admin)
+	apiv1.RegisterRetentionServiceServer(n.server, n.retention)
 	apiv1.RegisterQueryServiceServer(n.server, query.New(n.store, logs{n.ledger}, n.vault, n.objects))
 	apiv1.RegisterLedgerServiceServer(n.server, &ledgerService{node: n})
 	apiv1.RegisterEvidenceServiceServer(n.server, &evidenceService{node: n})

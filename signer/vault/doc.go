@@ -6,8 +6,8 @@
 //
 // A data key is 32 random bytes for AES-256-GCM, one for each (tenant, subject,
 // generation). It is wrapped by the tenant's key-encryption key. Generations of
-// a subject count from 1; a new one begins after an erasure, and after
-// [RotateAfter] values. A subject is a pseudonymous id; the file holds only
+// a subject count from 1; a new one begins with [Vault.Retire], after an erasure,
+// and after [RotateAfter] values. A subject is a pseudonymous id; the file holds only
 // HMAC-SHA-256 of it under a key derived from the key-encryption key.
 //
 // # Files
@@ -18,7 +18,7 @@
 //	lock            locked while a vault is open
 //	<tenant>.kek    key-encryption key, 32 bytes in PEM
 //	<tenant>.fpk    fingerprint keys, 32 bytes in PEM each, the oldest first
-//	<tenant>.keys   data keys, append only except for Destroy
+//	<tenant>.keys   data keys, append only except for DestroyThrough
 //
 // A key file is the 16 bytes "custody/keys/v1\n", then frames:
 //
@@ -46,9 +46,10 @@
 // the file is next opened; damage by the medium to the very last frame looks
 // the same. A damaged frame anywhere else is [ErrCorrupt].
 //
-// [Vault.Destroy] writes the file anew without the subject's keys, moves it
-// into place and overwrites the old bytes. Before the move a crash leaves the
-// keys, after it they are gone; the caller repeats Destroy until it succeeds.
+// [Vault.DestroyThrough] writes the file anew without the subject's keys, moves
+// it into place, syncs the folder and overwrites the old bytes. Before the move a
+// crash leaves the keys, after it they are gone; the caller, who has written down
+// first what is to go, repeats DestroyThrough until it succeeds.
 //
 // # What is not promised
 //
@@ -61,6 +62,7 @@
 //	v, _ := vault.OpenDir("/var/lib/custody/keys")
 //	keys, _ := v.Ensure("acme", []string{"user-81"})
 //	ciphertext, _ := vault.Seal(keys[0], aad, []byte("value"))
-//	generation, _ := v.Destroy("acme", "user-81") // 1
+//	generation, _ := v.Retire("acme", "user-81") // 1; the next key is of 2
+//	_ = v.DestroyThrough("acme", "user-81", generation)
 //	_, err := vault.Open(keys[0], aad, ciphertext) // ErrErased
 package vault

@@ -167,10 +167,21 @@ func (s *subject) last() uint32 {
 	return s.erased.Load()
 }
 
+// erase forgets the keys up to a generation.
 func (s *subject) erase(generation uint32) {
+	kept := slices.Clone(s.after(generation))
 	clear(s.keys)
-	s.keys = nil
+	s.keys = kept
 	s.erased.Store(generation)
+}
+
+// after are the keys of later generations.
+func (s *subject) after(generation uint32) []wrapped {
+	at := slices.IndexFunc(s.keys, func(w wrapped) bool { return w.generation > generation })
+	if at < 0 {
+		return nil
+	}
+	return s.keys[at:]
 }
 
 func (t *tenant) hash(name string) (h subjectHash) {
@@ -416,30 +427,6 @@ func (t *tenant) isErased(name string, generation uint32) bool {
 	return ok && generation <= s.erased.Load()
 }
 
-// destroy removes every key of a subject and returns the last generation that
-// is now gone, 0 if there never was one.
-func (t *tenant) destroy(name string) (uint32, error) {
-	t.writing.Lock()
-	defer t.writing.Unlock()
-	if err := t.ready(); err != nil {
-		return 0, err
-	}
-	s := t.owner(name)
-	last := s.last()
-	if last == s.erased.Load() {
-		return last, nil
-	}
-	if err := t.rewriteWithout(s, last); err != nil {
-		return 0, err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s.erase(last)
-	s.seals.Store(0)
-	delete(t.current, name)
-	return last, nil
-}
-
 // rewriteWithout replaces the file by one in which s is erased up to last.
 func (t *tenant) rewriteWithout(s *subject, last uint32) error {
 	err := keyfile.ReplaceFunc(t.path, func(w io.Writer) error {
@@ -492,11 +479,14 @@ func (t *tenant) recordsWithout(s *subject, last uint32) func(yield func(record)
 		for _, other := range t.subjects {
 			erased, keys := other.erased.Load(), other.keys
 			if other == s {
-				erased, keys = last, nil
+				erased, keys = last, s.after(last)
 			}
 			if !yieldSubject(other.hash, erased, keys, yield) {
 				return
 			}
+		}
+		if _, known := t.subjects[s.hash]; !known {
+			yieldSubject(s.hash, last, nil, yield)
 		}
 	}
 }

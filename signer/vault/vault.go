@@ -136,25 +136,6 @@ func (v *Vault) Get(tenant, subject string, generation uint32) (*Key, error) {
 	return k, nil
 }
 
-// Destroy removes the keys of all generations of a subject from the file and
-// from memory, and returns the last generation that is gone: what is sealed
-// with it or with one before it can never be opened again. It returns 0 if the
-// subject never had a key. Destroying twice is destroying once. The cost is
-// one rewrite of the tenant's key file. Errors: ErrName, ErrCorrupt, ErrClosed.
-func (v *Vault) Destroy(tenant, subject string) (generation uint32, err error) {
-	t, err := v.tenant(tenant, false)
-	if errors.Is(err, ErrUnknownKey) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("destroy data keys: %w", err)
-	}
-	if generation, err = t.destroy(subject); err != nil {
-		return 0, fmt.Errorf("destroy data keys of %s: %w", tenant, err)
-	}
-	return generation, nil
-}
-
 // Erased reports whether the key of this generation was destroyed. A key that
 // never was is not erased. Errors: ErrName, ErrCorrupt, ErrClosed.
 func (v *Vault) Erased(tenant, subject string, generation uint32) (bool, error) {

@@ -69,6 +69,7 @@ func Run(t *testing.T, open Open) {
 		{"the batch that holds a sequence number", testOverlapping},
 		{"ranges of leaves", testRanges},
 		{"search finds what matches and nothing else", testSearch},
+		{"what seals content about a subject", testSeals},
 		{"hostile text stays text", testHostile},
 		{"edges lead both ways", testEdges},
 		{"heads, boundaries and checkpoints", testHeads},

@@ -1,0 +1,51 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
+	"github.com/agentcustody/custody/signer"
+)
+
+var (
+	// ErrKeysMissing says that the data folder has records and no longer the keys that sign them. New ones would be of no
+	// use: every log names its own. They must be restored from a copy.
+	ErrKeysMissing = errors.New("keys are missing: restore keys/ from its copy")
+	// ErrOtherKeys says that the keys are not those that the logs name.
+	ErrOtherKeys = errors.New("keys are of another system: restore keys/ from its copy")
+)
+
+// checkKeysThere refuses to make new signing keys where there is something that was signed with old ones. At the first
+// start the keys are made before everything else.
+func (n *Node) checkKeysThere() error {
+	for _, name := range []string{"system.pem", "log.pem"} {
+		_, err := os.Stat(n.folder.key(name))
+		if !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		for _, data := range []string{"stream", "store"} {
+			if _, err := os.Stat(n.folder.path(data)); err == nil {
+				return fmt.Errorf("%s: %w", n.folder.key(name), ErrKeysMissing)
+			}
+		}
+	}
+	return nil
+}
+
+// checkKeysOwn holds the keys against those that the logs name.
+func (n *Node) checkKeysOwn(logs map[event.TenantID]*registry.State) error {
+	for tenant, state := range logs {
+		g := state.Genesis()
+		if g == nil {
+			continue
+		}
+		if signer.PublicKey(g.GetSystemKey()) != n.keys.system.Public() || signer.PublicKey(g.GetLogKey()) != n.keys.log.Public() {
+			return fmt.Errorf("log of %s: %w", tenant, ErrOtherKeys)
+		}
+	}
+	return nil
+}
