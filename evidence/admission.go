@@ -26,10 +26,10 @@ func decides(_ chain.Index, e *eventv1.Event) bool {
 }
 
 // mattersLater reports whether a system event after a range still says something about it: that a key was in doubt, that
-// content is erased, or, of a range before everything, how the log begins.
+// content is erased, or that it could not be while a hold was in force; or, of a range before everything, how the log begins.
 func mattersLater(_ chain.Index, e *eventv1.Event) bool {
 	switch e.GetSystem().GetDetail().(type) {
-	case *eventv1.System_Genesis, *eventv1.System_Key, *eventv1.System_Erasure:
+	case *eventv1.System_Genesis, *eventv1.System_Key, *eventv1.System_Hold, *eventv1.System_Erasure:
 		return true
 	}
 	return false

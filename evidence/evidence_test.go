@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/agentcustody/custody/chain"
-	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
@@ -210,45 +209,6 @@ func TestDisclosure(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestErasure(t *testing.T) {
-	for name, erase := range map[string]string{"in the window": "09:30", "after it": "11:00", "before it": "08:00"} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, "acme")
-			a := w.agent("support-1")
-			if erase == "08:00" { // content that was on its way when its key was destroyed
-				w.erase("person-1")
-			}
-			w.clock("09:00")
-			a.batch([]*eventv1.Event{a.call("person-1", "gone"), a.call("person-2", "stays")})
-			if erase == "08:00" {
-				for _, o := range w.openings {
-					if o.subject == "person-1" {
-						o.Opening = Opening{Path: o.Path, Erased: true, Tombstone: w.custodysTombstone(), Generation: 1}
-					}
-				}
-			} else {
-				w.clock(erase).erase("person-1")
-			}
-			w.clock("12:00").access()
-			v := verify(t, w.bundle("08:30", "10:00"), w.policy())
-			if v.Records.FieldsErased != 1 || v.Records.FieldsDisclosed != 1 || v.Check(CheckErasure).Result != Passed {
-				t.Errorf("%+v\n%s", v.Records, v.Text())
-			}
-		})
-	}
-}
-
-func (w *world) custodysTombstone() (index chain.Index) {
-	for _, m := range w.messages {
-		for i, e := range m.Events {
-			if parsed, err := event.Parse(e.Bytes); err == nil && parsed.GetSystem().GetErasure() != nil {
-				index = m.First + chain.Index(i)
-			}
-		}
-	}
-	return index
 }
 
 // cut is a reader that bounds by index instead of time, so that batches lie partly in the range.

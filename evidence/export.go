@@ -390,6 +390,7 @@ func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openi
 	case o != nil && o.Erased:
 		x.count.FieldsErased++
 		x.cited[o.Tombstone], x.erased[strings.Clone(s.GetSubject())] = true, true
+		x.reasons.erased(o.Tombstone)
 		return openingRecord{state: stateErased, tombstone: o.Tombstone, generation: o.Generation}, nil
 	case reason != "":
 	case o == nil:

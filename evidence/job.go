@@ -324,7 +324,7 @@ func (w *worker) field(j *job, e *eventv1.Event, s *eventv1.Sealed, o *openingRe
 		}
 	case stateErased:
 		// The claim outlives the job, whose bytes the event refers to.
-		j.erasures = append(j.erasures, erasureClaim{erasure{o.tombstone, strings.Clone(s.GetSubject())}, claimed{o.generation, o.index}})
+		j.erasures = append(j.erasures, erasureClaim{erasure{o.tombstone, strings.Clone(s.GetSubject())}, claimed{o.generation, o.index, o.index}})
 	case stateWithheld:
 		if int(o.reason) >= w.reasons {
 			j.problem(CheckRedactions, o.index, errReason)

@@ -17,6 +17,8 @@ const (
 	maxPath = 63
 	// maxReasons is the number of different reasons for which content is withheld: people give them, one for each path.
 	maxReasons = 1024
+	// maxTombstones is how many tombstones redactions.json lists, the first by leaf: it is read whole. openings/ names them all.
+	maxTombstones = 8192
 	// maxPolicy is the size in bytes of a policy file: six short fields.
 	maxPolicy = 16 << 10
 	// maxText is the length in bytes of a free text of a person, such as the purpose.

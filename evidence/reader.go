@@ -72,7 +72,7 @@ type Opening struct {
 	Load  func() []byte // of an object, in place of Value: the value, nil if it cannot be had; called when it is written
 
 	Erased     bool        // the key is destroyed: no salt and no value
-	Tombstone  chain.Index // leaf of the erasure, if Erased
+	Tombstone  chain.Index // leaf of the erasure, after the event's own, if Erased
 	Generation uint32      // of the key that the field was under, if Erased
 }
 

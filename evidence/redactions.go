@@ -3,6 +3,10 @@ package evidence
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/agentcustody/custody/chain"
 )
 
 // ErrRedactions says that the account of what is left out is not in its format or does not add up.
@@ -11,11 +15,18 @@ var ErrRedactions = errors.New("wrong account of what is left out")
 // Redactions is redactions.json: how much is not disclosed, and why. The state of each record and field stands with it in
 // events/ and openings/, which name a reason by its place here.
 type Redactions struct {
-	Version int      `json:"version"` // 1
-	Reasons []Reason `json:"reasons"` // in the order of their first use
-	Erased  uint64   `json:"erased"`  // fields whose key is destroyed
-	Held    uint64   `json:"held"`    // records that are kept closed
-	Expired uint64   `json:"expired"` // records that are no longer kept
+	Version    int         `json:"version"`    // 1
+	Reasons    []Reason    `json:"reasons"`    // in the order of their first use
+	Tombstones []Tombstone `json:"tombstones"` // by leaf, at most maxTombstones
+	Erased     uint64      `json:"erased"`     // fields whose key is destroyed
+	Held       uint64      `json:"held"`       // records that are kept closed
+	Expired    uint64      `json:"expired"`    // records that are no longer kept
+}
+
+// Tombstone is the record in the log for which content is shown as erased.
+type Tombstone struct {
+	Leaf   uint64 `json:"leaf"`
+	Fields uint64 `json:"fields"`
 }
 
 // Reason is why something is withheld.
@@ -29,6 +40,25 @@ type Reason struct {
 type reasons struct {
 	list   []Reason
 	places map[string]uint16
+	graves map[chain.Index]uint64 // fields erased by each tombstone
+}
+
+// erased counts one field that a tombstone says is erased.
+func (r *reasons) erased(tombstone chain.Index) {
+	if r.graves == nil {
+		r.graves = map[chain.Index]uint64{}
+	}
+	r.graves[tombstone]++
+}
+
+// tombstones are the first of those that were counted, by leaf.
+func (r *reasons) tombstones() []Tombstone {
+	leaves := slices.Sorted(maps.Keys(r.graves))
+	list := make([]Tombstone, 0, len(leaves))
+	for _, leaf := range leaves[:min(len(leaves), maxTombstones)] {
+		list = append(list, Tombstone{uint64(leaf), r.graves[leaf]})
+	}
+	return list
 }
 
 // field counts one withheld field and returns the place of its reason.
@@ -55,7 +85,7 @@ func (r *reasons) file(d *Disclosure) *Redactions {
 	if list == nil {
 		list = []Reason{}
 	}
-	return &Redactions{1, list, d.FieldsErased, d.Held, d.Expired}
+	return &Redactions{1, list, r.tombstones(), d.FieldsErased, d.Held, d.Expired}
 }
 
 // parseRedactions reads redactions.json as far as a verifier needs it beforehand: the reasons. The counts are compared when

@@ -137,6 +137,14 @@ var honest = map[string]func(t *testing.T) ([]byte, *Policy){
 		w := eventful(t)
 		return w.bundle("08:30", "10:30", ExportOptions{Disclose: Disclose{Withhold: map[string]string{"arguments": "privilege <&> ‘é’"}}}), w.policy()
 	},
+	"erased after a hold": made(func(w *world, a *sender) {
+		w.hold("subject/customer", false)
+		a.send(1).say(a.closing())
+		w.hold("subject/customer", true)
+		w.clock("10:10").hold("tenant", false)
+		w.clock("10:20").hold("tenant", true)
+		w.clock("10:30").erase("customer")
+	}),
 	"gap": made(func(_ *world, a *sender) { a.send(3, lost).send(2) }),
 	"gap after the head": made(func(w *world, a *sender) {
 		a.send(2, lost)

@@ -98,10 +98,10 @@ type erasure struct {
 	subject   string
 }
 
-// claimed is how far an erasure is said to reach, and where first.
+// claimed is how far an erasure is said to reach, and where first and last.
 type claimed struct {
-	generation uint32
-	index      chain.Index
+	generation  uint32
+	index, last chain.Index
 }
 
 // stopped says that nothing further can be examined; what is wrong was recorded.
@@ -352,13 +352,16 @@ func (v *verification) selfSigned(g *eventv1.Genesis) error {
 	return nil
 }
 
-// checkErasures holds every claim of an erasure to the tombstones.
+// checkErasures holds every claim of an erasure to the tombstones. A tombstone says nothing about what came after it.
 func (v *verification) checkErasures() error {
 	for e, c := range v.erasures {
 		v.examine(CheckErasure, 1)
 		t, found := v.tombstones[e.tombstone]
-		if !found || e.subject == "" || t.subject != e.subject || t.generation < c.generation {
+		switch {
+		case !found || e.subject == "" || t.subject != e.subject || t.generation < c.generation:
 			v.failAt(CheckErasure, c.index, fmt.Errorf("record %d is no erasure of this content", e.tombstone))
+		case e.tombstone <= c.last:
+			v.failAt(CheckErasure, c.last, fmt.Errorf("record %d came before this content", e.tombstone))
 		}
 	}
 	v.done(CheckErasure)

@@ -225,6 +225,9 @@ func (j *judge) message(m *job) {
 	j.numbers(m)
 	j.follow(m)
 	j.observe(m)
+	if j.system == nil || j.system.ID() != signer.KeyID(m.statement.GetKeyId()) {
+		return // not Custody's own word, whatever it says
+	}
 	for _, s := range m.system {
 		j.apply(s.index, s.event)
 	}
@@ -277,6 +280,7 @@ func (j *judge) tallyFields(m *job) {
 			j.examine(CheckOpening, 1)
 		case stateErased:
 			j.count.FieldsErased++
+			j.reasons.erased(m.openings[i].tombstone)
 		case stateWithheld:
 			j.count.FieldsWithheld++
 		}
@@ -287,10 +291,10 @@ func (j *judge) tallyFields(m *job) {
 func (j *judge) claim(e erasureClaim) {
 	c := j.erasures[e.erasure]
 	if c == nil {
-		c = &claimed{0, e.index}
+		c = &claimed{index: e.index}
 		j.erasures[e.erasure] = c
 	}
-	c.generation = max(c.generation, e.generation)
+	c.generation, c.last = max(c.generation, e.generation), e.index
 }
 
 var (

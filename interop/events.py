@@ -234,7 +234,23 @@ class Log:
 
     def __init__(self, tenant, anchored):
         """anchored says whether a genesis is the one that the policy names."""
-        self.tenant, self.anchored, self.genesis, self.salts, self.keys, self.tombstones = tenant, anchored, None, {}, {}, {}
+        self.tenant, self.anchored, self.genesis, self.salts, self.keys = tenant, anchored, None, {}, {}
+        self.holds, self.erased, self.tombstones = {}, {}, {}
+
+    def own(self, key_id):
+        """Custody's own batches, whose system events count, are by the system key."""
+        return bool(self.genesis) and key_id == sha(self.genesis["system_key"])
+
+    def hold(self, name, scope, lifted):
+        if lifted and self.holds.get(name) == scope:
+            del self.holds[name]
+        elif not lifted:
+            self.holds.setdefault(name, scope)
+
+    def erase(self, index, subject, generation):
+        held = any(scope in ("tenant", "subject/" + subject) for scope in self.holds.values())
+        if not held and generation > self.erased.get(subject, 0):
+            self.tombstones[index], self.erased[subject] = (subject, generation), generation
 
     def apply(self, index, e):
         """An event that does not apply changes nothing."""
@@ -248,8 +264,10 @@ class Log:
                                                    "to": 1 << 64, "suspect": None, "revoked": False}
         elif self.genesis and detail == "instance" and x["salt"]:
             self.salts.setdefault(x["instance"], x["salt"])
+        elif self.genesis and detail == "hold":
+            self.hold(x["hold"], x["scope"], x["lifted"])
         elif self.genesis and detail == "erasure":
-            self.tombstones[index] = (x["subject"], x["generation"])
+            self.erase(index, x["subject"], x["generation"])
         elif self.genesis and detail == "key" and x["action"] == 1:
             self.enrol(index, x)
         elif self.genesis and detail == "key":

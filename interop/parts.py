@@ -263,7 +263,8 @@ HANDLING = {"version": 1, "at": TIME, "actor": str, "action": str, "purpose": st
             "scope_sha256": HEX, "prev_sha256": HEX}
 RANGE = {"begin": int, "end": int, "size": int, "left": [HEX], "right": [HEX]}
 CONSISTENCY = {"version": 1, "proofs": [{"checkpoint": str, "hashes": [HEX]}]}
-REDACTIONS = {"version": 1, "reasons": [{"reason": str, "fields": int, "records": int}], "erased": int, "held": int, "expired": int}
+REDACTIONS = {"version": 1, "reasons": [{"reason": str, "fields": int, "records": int}], "tombstones": [{"leaf": int, "fields": int}],
+              "erased": int, "held": int, "expired": int}
 POLICY = {"version": 1, "tenant": str, "origin": str, "log_key": str, "system_key": HEX, "export_key": HEX, "time_key?": str}
 
 

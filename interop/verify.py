@@ -423,7 +423,7 @@ class Verification(Scoped):
             if leaf and leaf.verdict == ACCEPTED:
                 if not e and i in self.absent:
                     self.fail("admission", f"leaf {i}: Custody's own event is left out")
-                elif e and e["kind"] == 5 and i > 0:
+                elif e and e["kind"] == 5 and i > 0 and self.log.own(m.s["key_id"]):
                     self.log.apply(i, e)
 
     def content(self, m, i, leaf):
@@ -502,12 +502,14 @@ class Verification(Scoped):
 
     def accounts(self):
         self.check("genesis", self.check_genesis)
+        graves = {}
         for i, subject, index, generation in self.erasures:
             found = self.log.tombstones.get(index, ("", 0))
-            good = subject and found[0] == subject and generation <= found[1]
+            good = subject and found[0] == subject and generation <= found[1] and i < index
             self.check("erasure", need, good, f"leaf {i}: no such tombstone at leaf {index}")
-        r = {"version": 1, "reasons": self.recount, "erased": self.count["fields_erased"], "held": self.count["held"],
-             "expired": self.count["expired"]}
+            graves[index] = graves.get(index, 0) + 1
+        r = {"version": 1, "reasons": self.recount, "tombstones": [{"leaf": i, "fields": n} for i, n in sorted(graves.items())[:8192]],
+             "erased": self.count["fields_erased"], "held": self.count["held"], "expired": self.count["expired"]}
         self.check_states()
         same = self.claims == counted(self.count) and json.loads(bytes(self.files["redactions.json"])) == r
         self.check("redactions", need, same, "other counts")
