@@ -214,6 +214,7 @@ func TestDishonestExporter(t *testing.T) {
 		"tombstone of another person": exporter(CheckErasure, ExitOpening, editOpening(5, erasedBy(14, 1))),
 		"tombstone too old":           exporter(CheckErasure, ExitOpening, editOpening(4, erasedBy(14, 2))),
 		"tombstone that is none":      exporter(CheckErasure, ExitOpening, editOpening(4, erasedBy(10, 1))),
+		"tombstone that is not there": exporter(CheckErasure, ExitOpening, editOpening(4, erasedBy(99, 1))),
 		"tombstones miscounted":       exporter(CheckRedactions, ExitReport, replace(fileRedactions, `"leaf": 14`, `"leaf": 13`)),
 		"an event held that is not": exporter(CheckEvent, ExitEvent, func(files map[string][]byte) {
 			editRecord(fileEvents, 0, func([]byte) []byte { return []byte{byte(stateHeld)} })(files)

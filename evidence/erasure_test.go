@@ -136,10 +136,6 @@ func TestWithheldShownAsErased(t *testing.T) {
 			w.access()
 			return w.chain.Size() - 1
 		}),
-		"by a record that does not exist": falseTombstone(func(w *world, a *sender) chain.Index {
-			send(a)
-			return w.chain.Size() + 5
-		}),
 	})
 	imposter := falseTombstone(func(w *world, a *sender) chain.Index {
 		send(a)
