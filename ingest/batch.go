@@ -9,6 +9,7 @@ import (
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/object"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
@@ -34,7 +35,8 @@ type batch struct {
 	place     place
 	held      int // events that fail the secret scan
 	objects   []named
-	secrets   []secret // in objects
+	dropped   []object.Ref // objects of openings that are dropped
+	secrets   []secret     // in objects
 }
 
 // digestBytes is the digest for an answer, nil if it could not be computed.

@@ -287,6 +287,9 @@ func (s *session) placeBatch(ctx context.Context, b *batch) (r *refusal) {
 
 func (s *session) wrap(b *batch) ([]byte, *refusal) {
 	message, held, err := s.wrapper.wrap(b, s.hashes)
+	if errors.Is(err, errStale) {
+		return nil, refuse(noObject, indexed("openings", b.objects[0].opening), "%v", err)
+	}
 	if err != nil {
 		return nil, s.failed("seal", err)
 	}

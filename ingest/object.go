@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,10 +30,13 @@ type Objects interface {
 	Room(size uint64) error
 	// Put makes a value durable whose commitment was checked.
 	Put(r *object.Ref, notes *object.Notes, value []byte) error
-	// Stat returns what was noted with an object, or object.ErrMissing.
-	Stat(r *object.Ref) (object.Notes, error)
+	// Fresh returns what was noted with an object under the current key of its subject, and the generation of that, or
+	// object.ErrMissing.
+	Fresh(r *object.Ref) (notes object.Notes, generation uint32, err error)
 	// Claim keeps objects for a batch that is about to be published, durably.
 	Claim(refs []object.Ref) error
+	// Discard removes objects that no batch has named and that none is to name.
+	Discard(refs []object.Ref) error
 }
 
 // uploads is the memory of objects that are being taken. It is safe for concurrent use.
@@ -126,7 +130,7 @@ func (s *session) beginObject(h *apiv1.ObjectHeader) (*apiv1.ObjectTaken, *refus
 	if s.prints.under(u.key) == nil {
 		return nil, refuse(malformed, "object.fingerprint_key_id", "is not a key of this tenant")
 	}
-	if notes, err := s.service.cfg.Objects.Stat(&u.ref); err == nil && notes.Salt == u.salt && notes.KeyID == u.key {
+	if notes, _, err := s.service.cfg.Objects.Fresh(&u.ref); err == nil && notes.Salt == u.salt && notes.KeyID == u.key {
 		return taken(u, h.GetSize()), nil
 	}
 	if s.pending+h.GetSize() > event.MaxBatchObjects {
@@ -273,9 +277,10 @@ func (s *session) objectFailed(err error) *refusal {
 
 // named is an object that an opening of a batch stands for.
 type named struct {
-	opening int
-	event   *eventv1.Event
-	ref     object.Ref
+	opening    int
+	event      *eventv1.Event
+	ref        object.Ref
+	generation uint32 // of the data key that it is under
 }
 
 // nameObject notes the object that an opening stands for, and reports whether it stands for one.
@@ -283,7 +288,7 @@ func (b *batch) nameObject(i int, o *eventv1.Opening) bool {
 	e := b.events[o.GetPosition()]
 	for _, s := range e.GetSealed() {
 		if s.GetPath() == o.GetPath() && event.StandsForObject(s, o) {
-			b.objects = append(b.objects, named{i, e, object.RefOf(e, s)})
+			b.objects = append(b.objects, named{opening: i, event: e, ref: object.RefOf(e, s)})
 			return true
 		}
 	}
@@ -305,10 +310,11 @@ func (s *session) checkObject(b *batch, n *named) *refusal {
 	if s.service.cfg.Objects == nil {
 		return refuse(tooLarge, field+".value", "this server takes no values of more than %d bytes", event.MaxSealedInline)
 	}
-	notes, err := s.service.cfg.Objects.Stat(&n.ref)
+	notes, generation, err := s.service.cfg.Objects.Fresh(&n.ref)
 	if err != nil {
 		return s.objectMissing(field, err)
 	}
+	n.generation = generation
 	if string(notes.Salt[:]) != string(b.signed.GetOpenings()[n.opening].GetSalt()) {
 		return refuse(commitment, field+".salt", "is not that of the object")
 	}
@@ -346,9 +352,32 @@ func (s *session) objectMissing(field string, err error) *refusal {
 	return s.objectFailed(err)
 }
 
+// errStale says that a data key has changed since an object of the batch was looked up.
+var errStale = errors.New("an object is under an earlier key: send it, then the batch again")
+
+// drop leaves out the object of an opening that is dropped.
+func (b *batch) drop(opening int) {
+	b.objects = slices.DeleteFunc(b.objects, func(n named) bool {
+		if n.opening == opening {
+			b.dropped = append(b.dropped, n.ref)
+		}
+		return n.opening == opening
+	})
+}
+
+// under reports whether every object of the batch is under the key that its opening is under: they go together.
+func (b *batch) under(key func(opening int) *vault.Key) bool {
+	return !slices.ContainsFunc(b.objects, func(n named) bool { return n.generation != key(n.opening).Generation() })
+}
+
 // claimObjects keeps the objects of a batch from now on. If the batch is not published after all, its sender sends it
 // again and they are there.
 func (s *session) claimObjects(b *batch) *refusal {
+	if len(b.dropped) > 0 {
+		if err := s.service.cfg.Objects.Discard(b.dropped); err != nil {
+			return s.objectFailed(err)
+		}
+	}
 	if len(b.objects) == 0 {
 		return nil
 	}

@@ -154,12 +154,16 @@ func (w *wrapper) hold(out *eventv1.StreamBatch, b *batch, suspects []suspect, h
 // of an event that occurred before the erasure of its subject: it was meant to go, and comes late.
 func (w *wrapper) encryptOpenings(out *eventv1.StreamBatch, b *batch) error {
 	all := b.signed.GetOpenings()
+	if !b.under(func(i int) *vault.Key { return w.keys[w.subjects[w.subjectOf[i]]] }) {
+		return errStale
+	}
 	w.openings = slices.Grow(w.openings[:0], len(all))[:len(all)]
 	out.Openings = make([]*eventv1.EncryptedOpening, 0, len(all))
 	room := make([]byte, 0, ciphertexts(all))
 	for i, o := range all {
 		key, gone, e := w.keys[w.subjects[w.subjectOf[i]]], w.gone[w.subjects[w.subjectOf[i]]], b.events[o.GetPosition()]
 		if key.Generation() <= gone.Generation || e.GetOccurredAt() <= gone.At {
+			b.drop(i)
 			continue
 		}
 		at := len(room)

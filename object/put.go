@@ -15,7 +15,7 @@ import (
 )
 
 // Put makes a value durable whose commitment was checked: file, then name. The object belongs to no batch until Claim. If
-// it is there already with the same salt and fingerprint key, nothing changes. Errors: ErrNoRoom, those of the keys and of the disk.
+// it is there already with the same salt, fingerprint key and current data key, nothing changes. Errors: ErrNoRoom, those of the keys and of the disk.
 func (s *Store) Put(r *Ref, notes *Notes, value []byte) error {
 	if err := s.put(r, notes, value); err != nil {
 		return fmt.Errorf("put object: %w", err)
@@ -24,7 +24,7 @@ func (s *Store) Put(r *Ref, notes *Notes, value []byte) error {
 }
 
 func (s *Store) put(r *Ref, notes *Notes, value []byte) error {
-	if old, err := s.Stat(r); err == nil && old.Salt == notes.Salt && old.KeyID == notes.KeyID {
+	if old, _, err := s.Fresh(r); err == nil && old.Salt == notes.Salt && old.KeyID == notes.KeyID {
 		return nil
 	}
 	if err := s.Room(r.Size); err != nil {
