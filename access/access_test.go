@@ -66,7 +66,7 @@ func TestTableMakesSense(t *testing.T) {
 		if selfProving := rule.Scope == ByEmitter || rule.Scope == ByToken; selfProving != (rule.Roles == 0) {
 			t.Errorf("%s: roles and scope do not fit", name)
 		}
-		if needs := rule.Scope == OneTenant || rule.Scope == TenantOrAll; needs && tenant == nil {
+		if needs := rule.Scope == OneTenant || rule.Scope == TenantOrAll || rule.Scope == OneOfAll; needs && tenant == nil {
 			t.Errorf("%s: its scope needs a tenant field", name)
 		}
 		if reads := strings.Contains(name, "QueryService"); reads && !rule.Recorded {
@@ -193,6 +193,8 @@ func TestDecisions(t *testing.T) {
 		add    = apiv1.AdminService_AddUser_FullMethodName
 		search = apiv1.QueryService_Search_FullMethodName
 		ps     = apiv1.QueryService_ListInstances_FullMethodName
+
+		isolation = apiv1.EvidenceService_Isolation_FullMethodName
 	)
 	all := []event.TenantID{event.TenantOperator, "acme", "zeta"}
 	tests := map[string]struct {
@@ -214,6 +216,10 @@ func TestDecisions(t *testing.T) {
 		"grant over all":            {"root", add, "", Call{Tenants: all, All: true}, nil},
 		"grant in one":              {"root", add, "acme", Call{Tenants: []event.TenantID{"acme"}}, nil},
 		"grant over all, not root":  {"ann", add, "", Call{}, notAll},
+		"one of all, over all":      {"root", isolation, "acme", Call{Tenants: []event.TenantID{"acme"}, All: true}, nil},
+		"one of all, not over all":  {"ann", isolation, "acme", Call{}, notAll},
+		"one of all, none named":    {"root", isolation, "", Call{}, noTenantNamed},
+		"one of all, unknown":       {"root", isolation, "nobody", Call{}, noTenant},
 		"no such method":            {"root", "/custody.api.v1.AdminService/Drop", "acme", Call{}, noMethod},
 	}
 	for name, test := range tests {

@@ -17,6 +17,8 @@
 //	SeenTenants    it may name one; empty is every tenant in which the caller has one of the roles
 //	TenantOrAll    it may name one; empty is an act over all tenants
 //	AllTenants     the act is over all tenants, whatever the field says
+//	OneOfAll       it must name a tenant, and the act is over all tenants; it is recorded in the named tenant's log alone,
+//	               because a record in the others would tell them of it
 //	ByEmitter      the emitter proves its key in the call itself
 //	ByToken        the join token proves itself in the call
 //

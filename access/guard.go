@@ -87,6 +87,8 @@ func decide(rule Rule, grants []Grant, certificate Fingerprint, tenant string) (
 		return Call{}, badTenant
 	}
 	switch {
+	case rule.Scope == OneOfAll && tenant != "":
+		return overOne(rule, grants, certificate, event.TenantID(tenant))
 	case rule.Scope == AllTenants || rule.Scope == TenantOrAll && tenant == "":
 		return overAll(rule, grants, certificate)
 	case rule.Scope == SeenTenants && tenant == "":
@@ -105,6 +107,16 @@ func overAll(rule Rule, grants []Grant, certificate Fingerprint) (Call, error) {
 	call := newCall(seen(rule, grants), certificate)
 	call.Principal.Name, call.All = grants[at].Name, true
 	return call, nil
+}
+
+// overOne is an act over all tenants about one of them. A grant over all stands in every tenant's log.
+func overOne(rule Rule, grants []Grant, certificate Fingerprint, tenant event.TenantID) (Call, error) {
+	if _, err := overAll(rule, grants, certificate); err != nil {
+		return Call{}, err
+	}
+	call, err := inTenant(rule, grants, certificate, tenant)
+	call.All = err == nil
+	return call, err
 }
 
 func overSeen(rule Rule, grants []Grant, certificate Fingerprint) (Call, error) {

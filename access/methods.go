@@ -13,6 +13,7 @@ const (
 	SeenTenants
 	TenantOrAll
 	AllTenants
+	OneOfAll
 	ByEmitter
 	ByToken
 )
@@ -53,6 +54,9 @@ var Methods = map[string]Rule{
 	apiv1.AdminService_AddUser_FullMethodName:    {Roles: RolesOf(admin), Scope: TenantOrAll},
 	apiv1.AdminService_RemoveUser_FullMethodName: {Roles: RolesOf(admin), Scope: TenantOrAll},
 	apiv1.AdminService_ListUsers_FullMethodName:  {Roles: RolesOf(admin, auditor), Scope: SeenTenants, Recorded: true},
+	apiv1.AdminService_RecordReview_FullMethodName: {
+		Roles: RolesOf(admin, operator, auditor, analyst, responder), Scope: OneTenant,
+	},
 
 	// Whoever may erase may not lift what keeps from it.
 	apiv1.RetentionService_Erase_FullMethodName:     {Roles: RolesOf(admin), Scope: OneTenant},
@@ -74,4 +78,5 @@ var Methods = map[string]Rule{
 
 	apiv1.EvidenceService_Export_FullMethodName:       {Roles: RolesOf(auditor), Scope: OneTenant, Recorded: true},
 	apiv1.EvidenceService_ExportPolicy_FullMethodName: {Roles: RolesOf(admin, auditor), Scope: OneTenant},
+	apiv1.EvidenceService_Isolation_FullMethodName:    {Roles: RolesOf(admin, auditor), Scope: OneOfAll, Recorded: true},
 }

@@ -35,8 +35,8 @@ const PayloadTypeIsolation = "application/vnd.custody.isolation.v1+json"
 const IsolationVersion = 1
 
 const (
-	// maxIsolation is the size in bytes of a statement: a list that a person can still have read to them.
-	maxIsolation = 16 << 20
+	// MaxIsolation is the size in bytes of a statement: a list that a person can still have read to them.
+	MaxIsolation = 16 << 20
 	// maxConnections is the number of connections in a statement.
 	maxConnections = 1 << 16
 	// labelDomain separates labels from other uses of HMAC.
@@ -220,6 +220,8 @@ func (i *Isolation) check() error {
 		return fmt.Errorf("version %d: %w", i.Version, ErrIsolation)
 	case i.Scope.check() != nil:
 		return fmt.Errorf("%w: %w", ErrIsolation, i.Scope.check())
+	case !i.Scope.whole() || i.Scope.Grace > 0:
+		return fmt.Errorf("about less or more than a tenant's period: %w", ErrIsolation)
 	case len(i.Connections) > maxConnections || i.Unseen > i.Scope.records() || len(i.Bounds) != len(i.Scope.boundIndices()):
 		return fmt.Errorf("%d connections, %d records unseen, %d bounds: %w", len(i.Connections), i.Unseen, len(i.Bounds), ErrIsolation)
 	case i.Says != i.sentence():
@@ -254,7 +256,7 @@ func (i *Isolation) checkConnection(k int) error {
 // parseIsolation reads a statement without judging its signature. The errors are ErrIsolation and ErrJSON.
 func parseIsolation(file []byte) (*Isolation, *envelope, error) {
 	says, rest, found := bytes.Cut(file, []byte("\n\n"))
-	if !found || len(file) > maxIsolation {
+	if !found || len(file) > MaxIsolation {
 		return nil, nil, ErrIsolation
 	}
 	e, i := new(envelope), new(Isolation)
@@ -276,5 +278,7 @@ func parseIsolation(file []byte) (*Isolation, *envelope, error) {
 	return i, e, nil
 }
 
-// IsIsolation reports whether a file is no bundle and may be a statement of isolation, by its first bytes.
-func IsIsolation(start []byte) bool { return len(start) > 0 && !bytes.HasPrefix(start, []byte("PK")) }
+var firstLine = regexp.MustCompile(`^(No recorded sharing:|[0-9]{1,5} recorded connections? )`)
+
+// IsIsolation reports whether a file begins as a statement of isolation does, and not as a bundle.
+func IsIsolation(start []byte) bool { return firstLine.Match(start) }

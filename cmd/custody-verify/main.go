@@ -24,14 +24,16 @@ import (
 // of the time.
 const gcPercent = 800
 
-const usage = `custody-verify checks an evidence bundle offline.
+const usage = `custody-verify checks an evidence bundle, or a statement of isolation, offline.
 
 Usage: custody-verify BUNDLE [--policy FILE] [--held FILE]… [-o text|json]
+       custody-verify STATEMENT [--policy FILE] [--bundle FILE] [-o text|json]
 
   --policy FILE  what you trust: the policy file that you got from the operator on another way than the bundle,
                  and whose fingerprint you compared by telephone. Without it only integrity is checked.
   --held FILE    an earlier state of the log that you hold: a checkpoint, or a bundle that you got before. The bundle
                  must show that its log continues it (custody evidence export --from-checkpoint). Repeatable.
+  --bundle FILE  the bundle of the same period, to which a statement of isolation is held
   -o FORMAT      text (default) or json
   --version      print the version
 
@@ -70,6 +72,7 @@ func main() {
 // options are the command line.
 type options struct {
 	bundle, policy, output string
+	beside                 string // bundle beside a statement of isolation
 	held                   []string
 	version                bool
 }
@@ -102,6 +105,7 @@ func parse(args []string) (o options, err error) {
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.policy, "policy", "", "")
 	flags.Func("held", "", func(name string) error { o.held = append(o.held, name); return nil })
+	flags.StringVar(&o.beside, "bundle", "", "")
 	flags.StringVar(&o.output, "o", "text", "")
 	flags.BoolVar(&o.version, "version", false, "")
 	var names []string
@@ -136,20 +140,69 @@ func verify(ctx context.Context, o options, out io.Writer) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	file, err := os.Open(o.bundle)
+	file, err := open(o.bundle)
 	if err != nil {
 		return 0, err
 	}
 	defer file.Close()
+	switch statement, err := file.statement(); {
+	case err != nil:
+		return 0, err
+	case statement != nil:
+		return verifyIsolation(ctx, o, statement, policy, out)
+	case o.beside != "":
+		return 0, errors.New("--bundle goes with a statement of isolation")
+	}
+	found, err := evidence.Verify(ctx, file, file.size, policy, evidence.VerifyOptions{Held: held})
+	if err != nil {
+		return 0, err
+	}
+	return found.Exit, write(out, &found, o.output)
+}
+
+// input is a file with its size.
+type input struct {
+	*os.File
+	size int64
+}
+
+func open(name string) (*input, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
 	info, err := file.Stat()
 	if err != nil {
-		return 0, err
+		return nil, errors.Join(err, file.Close())
 	}
-	verdict, err := evidence.Verify(ctx, file, info.Size(), policy, evidence.VerifyOptions{Held: held})
+	return &input{file, info.Size()}, nil
+}
+
+// statement returns the file if it is a statement of isolation, otherwise nil.
+func (i *input) statement() ([]byte, error) {
+	start := make([]byte, min(i.size, 64))
+	if _, err := i.ReadAt(start, 0); err != nil || !evidence.IsIsolation(start) {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(i, evidence.MaxIsolation+1))
+}
+
+// verifyIsolation is verify for a statement of isolation.
+func verifyIsolation(ctx context.Context, o options, statement []byte, policy *evidence.Policy, out io.Writer) (int, error) {
+	var beside *evidence.Beside
+	if o.beside != "" {
+		bundle, err := open(o.beside)
+		if err != nil {
+			return 0, err
+		}
+		defer bundle.Close()
+		beside = &evidence.Beside{Bundle: bundle, Size: bundle.size}
+	}
+	found, err := evidence.VerifyIsolation(ctx, statement, policy, beside, evidence.VerifyOptions{})
 	if err != nil {
 		return 0, err
 	}
-	return verdict.Exit, write(out, &verdict, o.output)
+	return found.Exit, write(out, &found, o.output)
 }
 
 // readHeld reads the states of the log that the auditor holds.
@@ -179,7 +232,13 @@ func readPolicy(name string) (*evidence.Policy, error) {
 	return evidence.ParsePolicy(b)
 }
 
-func write(out io.Writer, v *evidence.Verdict, format string) error {
+// verdict is what a verification found.
+type verdict interface {
+	Text() string
+	JSON() ([]byte, error)
+}
+
+func write(out io.Writer, v verdict, format string) error {
 	text := []byte(v.Text())
 	if format == "json" {
 		var err error

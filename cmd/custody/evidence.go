@@ -22,7 +22,7 @@ import (
 
 // evidenceCommand exports evidence.
 func (a *app) evidenceCommand() *cobra.Command {
-	return group("evidence", "Export evidence that verifies offline, and draw samples from it", a.evidenceExport(), a.evidenceSample())
+	return group("evidence", "Export evidence that verifies offline, draw samples, state isolation", a.evidenceExport(), a.evidenceSample(), a.evidenceIsolation())
 }
 
 // exportFlags are the flags of evidence export.

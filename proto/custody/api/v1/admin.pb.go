@@ -1379,6 +1379,107 @@ func (x *GrantInfo) GetCertificate() []byte {
 	return nil
 }
 
+// RecordReviewRequest is one review.
+type RecordReviewRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tenant whose log records it.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// review is what was found.
+	Review *v1.Review `protobuf:"bytes,2,opt,name=review,proto3" json:"review,omitempty"`
+	// reason is for the record.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordReviewRequest) Reset() {
+	*x = RecordReviewRequest{}
+	mi := &file_custody_api_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordReviewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordReviewRequest) ProtoMessage() {}
+
+func (x *RecordReviewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordReviewRequest.ProtoReflect.Descriptor instead.
+func (*RecordReviewRequest) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RecordReviewRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *RecordReviewRequest) GetReview() *v1.Review {
+	if x != nil {
+		return x.Review
+	}
+	return nil
+}
+
+func (x *RecordReviewRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RecordReviewResponse has no fields.
+type RecordReviewResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordReviewResponse) Reset() {
+	*x = RecordReviewResponse{}
+	mi := &file_custody_api_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordReviewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordReviewResponse) ProtoMessage() {}
+
+func (x *RecordReviewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordReviewResponse.ProtoReflect.Descriptor instead.
+func (*RecordReviewResponse) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
 var File_custody_api_v1_admin_proto protoreflect.FileDescriptor
 
 const file_custody_api_v1_admin_proto_rawDesc = "" +
@@ -1465,7 +1566,12 @@ const file_custody_api_v1_admin_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12*\n" +
 	"\x04role\x18\x03 \x01(\x0e2\x16.custody.event.v1.RoleR\x04role\x12 \n" +
-	"\vcertificate\x18\x04 \x01(\fR\vcertificate2\xef\x06\n" +
+	"\vcertificate\x18\x04 \x01(\fR\vcertificate\"w\n" +
+	"\x13RecordReviewRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x120\n" +
+	"\x06review\x18\x02 \x01(\v2\x18.custody.event.v1.ReviewR\x06review\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x16\n" +
+	"\x14RecordReviewResponse2\xca\a\n" +
 	"\fAdminService\x12Y\n" +
 	"\fCreateTenant\x12#.custody.api.v1.CreateTenantRequest\x1a$.custody.api.v1.CreateTenantResponse\x12V\n" +
 	"\vListTenants\x12\".custody.api.v1.ListTenantsRequest\x1a#.custody.api.v1.ListTenantsResponse\x12_\n" +
@@ -1478,7 +1584,8 @@ const file_custody_api_v1_admin_proto_rawDesc = "" +
 	"\aAddUser\x12\x1e.custody.api.v1.AddUserRequest\x1a\x1f.custody.api.v1.AddUserResponse\x12S\n" +
 	"\n" +
 	"RemoveUser\x12!.custody.api.v1.RemoveUserRequest\x1a\".custody.api.v1.RemoveUserResponse\x12P\n" +
-	"\tListUsers\x12 .custody.api.v1.ListUsersRequest\x1a!.custody.api.v1.ListUsersResponseB<Z:github.com/agentcustody/custody/proto/custody/api/v1;apiv1b\x06proto3"
+	"\tListUsers\x12 .custody.api.v1.ListUsersRequest\x1a!.custody.api.v1.ListUsersResponse\x12Y\n" +
+	"\fRecordReview\x12#.custody.api.v1.RecordReviewRequest\x1a$.custody.api.v1.RecordReviewResponseB<Z:github.com/agentcustody/custody/proto/custody/api/v1;apiv1b\x06proto3"
 
 var (
 	file_custody_api_v1_admin_proto_rawDescOnce sync.Once
@@ -1492,7 +1599,7 @@ func file_custody_api_v1_admin_proto_rawDescGZIP() []byte {
 	return file_custody_api_v1_admin_proto_rawDescData
 }
 
-var file_custody_api_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_custody_api_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_custody_api_v1_admin_proto_goTypes = []any{
 	(*CreateTenantRequest)(nil),     // 0: custody.api.v1.CreateTenantRequest
 	(*CreateTenantResponse)(nil),    // 1: custody.api.v1.CreateTenantResponse
@@ -1517,46 +1624,52 @@ var file_custody_api_v1_admin_proto_goTypes = []any{
 	(*ListUsersRequest)(nil),        // 20: custody.api.v1.ListUsersRequest
 	(*ListUsersResponse)(nil),       // 21: custody.api.v1.ListUsersResponse
 	(*GrantInfo)(nil),               // 22: custody.api.v1.GrantInfo
-	(*v1.Labels)(nil),               // 23: custody.event.v1.Labels
-	(*v1.Permission)(nil),           // 24: custody.event.v1.Permission
-	(v1.ProducerClass)(0),           // 25: custody.event.v1.ProducerClass
-	(v1.Role)(0),                    // 26: custody.event.v1.Role
+	(*RecordReviewRequest)(nil),     // 23: custody.api.v1.RecordReviewRequest
+	(*RecordReviewResponse)(nil),    // 24: custody.api.v1.RecordReviewResponse
+	(*v1.Labels)(nil),               // 25: custody.event.v1.Labels
+	(*v1.Permission)(nil),           // 26: custody.event.v1.Permission
+	(v1.ProducerClass)(0),           // 27: custody.event.v1.ProducerClass
+	(v1.Role)(0),                    // 28: custody.event.v1.Role
+	(*v1.Review)(nil),               // 29: custody.event.v1.Review
 }
 var file_custody_api_v1_admin_proto_depIdxs = []int32{
 	4,  // 0: custody.api.v1.ListTenantsResponse.tenants:type_name -> custody.api.v1.TenantInfo
-	23, // 1: custody.api.v1.CreateInstanceRequest.labels:type_name -> custody.event.v1.Labels
-	24, // 2: custody.api.v1.CreateInstanceRequest.permissions:type_name -> custody.event.v1.Permission
-	25, // 3: custody.api.v1.CreateJoinTokenRequest.producer:type_name -> custody.event.v1.ProducerClass
+	25, // 1: custody.api.v1.CreateInstanceRequest.labels:type_name -> custody.event.v1.Labels
+	26, // 2: custody.api.v1.CreateInstanceRequest.permissions:type_name -> custody.event.v1.Permission
+	27, // 3: custody.api.v1.CreateJoinTokenRequest.producer:type_name -> custody.event.v1.ProducerClass
 	15, // 4: custody.api.v1.ListKeysResponse.keys:type_name -> custody.api.v1.KeyInfo
-	25, // 5: custody.api.v1.KeyInfo.producer:type_name -> custody.event.v1.ProducerClass
-	26, // 6: custody.api.v1.AddUserRequest.role:type_name -> custody.event.v1.Role
+	27, // 5: custody.api.v1.KeyInfo.producer:type_name -> custody.event.v1.ProducerClass
+	28, // 6: custody.api.v1.AddUserRequest.role:type_name -> custody.event.v1.Role
 	22, // 7: custody.api.v1.ListUsersResponse.grants:type_name -> custody.api.v1.GrantInfo
-	26, // 8: custody.api.v1.GrantInfo.role:type_name -> custody.event.v1.Role
-	0,  // 9: custody.api.v1.AdminService.CreateTenant:input_type -> custody.api.v1.CreateTenantRequest
-	2,  // 10: custody.api.v1.AdminService.ListTenants:input_type -> custody.api.v1.ListTenantsRequest
-	5,  // 11: custody.api.v1.AdminService.CreateInstance:input_type -> custody.api.v1.CreateInstanceRequest
-	7,  // 12: custody.api.v1.AdminService.CreateJoinToken:input_type -> custody.api.v1.CreateJoinTokenRequest
-	9,  // 13: custody.api.v1.AdminService.RevokeKey:input_type -> custody.api.v1.RevokeKeyRequest
-	11, // 14: custody.api.v1.AdminService.SuspectKey:input_type -> custody.api.v1.SuspectKeyRequest
-	13, // 15: custody.api.v1.AdminService.ListKeys:input_type -> custody.api.v1.ListKeysRequest
-	16, // 16: custody.api.v1.AdminService.AddUser:input_type -> custody.api.v1.AddUserRequest
-	18, // 17: custody.api.v1.AdminService.RemoveUser:input_type -> custody.api.v1.RemoveUserRequest
-	20, // 18: custody.api.v1.AdminService.ListUsers:input_type -> custody.api.v1.ListUsersRequest
-	1,  // 19: custody.api.v1.AdminService.CreateTenant:output_type -> custody.api.v1.CreateTenantResponse
-	3,  // 20: custody.api.v1.AdminService.ListTenants:output_type -> custody.api.v1.ListTenantsResponse
-	6,  // 21: custody.api.v1.AdminService.CreateInstance:output_type -> custody.api.v1.CreateInstanceResponse
-	8,  // 22: custody.api.v1.AdminService.CreateJoinToken:output_type -> custody.api.v1.CreateJoinTokenResponse
-	10, // 23: custody.api.v1.AdminService.RevokeKey:output_type -> custody.api.v1.RevokeKeyResponse
-	12, // 24: custody.api.v1.AdminService.SuspectKey:output_type -> custody.api.v1.SuspectKeyResponse
-	14, // 25: custody.api.v1.AdminService.ListKeys:output_type -> custody.api.v1.ListKeysResponse
-	17, // 26: custody.api.v1.AdminService.AddUser:output_type -> custody.api.v1.AddUserResponse
-	19, // 27: custody.api.v1.AdminService.RemoveUser:output_type -> custody.api.v1.RemoveUserResponse
-	21, // 28: custody.api.v1.AdminService.ListUsers:output_type -> custody.api.v1.ListUsersResponse
-	19, // [19:29] is the sub-list for method output_type
-	9,  // [9:19] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	28, // 8: custody.api.v1.GrantInfo.role:type_name -> custody.event.v1.Role
+	29, // 9: custody.api.v1.RecordReviewRequest.review:type_name -> custody.event.v1.Review
+	0,  // 10: custody.api.v1.AdminService.CreateTenant:input_type -> custody.api.v1.CreateTenantRequest
+	2,  // 11: custody.api.v1.AdminService.ListTenants:input_type -> custody.api.v1.ListTenantsRequest
+	5,  // 12: custody.api.v1.AdminService.CreateInstance:input_type -> custody.api.v1.CreateInstanceRequest
+	7,  // 13: custody.api.v1.AdminService.CreateJoinToken:input_type -> custody.api.v1.CreateJoinTokenRequest
+	9,  // 14: custody.api.v1.AdminService.RevokeKey:input_type -> custody.api.v1.RevokeKeyRequest
+	11, // 15: custody.api.v1.AdminService.SuspectKey:input_type -> custody.api.v1.SuspectKeyRequest
+	13, // 16: custody.api.v1.AdminService.ListKeys:input_type -> custody.api.v1.ListKeysRequest
+	16, // 17: custody.api.v1.AdminService.AddUser:input_type -> custody.api.v1.AddUserRequest
+	18, // 18: custody.api.v1.AdminService.RemoveUser:input_type -> custody.api.v1.RemoveUserRequest
+	20, // 19: custody.api.v1.AdminService.ListUsers:input_type -> custody.api.v1.ListUsersRequest
+	23, // 20: custody.api.v1.AdminService.RecordReview:input_type -> custody.api.v1.RecordReviewRequest
+	1,  // 21: custody.api.v1.AdminService.CreateTenant:output_type -> custody.api.v1.CreateTenantResponse
+	3,  // 22: custody.api.v1.AdminService.ListTenants:output_type -> custody.api.v1.ListTenantsResponse
+	6,  // 23: custody.api.v1.AdminService.CreateInstance:output_type -> custody.api.v1.CreateInstanceResponse
+	8,  // 24: custody.api.v1.AdminService.CreateJoinToken:output_type -> custody.api.v1.CreateJoinTokenResponse
+	10, // 25: custody.api.v1.AdminService.RevokeKey:output_type -> custody.api.v1.RevokeKeyResponse
+	12, // 26: custody.api.v1.AdminService.SuspectKey:output_type -> custody.api.v1.SuspectKeyResponse
+	14, // 27: custody.api.v1.AdminService.ListKeys:output_type -> custody.api.v1.ListKeysResponse
+	17, // 28: custody.api.v1.AdminService.AddUser:output_type -> custody.api.v1.AddUserResponse
+	19, // 29: custody.api.v1.AdminService.RemoveUser:output_type -> custody.api.v1.RemoveUserResponse
+	21, // 30: custody.api.v1.AdminService.ListUsers:output_type -> custody.api.v1.ListUsersResponse
+	24, // 31: custody.api.v1.AdminService.RecordReview:output_type -> custody.api.v1.RecordReviewResponse
+	21, // [21:32] is the sub-list for method output_type
+	10, // [10:21] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_custody_api_v1_admin_proto_init() }
@@ -1570,7 +1683,7 @@ func file_custody_api_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_admin_proto_rawDesc), len(file_custody_api_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

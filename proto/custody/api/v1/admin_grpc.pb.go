@@ -31,6 +31,7 @@ const (
 	AdminService_AddUser_FullMethodName         = "/custody.api.v1.AdminService/AddUser"
 	AdminService_RemoveUser_FullMethodName      = "/custody.api.v1.AdminService/RemoveUser"
 	AdminService_ListUsers_FullMethodName       = "/custody.api.v1.AdminService/ListUsers"
+	AdminService_RecordReview_FullMethodName    = "/custody.api.v1.AdminService/RecordReview"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -59,6 +60,8 @@ type AdminServiceClient interface {
 	RemoveUser(ctx context.Context, in *RemoveUserRequest, opts ...grpc.CallOption) (*RemoveUserResponse, error)
 	// ListUsers lists grants.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
+	// RecordReview records that a person has reviewed memory, retrieval, access, a scope, or something that tenants share.
+	RecordReview(ctx context.Context, in *RecordReviewRequest, opts ...grpc.CallOption) (*RecordReviewResponse, error)
 }
 
 type adminServiceClient struct {
@@ -169,6 +172,16 @@ func (c *adminServiceClient) ListUsers(ctx context.Context, in *ListUsersRequest
 	return out, nil
 }
 
+func (c *adminServiceClient) RecordReview(ctx context.Context, in *RecordReviewRequest, opts ...grpc.CallOption) (*RecordReviewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecordReviewResponse)
+	err := c.cc.Invoke(ctx, AdminService_RecordReview_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -195,6 +208,8 @@ type AdminServiceServer interface {
 	RemoveUser(context.Context, *RemoveUserRequest) (*RemoveUserResponse, error)
 	// ListUsers lists grants.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
+	// RecordReview records that a person has reviewed memory, retrieval, access, a scope, or something that tenants share.
+	RecordReview(context.Context, *RecordReviewRequest) (*RecordReviewResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -234,6 +249,9 @@ func (UnimplementedAdminServiceServer) RemoveUser(context.Context, *RemoveUserRe
 }
 func (UnimplementedAdminServiceServer) ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListUsers not implemented")
+}
+func (UnimplementedAdminServiceServer) RecordReview(context.Context, *RecordReviewRequest) (*RecordReviewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordReview not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -436,6 +454,24 @@ func _AdminService_ListUsers_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_RecordReview_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordReviewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RecordReview(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RecordReview_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RecordReview(ctx, req.(*RecordReviewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -482,6 +518,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListUsers",
 			Handler:    _AdminService_ListUsers_Handler,
+		},
+		{
+			MethodName: "RecordReview",
+			Handler:    _AdminService_RecordReview_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

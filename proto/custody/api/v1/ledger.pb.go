@@ -871,6 +871,125 @@ func (x *ExportPolicyResponse) GetPolicy() []byte {
 	return nil
 }
 
+// IsolationRequest selects a range of one tenant's log.
+type IsolationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tenant that the statement is about.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// from is the first received time, nanoseconds since the Unix epoch; 0 is the beginning.
+	From int64 `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`
+	// to is the first received time past the end; 0 is now.
+	To int64 `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
+	// purpose is recorded.
+	Purpose       string `protobuf:"bytes,4,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IsolationRequest) Reset() {
+	*x = IsolationRequest{}
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IsolationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IsolationRequest) ProtoMessage() {}
+
+func (x *IsolationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IsolationRequest.ProtoReflect.Descriptor instead.
+func (*IsolationRequest) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *IsolationRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *IsolationRequest) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *IsolationRequest) GetTo() int64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *IsolationRequest) GetPurpose() string {
+	if x != nil {
+		return x.Purpose
+	}
+	return ""
+}
+
+// IsolationResponse is the signed statement.
+type IsolationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// statement is the file.
+	Statement     []byte `protobuf:"bytes,1,opt,name=statement,proto3" json:"statement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IsolationResponse) Reset() {
+	*x = IsolationResponse{}
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IsolationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IsolationResponse) ProtoMessage() {}
+
+func (x *IsolationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IsolationResponse.ProtoReflect.Descriptor instead.
+func (*IsolationResponse) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *IsolationResponse) GetStatement() []byte {
+	if x != nil {
+		return x.Statement
+	}
+	return nil
+}
+
 var File_custody_api_v1_ledger_proto protoreflect.FileDescriptor
 
 const file_custody_api_v1_ledger_proto_rawDesc = "" +
@@ -940,14 +1059,22 @@ const file_custody_api_v1_ledger_proto_rawDesc = "" +
 	"\x13ExportPolicyRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\".\n" +
 	"\x14ExportPolicyResponse\x12\x16\n" +
-	"\x06policy\x18\x01 \x01(\fR\x06policy2\xee\x01\n" +
+	"\x06policy\x18\x01 \x01(\fR\x06policy\"h\n" +
+	"\x10IsolationRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x03R\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\x03R\x02to\x12\x18\n" +
+	"\apurpose\x18\x04 \x01(\tR\apurpose\"1\n" +
+	"\x11IsolationResponse\x12\x1c\n" +
+	"\tstatement\x18\x01 \x01(\fR\tstatement2\xee\x01\n" +
 	"\rLedgerService\x12G\n" +
 	"\x06Status\x12\x1d.custody.api.v1.StatusRequest\x1a\x1e.custody.api.v1.StatusResponse\x12F\n" +
 	"\x05Check\x12\x1c.custody.api.v1.CheckRequest\x1a\x1d.custody.api.v1.CheckResponse0\x01\x12L\n" +
-	"\aRebuild\x12\x1e.custody.api.v1.RebuildRequest\x1a\x1f.custody.api.v1.RebuildResponse0\x012\xb7\x01\n" +
+	"\aRebuild\x12\x1e.custody.api.v1.RebuildRequest\x1a\x1f.custody.api.v1.RebuildResponse0\x012\x89\x02\n" +
 	"\x0fEvidenceService\x12I\n" +
 	"\x06Export\x12\x1d.custody.api.v1.ExportRequest\x1a\x1e.custody.api.v1.ExportResponse0\x01\x12Y\n" +
-	"\fExportPolicy\x12#.custody.api.v1.ExportPolicyRequest\x1a$.custody.api.v1.ExportPolicyResponseB<Z:github.com/agentcustody/custody/proto/custody/api/v1;apiv1b\x06proto3"
+	"\fExportPolicy\x12#.custody.api.v1.ExportPolicyRequest\x1a$.custody.api.v1.ExportPolicyResponse\x12P\n" +
+	"\tIsolation\x12 .custody.api.v1.IsolationRequest\x1a!.custody.api.v1.IsolationResponseB<Z:github.com/agentcustody/custody/proto/custody/api/v1;apiv1b\x06proto3"
 
 var (
 	file_custody_api_v1_ledger_proto_rawDescOnce sync.Once
@@ -961,7 +1088,7 @@ func file_custody_api_v1_ledger_proto_rawDescGZIP() []byte {
 	return file_custody_api_v1_ledger_proto_rawDescData
 }
 
-var file_custody_api_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_custody_api_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_custody_api_v1_ledger_proto_goTypes = []any{
 	(*StatusRequest)(nil),        // 0: custody.api.v1.StatusRequest
 	(*StatusResponse)(nil),       // 1: custody.api.v1.StatusResponse
@@ -974,10 +1101,12 @@ var file_custody_api_v1_ledger_proto_goTypes = []any{
 	(*ExportResponse)(nil),       // 8: custody.api.v1.ExportResponse
 	(*ExportPolicyRequest)(nil),  // 9: custody.api.v1.ExportPolicyRequest
 	(*ExportPolicyResponse)(nil), // 10: custody.api.v1.ExportPolicyResponse
-	nil,                          // 11: custody.api.v1.StatusResponse.CountersEntry
+	(*IsolationRequest)(nil),     // 11: custody.api.v1.IsolationRequest
+	(*IsolationResponse)(nil),    // 12: custody.api.v1.IsolationResponse
+	nil,                          // 13: custody.api.v1.StatusResponse.CountersEntry
 }
 var file_custody_api_v1_ledger_proto_depIdxs = []int32{
-	11, // 0: custody.api.v1.StatusResponse.counters:type_name -> custody.api.v1.StatusResponse.CountersEntry
+	13, // 0: custody.api.v1.StatusResponse.counters:type_name -> custody.api.v1.StatusResponse.CountersEntry
 	4,  // 1: custody.api.v1.CheckResponse.problem:type_name -> custody.api.v1.Problem
 	4,  // 2: custody.api.v1.RebuildResponse.problem:type_name -> custody.api.v1.Problem
 	0,  // 3: custody.api.v1.LedgerService.Status:input_type -> custody.api.v1.StatusRequest
@@ -985,13 +1114,15 @@ var file_custody_api_v1_ledger_proto_depIdxs = []int32{
 	5,  // 5: custody.api.v1.LedgerService.Rebuild:input_type -> custody.api.v1.RebuildRequest
 	7,  // 6: custody.api.v1.EvidenceService.Export:input_type -> custody.api.v1.ExportRequest
 	9,  // 7: custody.api.v1.EvidenceService.ExportPolicy:input_type -> custody.api.v1.ExportPolicyRequest
-	1,  // 8: custody.api.v1.LedgerService.Status:output_type -> custody.api.v1.StatusResponse
-	3,  // 9: custody.api.v1.LedgerService.Check:output_type -> custody.api.v1.CheckResponse
-	6,  // 10: custody.api.v1.LedgerService.Rebuild:output_type -> custody.api.v1.RebuildResponse
-	8,  // 11: custody.api.v1.EvidenceService.Export:output_type -> custody.api.v1.ExportResponse
-	10, // 12: custody.api.v1.EvidenceService.ExportPolicy:output_type -> custody.api.v1.ExportPolicyResponse
-	8,  // [8:13] is the sub-list for method output_type
-	3,  // [3:8] is the sub-list for method input_type
+	11, // 8: custody.api.v1.EvidenceService.Isolation:input_type -> custody.api.v1.IsolationRequest
+	1,  // 9: custody.api.v1.LedgerService.Status:output_type -> custody.api.v1.StatusResponse
+	3,  // 10: custody.api.v1.LedgerService.Check:output_type -> custody.api.v1.CheckResponse
+	6,  // 11: custody.api.v1.LedgerService.Rebuild:output_type -> custody.api.v1.RebuildResponse
+	8,  // 12: custody.api.v1.EvidenceService.Export:output_type -> custody.api.v1.ExportResponse
+	10, // 13: custody.api.v1.EvidenceService.ExportPolicy:output_type -> custody.api.v1.ExportPolicyResponse
+	12, // 14: custody.api.v1.EvidenceService.Isolation:output_type -> custody.api.v1.IsolationResponse
+	9,  // [9:15] is the sub-list for method output_type
+	3,  // [3:9] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -1008,7 +1139,7 @@ func file_custody_api_v1_ledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_ledger_proto_rawDesc), len(file_custody_api_v1_ledger_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -218,6 +218,7 @@ var LedgerService_ServiceDesc = grpc.ServiceDesc{
 const (
 	EvidenceService_Export_FullMethodName       = "/custody.api.v1.EvidenceService/Export"
 	EvidenceService_ExportPolicy_FullMethodName = "/custody.api.v1.EvidenceService/ExportPolicy"
+	EvidenceService_Isolation_FullMethodName    = "/custody.api.v1.EvidenceService/Isolation"
 )
 
 // EvidenceServiceClient is the client API for EvidenceService service.
@@ -230,6 +231,9 @@ type EvidenceServiceClient interface {
 	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportResponse], error)
 	// ExportPolicy returns the verifier's policy file.
 	ExportPolicy(ctx context.Context, in *ExportPolicyRequest, opts ...grpc.CallOption) (*ExportPolicyResponse, error)
+	// Isolation states what a tenant's records share with other tenants. Only whoever may see all tenants may ask: the answer would tell a
+	// tenant's own people whether somebody else has a value that they name.
+	Isolation(ctx context.Context, in *IsolationRequest, opts ...grpc.CallOption) (*IsolationResponse, error)
 }
 
 type evidenceServiceClient struct {
@@ -269,6 +273,16 @@ func (c *evidenceServiceClient) ExportPolicy(ctx context.Context, in *ExportPoli
 	return out, nil
 }
 
+func (c *evidenceServiceClient) Isolation(ctx context.Context, in *IsolationRequest, opts ...grpc.CallOption) (*IsolationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IsolationResponse)
+	err := c.cc.Invoke(ctx, EvidenceService_Isolation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EvidenceServiceServer is the server API for EvidenceService service.
 // All implementations must embed UnimplementedEvidenceServiceServer
 // for forward compatibility.
@@ -279,6 +293,9 @@ type EvidenceServiceServer interface {
 	Export(*ExportRequest, grpc.ServerStreamingServer[ExportResponse]) error
 	// ExportPolicy returns the verifier's policy file.
 	ExportPolicy(context.Context, *ExportPolicyRequest) (*ExportPolicyResponse, error)
+	// Isolation states what a tenant's records share with other tenants. Only whoever may see all tenants may ask: the answer would tell a
+	// tenant's own people whether somebody else has a value that they name.
+	Isolation(context.Context, *IsolationRequest) (*IsolationResponse, error)
 	mustEmbedUnimplementedEvidenceServiceServer()
 }
 
@@ -294,6 +311,9 @@ func (UnimplementedEvidenceServiceServer) Export(*ExportRequest, grpc.ServerStre
 }
 func (UnimplementedEvidenceServiceServer) ExportPolicy(context.Context, *ExportPolicyRequest) (*ExportPolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportPolicy not implemented")
+}
+func (UnimplementedEvidenceServiceServer) Isolation(context.Context, *IsolationRequest) (*IsolationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Isolation not implemented")
 }
 func (UnimplementedEvidenceServiceServer) mustEmbedUnimplementedEvidenceServiceServer() {}
 func (UnimplementedEvidenceServiceServer) testEmbeddedByValue()                         {}
@@ -345,6 +365,24 @@ func _EvidenceService_ExportPolicy_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EvidenceService_Isolation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(IsolationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EvidenceServiceServer).Isolation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EvidenceService_Isolation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EvidenceServiceServer).Isolation(ctx, req.(*IsolationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // EvidenceService_ServiceDesc is the grpc.ServiceDesc for EvidenceService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -355,6 +393,10 @@ var EvidenceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ExportPolicy",
 			Handler:    _EvidenceService_ExportPolicy_Handler,
+		},
+		{
+			MethodName: "Isolation",
+			Handler:    _EvidenceService_Isolation_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
