@@ -45,6 +45,7 @@ type control struct {
 	settled   chan struct{} // closed at the first word, or when it is clear that none comes soon
 	isSettled bool
 	lease     time.Duration // by bootClock, when it ends
+	denied    bool          // Custody has said that it lends none under the control in force
 	changed   chan struct{} // closed and replaced when the lease or the control changes
 	running   map[*running]struct{}
 	refused   []*apiv1.RefusedCall // since the last renewal
@@ -113,10 +114,9 @@ func (c *control) awaitLease(ctx context.Context) bool {
 	defer cancel()
 	for {
 		c.mu.Lock()
-		has, changed, told := c.hasLease(), c.changed, c.version > 0
-		contained := len(c.now.contained) > 0
+		has, denied, changed := c.hasLease(), c.denied, c.changed
 		c.mu.Unlock()
-		if has || contained && told {
+		if has || denied {
 			return has
 		}
 		select {
@@ -186,6 +186,7 @@ type controlSession struct {
 	stream  watchStream
 	number  uint64                   // of the last renewal
 	sent    map[uint64]time.Duration // when renewals left, by bootClock
+	current uint64                   // the first renewal under the control in force
 	every   time.Duration
 }
 
@@ -268,6 +269,7 @@ func (s *controlSession) take(r *apiv1.WatchResponse) error {
 		if err := s.control.take(r.GetControl()); err != nil {
 			return err
 		}
+		s.current = s.number + 1
 		return s.renew()
 	case r.GetLease() != nil:
 		s.lent(r.GetLease())
@@ -303,14 +305,18 @@ func (s *controlSession) lent(l *apiv1.Lease) {
 	if ttl > 0 {
 		s.every = ttl / 3
 	}
-	s.control.lent(began, ttl)
+	s.control.lent(began, ttl, l.GetNumber() >= s.current)
 }
 
-func (c *control) lent(began, ttl time.Duration) {
+// lent puts a lease in force, or its refusal. An answer to what was asked under an earlier control denies nothing.
+func (c *control) lent(began, ttl time.Duration, current bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lease = began + ttl; ttl <= 0 {
-		c.lease = 0
+	switch {
+	case ttl > 0:
+		c.lease, c.denied = began+ttl, false
+	case current:
+		c.lease, c.denied = 0, true
 	}
 	c.move()
 }
@@ -351,7 +357,7 @@ func (c *control) take(x *apiv1.Control) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	same := slices.EqualFunc(c.now.contained, v.contained, func(a, b contained) bool { return a.ID == b.ID })
-	c.now, c.version, c.refusals = v, x.GetVersion(), 0
+	c.now, c.version, c.refusals, c.denied = v, x.GetVersion(), 0, false
 	c.stopRunning()
 	c.settleLocked()
 	c.move()
