@@ -2,7 +2,6 @@ package contain
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,6 +43,11 @@ func needsTwo(t event.Target, l Level) bool { return t.Kind == event.TargetTenan
 func (e *Engine) Contain(ctx context.Context, o Order) (c *Containment, already bool, err error) {
 	e.acting.Lock()
 	defer e.acting.Unlock()
+	return e.contain(ctx, o)
+}
+
+// contain is Contain for whoever is acting.
+func (e *Engine) contain(ctx context.Context, o Order) (c *Containment, already bool, err error) {
 	if err := e.catchUp(ctx, o.Target.Tenant); err != nil {
 		return nil, false, fmt.Errorf("contain %s: %w", o.Target, err)
 	}
@@ -287,6 +291,3 @@ func (e *Engine) instanceOf(name event.TenantID, p Path) (instance string) {
 	})
 	return instance
 }
-
-// keyName is a key's id as people see it.
-func keyName(key [32]byte) string { return hex.EncodeToString(key[:6]) }

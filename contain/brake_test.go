@@ -28,7 +28,7 @@ const shortLease = 300 * time.Millisecond
 func quick(more ...func(*contain.Config)) testenv.Option {
 	return func(c *node.Config) {
 		c.TuneContainment = func(cfg *contain.Config) {
-			cfg.LeaseTTL, cfg.LeaseMargin, cfg.UnprovenAfter = shortLease, 100*time.Millisecond, 2*time.Second
+			cfg.LeaseTTL, cfg.LeaseMargin, cfg.UnprovenAfter = shortLease, 100*time.Millisecond, time.Second
 			for _, tune := range more {
 				tune(cfg)
 			}
@@ -323,7 +323,7 @@ func TestALiarIsNeverShownVerified(t *testing.T) {
 		return s.contained()[0].GetSteps()[0].GetState() == eventv1.ContainmentState_CONTAINMENT_STATE_ACKNOWLEDGED
 	})
 	_ = a.Close(t.Context()) // silence
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		before := tool.served.Load()
 		c := s.contained()[0]
 		step := c.GetSteps()[0]

@@ -29,7 +29,7 @@ func newCredential(t *testing.T, lies bool) *credential {
 	}
 	text := fmt.Sprintf("#!/bin/sh\nif [ $1 = revoke ]; then echo x >>%s; %s; echo gone; exit 0; fi\nif [ -e %s ]; then echo it is there; exit 1; fi\necho the token is refused\n",
 		c.path("calls"), act, c.path("token"))
-	if err := errors.Join(os.WriteFile(c.path("program"), []byte(text), 0o700), os.WriteFile(c.path("token"), nil, 0o600)); err != nil { //nolint:gosec // it is to be run
+	if err := errors.Join(os.WriteFile(c.path("program"), []byte(text), 0o700), os.WriteFile(c.path("token"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -125,8 +125,6 @@ func TestCrashesAtEveryPointOfACall(t *testing.T) {
 	}{
 		{contain.PointIntended, true}:  {1, "verified: the token is refused"},
 		{contain.PointCalled, true}:    {1, "verified: the token is refused"},
-		{contain.PointClaimed, true}:   {1, "verified: the token is refused"},
-		{contain.PointProbed, true}:    {1, "verified: the token is refused"},
 		{contain.PointIntended, false}: {0, "NOT PROVEN (unknown: needs a person"},
 		{contain.PointCalled, false}:   {1, "verified: the token is refused"},
 		{contain.PointClaimed, false}:  {1, "verified: the token is refused"},

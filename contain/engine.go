@@ -62,6 +62,7 @@ type Config struct {
 	LeaseTTL      time.Duration                                        // 0 is LeaseTTL
 	LeaseMargin   time.Duration                                        // 0 is LeaseMargin
 	UnprovenAfter time.Duration                                        // 0 is DefaultUnprovenAfter
+	Moderate      bool                                                 // acts of moderate consequence need a lease too
 	Escalate      func(tenant event.TenantID, c *Containment, s *Step) // is told of each step that a person must look at; may be nil
 	Hook          func(Point) error                                    // called at each point of a connector's call; an error stops it there, as a crash would; may be nil
 	Now           func() time.Time                                     // nil is time.Now

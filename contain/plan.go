@@ -115,6 +115,8 @@ func (e *Engine) Apply(ctx context.Context, id string, o Order) (c *Containment,
 	if plan == nil || plan.Target.Tenant != o.Target.Tenant {
 		return nil, false, fmt.Errorf("apply plan %s: %w: make it again", event.Escape(id), ErrNotFound)
 	}
+	e.acting.Lock()
+	defer e.acting.Unlock()
 	if err := e.catchUp(ctx, plan.Target.Tenant); err != nil {
 		return nil, false, fmt.Errorf("apply plan %s: %w", id, err)
 	}
@@ -122,7 +124,7 @@ func (e *Engine) Apply(ctx context.Context, id string, o Order) (c *Containment,
 		return nil, false, fmt.Errorf("apply plan %s: %w: %s", id, ErrGrown, strings.Join(more, ", "))
 	}
 	o.Target, o.Level = plan.Target, plan.Level
-	return e.Contain(ctx, o)
+	return e.contain(ctx, o)
 }
 
 // grown is what now reaches and the plan does not. Instances and keys count, not the calls of an agent that goes on working:

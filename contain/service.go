@@ -47,8 +47,8 @@ func order(ctx context.Context, tenant, target, reason string, breakGlass bool) 
 	case len(reason) > event.MaxText:
 		return Order{}, status.Errorf(codes.InvalidArgument, "reason: longer than %d bytes", event.MaxText)
 	}
-	if detector, found := event.ScanSecrets([]byte(reason)); found {
-		return Order{}, status.Errorf(codes.InvalidArgument, "reason: looks like a secret (%s), and the record is for ever", detector)
+	if detector, found := event.ScanSecrets([]byte(reason + "\n" + target)); found {
+		return Order{}, status.Errorf(codes.InvalidArgument, "reason or target: looks like a secret (%s), and the record is for ever", detector)
 	}
 	call, _ := access.From(ctx)
 	return Order{Target: t, Actor: call.Principal.Name, Reason: reason, BreakGlass: breakGlass}, nil

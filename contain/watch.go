@@ -244,7 +244,7 @@ func (w *watcher) send(c *apiv1.Control) error {
 
 // control is all that is in force for a gate.
 func (e *Engine) control(name event.TenantID, key registry.Key, version uint64) *apiv1.Control {
-	c := &apiv1.Control{Version: version}
+	c := &apiv1.Control{Version: version, ModerateNeedsLease: e.cfg.Moderate}
 	e.look(name, func(s *State) {
 		for _, x := range s.All() {
 			if x.Phase.Holds() && x.Target.Concerns(event.InstanceID(key.Instance)) {

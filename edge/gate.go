@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/agentcustody/custody/event"
@@ -211,34 +212,20 @@ func (v *view) needsLease(class Consequence) bool {
 
 // glob matches a pattern in which * stands for any text.
 func glob(pattern, text string) bool {
-	for {
-		before, after, star := cutStar(pattern)
-		if len(text) < len(before) || text[:len(before)] != before {
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return pattern == text
+	}
+	last := len(parts) - 1
+	rest, ok := strings.CutPrefix(text, parts[0])
+	for _, part := range parts[1:last] {
+		at := strings.Index(rest, part)
+		if ok = ok && at >= 0; !ok {
 			return false
 		}
-		text = text[len(before):]
-		if !star {
-			return text == ""
-		}
-		if after == "" {
-			return true
-		}
-		for i := 0; i <= len(text); i++ {
-			if glob(after, text[i:]) {
-				return true
-			}
-		}
-		return false
+		rest = rest[at+len(part):]
 	}
-}
-
-func cutStar(pattern string) (before, after string, star bool) {
-	for i := range len(pattern) {
-		if pattern[i] == '*' {
-			return pattern[:i], pattern[i+1:], true
-		}
-	}
-	return pattern, "", false
+	return ok && strings.HasSuffix(rest, parts[last])
 }
 
 // stricter is the answer of two gates: the stricter one, and both policies.

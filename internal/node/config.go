@@ -47,6 +47,8 @@ type Config struct {
 	DiskReserve    int64  // free bytes below which emitters are pushed back; 0 is the default, negative is none
 	NoSync         bool   // leave syncing to the operating system; only for tests that measure something else
 
+	ModerateNeedsLease bool // acts of moderate consequence need a lease too
+
 	Connectors string // file of connectors that revoke; empty is connectors.yaml in DataDir, if there is one
 
 	TuneLedger      func(*ledger.Config)          // for tests of faults: changes what the ledger is made of; may be nil

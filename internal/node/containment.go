@@ -13,6 +13,7 @@ import (
 func (n *Node) openContainment(ctx context.Context) (err error) {
 	cfg := contain.Config{
 		Source: n.stream, Recorder: n.system, Roster: n.admission, System: n.keys.system.Public(), Now: n.cfg.Now, Log: n.cfg.Log,
+		Moderate: n.cfg.ModerateNeedsLease,
 	}
 	if cfg.Connectors, err = n.connectors(); err != nil {
 		return err
