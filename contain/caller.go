@@ -73,11 +73,8 @@ func (w *caller) attempt(ctx context.Context, c *Containment, s *Step) error {
 		if dead || err != nil {
 			return err
 		}
-		if !w.connector.Idempotent && s.Doubt != "" {
-			return nil // a person knows; the probes go on
-		}
 		if !w.connector.Idempotent {
-			return w.record(ctx, c, s, unproven, byCustody, "unknown: needs a person: a revocation was begun that may not be repeated, and its end is not known")
+			return w.leave(ctx, c)
 		}
 	}
 	if err := w.revoke(ctx, c, s); err != nil {
@@ -125,18 +122,42 @@ func (w *caller) probe(ctx context.Context, c *Containment, s *Step) (dead bool,
 	case found == Dead:
 		return true, w.record(ctx, c, s, verified, byProbe, evidence)
 	case found == Alive:
-		return false, w.stillAlive(ctx, c, s, evidence)
+		return false, w.stillAlive(ctx, c, evidence)
 	}
 	return false, nil
 }
 
-// stillAlive records a connector that lies, once.
-func (w *caller) stillAlive(ctx context.Context, c *Containment, s *Step, evidence string) error {
-	now := w.engine.snapshot(w.job.tenant, w.job.id)
-	if now == nil || now.step(s.Path).State != acknowledged || now.step(s.Path).Doubt != "" {
+// What a step is doubted for beside its deadline.
+const (
+	unknown    = "unknown: needs a person: a revocation was begun that may not be repeated, and its end is not known"
+	stillAlive = "STILL ALIVE: "
+)
+
+// leave leaves to a person what may not be repeated. The probes go on.
+func (w *caller) leave(ctx context.Context, c *Containment) error {
+	s := w.now()
+	if s == nil || s.Doubt == unknown || strings.HasPrefix(s.Doubt, stillAlive) {
 		return nil
 	}
-	return w.record(ctx, c, s, unproven, byProbe, "STILL ALIVE: "+evidence)
+	return w.record(ctx, c, s, unproven, byCustody, unknown)
+}
+
+// stillAlive records a connector that lies, once.
+func (w *caller) stillAlive(ctx context.Context, c *Containment, evidence string) error {
+	s := w.now()
+	if s == nil || s.State != acknowledged || strings.HasPrefix(s.Doubt, stillAlive) {
+		return nil
+	}
+	return w.record(ctx, c, s, unproven, byProbe, stillAlive+evidence)
+}
+
+// now is the step as it is.
+func (w *caller) now() *Step {
+	c := w.engine.snapshot(w.job.tenant, w.job.id)
+	if c == nil {
+		return nil
+	}
+	return c.step(w.job.path)
 }
 
 func (w *caller) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
