@@ -119,30 +119,11 @@ func (e *Engine) begin(ctx context.Context, o Order, pending *Containment, id ID
 		return e.record(ctx, o.Target.Tenant, system(o, whole))
 	}
 	events := []*eventv1.System{system(o, whole)}
-	if o.Level == Quarantine {
-		if hold := holdOf(o, id); hold != nil {
-			events = append(events, hold)
-		}
-	}
 	return e.record(ctx, o.Target.Tenant, append(events, e.steps(o.Target, o.Level, whole)...)...)
 }
 
 func system(o Order, x *eventv1.Containment) *eventv1.System {
 	return &eventv1.System{Actor: o.Actor, Reason: o.Reason, Detail: &eventv1.System_Containment{Containment: x}}
-}
-
-// holdOf keeps the records of what is quarantined from erasure and expiry. It stays when the containment is released.
-func holdOf(o Order, id ID) *eventv1.System {
-	scopes := map[event.TargetKind]string{
-		event.TargetTenant: "tenant", event.TargetInstance: "instance/" + string(o.Target.Instance), event.TargetRun: "run/" + o.Target.Name,
-	}
-	scope := scopes[o.Target.Kind]
-	if scope == "" {
-		return nil
-	}
-	return &eventv1.System{
-		Actor: o.Actor, Reason: o.Reason, Detail: &eventv1.System_Hold{Hold: &eventv1.Hold{Hold: string(id), Scope: scope}},
-	}
 }
 
 // steps are the requests of each path that a containment closes.

@@ -161,15 +161,16 @@ func TestCrashesAtEveryPointOfACall(t *testing.T) {
 // TestQuarantineHoldsRecords: and the hold outlives the release.
 func TestQuarantineHoldsRecords(t *testing.T) {
 	s := newSite(t)
+	held := func() bool {
+		s.WaitCommitted()
+		state, err := s.Node().Ledger().Registry(t.Context(), "acme")
+		return err == nil && state.Held("instance/support-1")
+	}
 	s.contain(s.dana, "instance/acme/support-1", contain.Quarantine, glass)
+	eventually(t, "its records are held", held)
 	erin := s.Person("acme", "erin", eventv1.Role_ROLE_RESPONDER)
 	s.release(s.dana, "instance/acme/support-1")
-	if got := s.release(erin, "instance/acme/support-1").GetReleased()[0].GetState(); got != "released" {
-		t.Errorf("released by two: %s", got)
-	}
-	s.WaitCommitted()
-	state, err := s.Node().Ledger().Registry(t.Context(), "acme")
-	if err != nil || !state.Held("instance/support-1") {
-		t.Errorf("held: %v, %v", err, state.Holds())
+	if got := s.release(erin, "instance/acme/support-1").GetReleased()[0].GetState(); got != "released" || !held() {
+		t.Errorf("released by two: %s, held %v", got, held())
 	}
 }

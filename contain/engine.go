@@ -58,15 +58,17 @@ type Config struct {
 	Roster   Roster
 	System   signer.PublicKey // signs Custody's own batches
 
-	Connectors    []Connector                                          // that revoke; may be empty
-	LeaseTTL      time.Duration                                        // 0 is LeaseTTL
-	LeaseMargin   time.Duration                                        // 0 is LeaseMargin
-	UnprovenAfter time.Duration                                        // 0 is DefaultUnprovenAfter
-	Moderate      bool                                                 // acts of moderate consequence need a lease too
-	Escalate      func(tenant event.TenantID, c *Containment, s *Step) // is told of each step that a person must look at; may be nil
-	Hook          func(Point) error                                    // called at each point of a connector's call; an error stops it there, as a crash would; may be nil
-	Now           func() time.Time                                     // nil is time.Now
-	Log           *slog.Logger                                         // nil discards
+	Connectors    []Connector   // that revoke; may be empty
+	LeaseTTL      time.Duration // 0 is LeaseTTL
+	LeaseMargin   time.Duration // 0 is LeaseMargin
+	UnprovenAfter time.Duration // 0 is DefaultUnprovenAfter
+	Moderate      bool          // acts of moderate consequence need a lease too
+	// Hold places a legal hold, under the id of a containment; an id that there is already is no error. nil places none.
+	Hold     func(ctx context.Context, tenant event.TenantID, actor, reason, id, scope string) error
+	Escalate func(tenant event.TenantID, c *Containment, s *Step) // is told of each step that a person must look at; may be nil
+	Hook     func(Point) error                                    // called at each point of a connector's call; an error stops it there, as a crash would; may be nil
+	Now      func() time.Time                                     // nil is time.Now
+	Log      *slog.Logger                                         // nil discards
 }
 
 func (c Config) withDefaults() Config {
@@ -202,10 +204,7 @@ func (e *Engine) take(m stream.Message) {
 		e.tenants[name] = t
 	}
 	for _, x := range events {
-		if x.GetContainment() != nil && !t.state.Apply(m.Time, x) {
-			continue
-		}
-		if matters(x) {
+		if changed := t.state.Apply(m.Time, x); (changed || x.GetContainment() == nil) && matters(x) {
 			t.version = m.Seq
 		}
 	}
@@ -263,7 +262,7 @@ func relevant(name event.TenantID, b *eventv1.StreamBatch) (events []*eventv1.Sy
 		if wrong != nil {
 			return nil, wrong
 		}
-		if s := x.GetSystem(); s.GetContainment() != nil || matters(s) {
+		if s := x.GetSystem(); s.GetContainment() != nil || s.GetHold() != nil || matters(s) {
 			events = append(events, s)
 		}
 	}

@@ -24,7 +24,7 @@ type patrol struct {
 	engine *Engine
 
 	mu   sync.Mutex
-	busy map[job]bool // connectors at work
+	busy map[job]bool // connectors and holds at work
 	work sync.WaitGroup
 }
 
@@ -110,6 +110,7 @@ func (p *patrol) complete(ctx context.Context, name event.TenantID, c *Containme
 	for i := range c.Steps {
 		p.call(ctx, name, c, &c.Steps[i])
 	}
+	p.hold(ctx, name, c)
 	return nil
 }
 
@@ -152,21 +153,61 @@ func (p *patrol) call(ctx context.Context, name event.TenantID, c *Containment, 
 		return
 	}
 	connector, j := p.engine.connector(connectorName), job{name, c.ID, s.Path}
+	if connector == nil {
+		return
+	}
+	w := &caller{engine: p.engine, job: j, connector: connector}
+	p.once(j, func() (again bool) {
+		w.run(ctx)
+		return !w.crashed // what a test has ended does not begin again
+	})
+}
+
+// once lets do run beside the rounds, unless it does already.
+func (p *patrol) once(j job, do func() (again bool)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if connector == nil || p.busy[j] {
+	if p.busy[j] {
 		return
 	}
 	p.busy[j] = true
-	w := &caller{engine: p.engine, job: j, connector: connector}
 	p.work.Go(func() {
-		w.run(ctx)
+		again := do()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if !w.crashed { // what a test has ended does not begin again
+		if again {
 			delete(p.busy, j)
 		}
 	})
+}
+
+// hold keeps the records of what is quarantined from erasure and expiry. It may have to wait for an erasure that is under way,
+// so nothing waits for it; it stays when the containment is released.
+func (p *patrol) hold(ctx context.Context, name event.TenantID, c *Containment) {
+	scope := scopeOf(c.Target)
+	if p.engine.cfg.Hold == nil || c.Level != Quarantine || c.Held || scope == "" {
+		return
+	}
+	p.once(job{name, c.ID, "hold"}, func() bool {
+		if err := p.engine.cfg.Hold(ctx, name, c.Actor, c.Reason, string(c.ID), scope); err != nil && ctx.Err() == nil {
+			p.engine.cfg.Log.ErrorContext(ctx, "records of what is quarantined are not held yet", slog.String("containment", string(c.ID)), slog.Any("error", err))
+			sleep(ctx, patrolRest, nil)
+		}
+		return true
+	})
+}
+
+// scopeOf is what a hold on a target's records covers; empty where there is none.
+func scopeOf(t event.Target) string {
+	switch t.Kind {
+	case event.TargetTenant:
+		return "tenant"
+	case event.TargetInstance:
+		return "instance/" + string(t.Instance)
+	case event.TargetRun:
+		return "run/" + t.Name
+	}
+	return ""
 }
 
 // standingOf is what is known of the gate of a path now.

@@ -95,6 +95,7 @@ type Containment struct {
 	InForceAt   int64 // 0 while proposed
 	Releaser    string
 	ReleaseAt   int64 // released, or its release proposed
+	Held        bool  // a hold on its records was placed
 	Steps       []Step
 }
 
@@ -158,9 +159,12 @@ func (s *State) NextID(target event.Target, level Level) ID {
 	return ID("c-" + hex.EncodeToString(h.Sum(nil)[:6]))
 }
 
-// Apply folds in one containment event that the stream has at a time. An event that is repeated, or that makes no sense where
-// the containment stands, changes nothing.
+// Apply folds in one event that the stream has at a time: of a containment, or of a hold that has its id. An event that is
+// repeated, or that makes no sense where the containment stands, changes nothing.
 func (s *State) Apply(at int64, x *eventv1.System) (changed bool) {
+	if hold := x.GetHold(); hold != nil {
+		return s.held(hold)
+	}
 	d := x.GetContainment()
 	c := s.Find(ID(d.GetPlan()))
 	switch {
@@ -175,6 +179,15 @@ func (s *State) Apply(at int64, x *eventv1.System) (changed bool) {
 		s.forget()
 	}
 	return changed
+}
+
+func (s *State) held(hold *eventv1.Hold) bool {
+	c := s.Find(ID(hold.GetHold()))
+	if c == nil || c.Held || hold.GetLifted() {
+		return false
+	}
+	c.Held = true
+	return true
 }
 
 // begin adds a containment.

@@ -5,15 +5,21 @@ import (
 	"errors"
 	"io/fs"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/agentcustody/custody/access"
 	"github.com/agentcustody/custody/contain"
 	"github.com/agentcustody/custody/contain/connector"
+	"github.com/agentcustody/custody/event"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 )
 
 // openContainment folds what is in force, and follows.
 func (n *Node) openContainment(ctx context.Context) (err error) {
 	cfg := contain.Config{
 		Source: n.stream, Recorder: n.system, Roster: n.admission, System: n.keys.system.Public(), Now: n.cfg.Now, Log: n.cfg.Log,
-		Moderate: n.cfg.ModerateNeedsLease,
+		Moderate: n.cfg.ModerateNeedsLease, Hold: n.holdRecords,
 	}
 	if cfg.Connectors, err = n.connectors(); err != nil {
 		return err
@@ -38,6 +44,19 @@ func (n *Node) connectors() ([]contain.Connector, error) {
 		return nil, nil
 	}
 	return list, err
+}
+
+// holdRecords places a hold as the person who asked for the quarantine. It takes its turn with erasures.
+func (n *Node) holdRecords(ctx context.Context, tenant event.TenantID, actor, reason, id, scope string) error {
+	if reason == "" {
+		reason = "quarantine"
+	}
+	ctx = access.With(ctx, access.Call{Principal: access.Principal{Name: actor}})
+	_, err := n.retention.PlaceHold(ctx, &apiv1.PlaceHoldRequest{Tenant: string(tenant), Hold: id, Scope: scope, Reason: reason})
+	if status.Code(err) == codes.AlreadyExists {
+		return nil
+	}
+	return err
 }
 
 // Containment is the node's brake.
