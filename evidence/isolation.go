@@ -52,6 +52,7 @@ var ErrIsolation = errors.New("malformed statement of isolation")
 type Isolation struct {
 	Version     int          `json:"version"` // IsolationVersion
 	Says        string       `json:"says"`    // the first line of the file
+	MadeAt      Instant      `json:"made_at"` // the operator's clock
 	Scope       Scope        `json:"scope"`   // the tenant's records that were compared
 	Unseen      uint64       `json:"unseen"`  // of those, records whose plain content Custody does not have
 	Checkpoint  string       `json:"checkpoint"`
@@ -165,7 +166,7 @@ func (x *export) isolation(ctx context.Context, find func(begin, end chain.Index
 	if err != nil {
 		return nil, err
 	}
-	i := &Isolation{Version: IsolationVersion, Scope: x.scope, Checkpoint: string(note), Connections: []Connection{}}
+	i := &Isolation{Version: IsolationVersion, MadeAt: x.scope.ExportedAt, Scope: x.scope, Checkpoint: string(note), Connections: []Connection{}}
 	if i.Bounds, err = x.bounds(ctx); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -127,6 +129,35 @@ func TestIsolation(t *testing.T) {
 			}
 			golden(t, filepath.Join("testdata", "isolation", strings.ReplaceAll(name, " ", "-")+".txt"), v.Text())
 		})
+	}
+}
+
+// Where the statement lies that every later version must still verify, with its bundle and policy.
+const (
+	goldenStatement = "testdata/isolation/house.isolation"
+	goldenHouse     = "testdata/isolation/house.evb"
+	goldenHousehold = "testdata/isolation/policy.json"
+)
+
+func TestOldStatementsStillVerify(t *testing.T) {
+	if *update {
+		w := house(t)
+		policy, err := w.policy().Marshal()
+		w.must(err)
+		w.must(os.WriteFile(goldenStatement, w.statement(w, "08:30", "10:30", connections(t, w)...), 0o644))
+		w.must(os.WriteFile(goldenHouse, w.bundle("08:30", "10:30"), 0o644))
+		w.must(os.WriteFile(goldenHousehold, policy, 0o644))
+	}
+	statement, err1 := os.ReadFile(goldenStatement)
+	bundle, err2 := os.ReadFile(goldenHouse)
+	file, err3 := os.ReadFile(goldenHousehold)
+	policy, err4 := ParsePolicy(file)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	v, err := VerifyIsolation(t.Context(), statement, policy, &Beside{bytes.NewReader(bundle), int64(len(bundle))}, VerifyOptions{})
+	if err != nil || v.Exit != ExitVerified || !IsIsolation(statement) || IsIsolation(bundle) {
+		t.Errorf("%v\n%s", err, v.Text())
 	}
 }
 

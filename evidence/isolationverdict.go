@@ -313,7 +313,7 @@ func (v *IsolationVerdict) heading(p *page) {
 	if v.Statement.Unseen > 0 {
 		p.row("", "%s could not be compared: what they say is closed or no longer kept", count(v.Statement.Unseen, "of them", "of them"))
 	}
-	p.row("made", "%s for %s", instantText(s.ExportedAt), quoted(s.Requester))
+	p.row("made", "%s for %s", instantText(v.Statement.MadeAt), quoted(s.Requester))
 	p.row("purpose", "%s", quoted(s.Purpose))
 	if v.Policy != "" {
 		p.row("policy", "compare by telephone: %s", v.Policy)

@@ -38,7 +38,7 @@ Approval action:E5 approver:t256 shown_digest:b32 subject_event:d shown_at:i val
   escalated_to:t256
 System actor:t256 reason:t4096 10:genesis:{Genesis} instance:{InstanceChange} manifest:{ManifestChange} key:{KeyChange}
   grant:{GrantChange} rule:{RuleChange} containment:{Containment} hold:{Hold} erasure:{Erasure} access:{Access} refusal:{Refusal}
-  finding:{Finding}
+  finding:{Finding} review:{Review}
 Genesis origin:T256 system_key:B32 log_key:B32 display_name:t256 system_salt:B32
 Labels client:t256 owner:t256 on_call:t256 environment:t256 regulation:[T256]16
 InstanceChange instance:N salt:b32 labels:{Labels}
@@ -54,6 +54,7 @@ Erasure subject:T256 generation:W
 Access method:T256 query_digest:b32 opened:f certificate:b32
 Refusal emitter:b32 reason:T256 count:U first_at:i detail:t4096
 Finding verdict:T256 emitter:b32 index:u
+Review topic|memory|retrieval|access|scope|sharing subject:t4096 outcome|approved|rejected|changes next_at:i
 StreamBatch version=1 statement:B1-1024 signature:B64 events:[x65536]1024 openings:[x]4096 held:[x]1024
 """
 CALL = "call tool? operation? connector? consequence? arguments_digest? destination? attempt? "
@@ -211,6 +212,9 @@ def read_detail(detail, x):
     if detail == "key":
         by_action("KeyChange", x)
         need(x["action"] != 1 or x["key_id"] == sha(x["public_key"]) != x["replaces"], "key id")
+    elif detail == "review" and x["topic"] == "sharing":
+        what, _, which = x["subject"].partition("/")
+        need(what in ("credential", "connector", "memory", "artefact") and which, "subject of a review of sharing")
     elif detail == "hold":
         what, slash, which = x["scope"].partition("/")
         need(x["scope"] == "tenant" or what in ("instance", "run", "subject") and slash and which, "scope of a hold")

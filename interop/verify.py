@@ -18,6 +18,7 @@ from parts import (COUNTS, HANDLING, LAYOUT, LINE, MANIFEST, PREDICATE, RANGE, R
                    TYPE_STATEMENT, ZEROS, Tree, Wrong, counted, instant, leaf_hash, need, open_container, pae, read_checkpoint, read_json,
                    read_policy, read_signatures, root_of, sha, signed, subtrees, to_json, verifier_key)
 from events import (ACCEPTED, EQUIVOCATION, GAP, HELD, KEY_INVALID, LATE, MALFORMED, VERDICTS, Emitter, Log, decode, read_event)
+from lists import Lists
 from records import Leaf, Message, Proven, Reader, instance_tag, records
 from scopes import Scoped, check_scope, until
 
@@ -29,10 +30,10 @@ CHECKS = [
     ("batch-signature", 19, False, False), ("batch-content", 20, True, False), ("event-content", 20, True, False),
     ("event", 20, True, False), ("verdict", 21, False, False), ("numbering", 21, False, False), ("instance-tag", 21, False, False),
     ("last-seen", 21, False, False), ("opening", 22, True, False), ("erasure", 22, False, False), ("redactions", 23, False, False),
-    ("emitters", 23, False, False), ("custody", 23, False, True), ("consistency", 24, False, False),
+    ("emitters", 23, False, False), ("populations", 23, False, False), ("controls", 23, False, False), ("custody", 23, False, True), ("consistency", 24, False, False),
 ]
 RECORD_CHECKS = ["chain", "range", "selection", "genesis", "admission", "key", "batch-signature", "batch-content", "event-content", "event",
-                 "verdict", "numbering", "instance-tag", "last-seen", "opening", "erasure", "redactions", "emitters", "consistency"]
+                 "verdict", "numbering", "instance-tag", "last-seen", "opening", "erasure", "redactions", "emitters", "populations", "controls", "consistency"]
 MINUTES = 5 * 60 * 10**9
 
 
@@ -40,7 +41,7 @@ class Stop(Exception):
     """Nothing further can be examined."""
 
 
-class Verification(Scoped):
+class Verification(Scoped, Lists):
     def __init__(self, bundle, policy):
         self.bundle, self.policy = bundle, policy
         self.results, self.details = {name: "not-run" for name, *_ in CHECKS}, {}
@@ -195,6 +196,7 @@ class Verification(Scoped):
             self.fold_proven("keys/before.bin", 0, self.b)
             self.fold_proven("keys/range.bin", self.b, self.e)
             self.heads_before()
+            self.begin_lists()
             self.walk()
             self.heads_after()
             self.fold_proven("keys/after.bin", self.e, self.n)
@@ -352,6 +354,7 @@ class Verification(Scoped):
             self.check("last-seen", self.check_last_seen, m)
             self.check("numbering", self.check_numbers, m, content)
             self.follow(m, content, self.states.values())
+            self.observe(m, key, content)
         if key and key["producer"] == 4 and m.form == 1:
             self.fold_range(m, content)
 
@@ -516,6 +519,7 @@ class Verification(Scoped):
         self.listed = [e.report(k, e.instance) for k, e in sorted(self.emitters.items()) if e.begins]
         same = bytes(self.files["emitters.json"]) == to_json({"version": 1, "emitters": self.listed}).encode()
         self.check("emitters", need, same, "the batches say otherwise")
+        self.check_lists()
 
     def anchored(self, g):
         """Whether a genesis is the one that the policy names."""
@@ -541,7 +545,7 @@ class Verification(Scoped):
         codes = [code for name, code, *_ in CHECKS if results[name] == "failed"]
         answers = {"gaps": 4, "open-tail": 3, "complete": 0}
         out["exit"] = codes[0] if codes else 5 if out["authenticity"] != "authentic" else answers[out["completeness"]]
-        return out | self.beside(part) | {
+        return out | self.beside(part) | self.lists_verdict() | {
             "manifest_sha256": self.manifest.hex(), "scope": self.scope, "root": self.root.hex(), "records": counted(self.count),
             "redactions": self.recount, "verdicts": dict(sorted(self.verdicts.items())), "vantage": self.vantage,
             "clock": self.clock, "end_of_log": end, "emitters": self.listed, "silent_keys": self.silent() if self.log else 0,

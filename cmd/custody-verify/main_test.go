@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	bundle = "../../evidence/testdata/bundle/exported.evb"
-	policy = "../../evidence/testdata/bundle/policy.json"
+	bundle    = "../../evidence/testdata/bundle/exported.evb"
+	policy    = "../../evidence/testdata/bundle/policy.json"
+	house     = "../../evidence/testdata/isolation/house" // .isolation, .evb
+	household = "../../evidence/testdata/isolation/policy.json"
 )
 
 // maxProgram is how large the program may be: small enough to be sent along, and to be read in an afternoon.
@@ -34,22 +36,28 @@ func TestCommandLine(t *testing.T) {
 		exit        int
 		out, stderr string // what must be said
 	}{
-		"verified":          {bundle + " --policy " + policy, evidence.ExitVerified, "COMPLETE", ""},
-		"flags first":       {"--policy=" + policy + " " + bundle, evidence.ExitVerified, "AUTHENTIC", ""},
-		"as JSON":           {bundle + " -o json --policy " + policy, evidence.ExitVerified, `"exit": 0`, ""},
-		"without a policy":  {bundle, evidence.ExitNoPolicy, "NOT-CLAIMED", ""},
-		"broken":            {broken + " --policy " + policy, evidence.ExitContainer, "not a well-formed", ""},
-		"no such bundle":    {dir + "/none", evidence.ExitError, "", "none"},
-		"a folder":          {dir, evidence.ExitError, "", "directory"},
-		"no such policy":    {bundle + " --policy " + dir + "/none", evidence.ExitError, "", "none"},
-		"not a policy":      {bundle + " --policy " + broken, evidence.ExitError, "", "malformed policy"},
-		"nothing":           {"", evidence.ExitUsage, "", "name one bundle"},
-		"two bundles":       {bundle + " " + bundle, evidence.ExitUsage, "", "name one bundle"},
-		"unknown flag":      {bundle + " --quick", evidence.ExitUsage, "", "quick"},
-		"unknown format":    {bundle + " -o html", evidence.ExitUsage, "", "text or json"},
-		"help":              {"--help", evidence.ExitVerified, "Exit codes", ""},
-		"version":           {"--version", evidence.ExitVerified, "custody-verify ", ""},
-		"policy, no bundle": {"--policy " + policy, evidence.ExitUsage, "", "name one bundle"},
+		"verified":                      {bundle + " --policy " + policy, evidence.ExitVerified, "COMPLETE", ""},
+		"flags first":                   {"--policy=" + policy + " " + bundle, evidence.ExitVerified, "AUTHENTIC", ""},
+		"as JSON":                       {bundle + " -o json --policy " + policy, evidence.ExitVerified, `"exit": 0`, ""},
+		"without a policy":              {bundle, evidence.ExitNoPolicy, "NOT-CLAIMED", ""},
+		"broken":                        {broken + " --policy " + policy, evidence.ExitContainer, "not a well-formed", ""},
+		"no such bundle":                {dir + "/none", evidence.ExitError, "", "none"},
+		"a folder":                      {dir, evidence.ExitError, "", "directory"},
+		"no such policy":                {bundle + " --policy " + dir + "/none", evidence.ExitError, "", "none"},
+		"not a policy":                  {bundle + " --policy " + broken, evidence.ExitError, "", "malformed policy"},
+		"nothing":                       {"", evidence.ExitUsage, "", "name one bundle"},
+		"two bundles":                   {bundle + " " + bundle, evidence.ExitUsage, "", "name one bundle"},
+		"unknown flag":                  {bundle + " --quick", evidence.ExitUsage, "", "quick"},
+		"unknown format":                {bundle + " -o html", evidence.ExitUsage, "", "text or json"},
+		"help":                          {"--help", evidence.ExitVerified, "Exit codes", ""},
+		"version":                       {"--version", evidence.ExitVerified, "custody-verify ", ""},
+		"a statement":                   {house + ".isolation --policy " + household, evidence.ExitVerified, "5 recorded connections of acme", ""},
+		"with its bundle":               {house + ".isolation --policy " + household + " --bundle " + house + ".evb", evidence.ExitVerified, "passed       connections", ""},
+		"with another bundle":           {house + ".isolation --policy " + household + " --bundle " + bundle, evidence.ExitReport, "does not verify", ""},
+		"statement, JSON":               {house + ".isolation -o json", evidence.ExitNoPolicy, `"connections"`, ""},
+		"bundle of a bundle":            {bundle + " --bundle " + bundle, evidence.ExitError, "", "statement of isolation"},
+		"no such bundle of a statement": {house + ".isolation --bundle none", evidence.ExitError, "", "none"},
+		"policy, no bundle":             {"--policy " + policy, evidence.ExitUsage, "", "name one bundle"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, problems bytes.Buffer
