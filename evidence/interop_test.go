@@ -49,8 +49,8 @@ func runVectors(t *testing.T, folders ...string) {
 // The second verifier finds in every vector what this one finds.
 func TestSecondVerifierOnVectors(t *testing.T) { runVectors(t) }
 
-// keep writes a bundle as a vector of its own.
-func keep(t testing.TB, dir, name string, bundle []byte, policy *Policy) {
+// keepVector writes a bundle as a vector of its own.
+func keepVector(t testing.TB, dir, name string, bundle []byte, policy *Policy) {
 	p, err := policy.Marshal()
 	if err != nil {
 		t.Fatal(err)
@@ -71,11 +71,11 @@ func TestSecondVerifierOnHonestLogs(t *testing.T) {
 		from := rapid.SampledFrom([]string{"00:00", "08:03", "08:10"}).Draw(r, "from")
 		to := rapid.SampledFrom([]string{"08:12", "08:20", "11:00", "23:00"}).Draw(r, "to")
 		n++
-		keep(t, dir, fmt.Sprintf("honest-%03d", n), h.bundle(from, to), h.policy())
+		keepVector(t, dir, fmt.Sprintf("honest-%03d", n), h.bundle(from, to), h.policy())
 		s := h.scope(from, to)
 		s.Instance, s.Grace = h.agents[0].instance, rapid.SampledFrom([]Seconds{0, 600}).Draw(r, "grace")
 		s.Run = rapid.SampledFrom([]string{"", "run-1"}).Draw(r, "run")
-		keep(t, dir, fmt.Sprintf("honest-part-%03d", n), h.exportScope(s, ExportOptions{}), h.policy())
+		keepVector(t, dir, fmt.Sprintf("honest-part-%03d", n), h.exportScope(s, ExportOptions{}), h.policy())
 	})
 	runVectors(t, dir)
 }
@@ -96,7 +96,7 @@ func TestSecondVerifierOnChangedFiles(t *testing.T) {
 			dir, rnd := t.TempDir(), rand.New(rand.NewPCG(1, 2))
 			for i := range changes {
 				bad := repack(t, test.w.export, test.good, func(files map[string][]byte) { change(rnd, files, changeable[i%len(changeable)]) })
-				keep(t, dir, fmt.Sprintf("changed-%03d", i), bad, test.w.policy())
+				keepVector(t, dir, fmt.Sprintf("changed-%03d", i), bad, test.w.policy())
 			}
 			runVectors(t, dir)
 		})

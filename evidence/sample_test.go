@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -105,4 +106,38 @@ func FuzzDraw(f *testing.F) {
 			t.Errorf("%d rows of %d", len(s.Picked), s.Rows)
 		}
 	})
+}
+
+// A sample comes from the population that the bundle's list of files names, or from the file alone; both are the same.
+func TestDrawFrom(t *testing.T) {
+	w := exported(t)
+	bundle := w.bundle("08:30", "10:30")
+	draw := func(file []byte, population string) (*Sample, error) {
+		return DrawFrom(bytes.NewReader(file), int64(len(file)), population, 7, 3)
+	}
+	files := unpack(t, bundle)
+	s, err := draw(bundle, "sensitive-actions")
+	w.must(err)
+	alone, err := draw(files[fileActions], "sensitive-actions")
+	w.must(err)
+	if s.Manifest != sha256Of(files[fileManifest]) || !alone.Manifest.IsZero() || s.Rows < 4 || len(s.Picked) != 3 {
+		t.Errorf("%d of %d rows, list %s, alone %s", len(s.Picked), s.Rows, s.Manifest, alone.Manifest)
+	}
+	if diff := cmp.Diff(alone.Picked, s.Picked); diff != "" {
+		t.Error(diff)
+	}
+	for _, name := range Populations() {
+		if _, err := draw(bundle, name); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := draw(bundle, "nothing"); !errors.Is(err, ErrSample) {
+		t.Errorf("of nothing: %v", err)
+	}
+	if _, err := draw(list(t, bundle, fileActions), "sensitive-actions"); !errors.Is(err, ErrManifest) {
+		t.Errorf("of a file that is not the listed one: %v", err)
+	}
+	if _, err := draw(bundle[:len(bundle)-1], "sensitive-actions"); !errors.Is(err, ErrContainer) {
+		t.Errorf("of a bundle that is cut: %v", err)
+	}
 }

@@ -153,6 +153,25 @@ func TestHoldsOfAPart(t *testing.T) {
 	}
 }
 
+// An erasure under a hold is none, in the bundle of a part as in that of a tenant.
+func TestErasureUnderAHoldOfAPart(t *testing.T) {
+	for _, hold := range []string{"tenant", "instance/support-1", "subject/customer"} {
+		w := newWorld(t, "acme")
+		a := w.agent("support-1")
+		w.clock("09:00")
+		a.batch(a.task("ticket-1", 2, true)).say(a.closing())
+		w.custody.say(w.custody.systemEvent(&eventv1.System{Detail: &eventv1.System_Hold{Hold: &eventv1.Hold{Hold: "case-12", Scope: hold}}}))
+		w.clock("11:00").erase("customer")
+		w.clock("12:00").access()
+		whole := verify(t, w.bundle("08:30", "10:00"), w.policy())
+		part := verify(t, w.exportScope(w.part("support-1", "ticket-1"), ExportOptions{}), w.policy())
+		ofWhole, ofPart := whole.Check(CheckErasure).Result, part.Check(CheckErasure).Result
+		if ofPart != ofWhole || hold != "instance/support-1" && ofPart != Failed {
+			t.Errorf("%s: %s of the part, %s of the tenant", hold, ofPart, ofWhole)
+		}
+	}
+}
+
 // Every window of every part of an honest log verifies.
 func TestPartsInEveryWindow(t *testing.T) {
 	w := shared(t)
