@@ -8,6 +8,7 @@ import re
 import struct
 import time
 import zlib
+from collections import Counter
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -251,6 +252,13 @@ SCOPE = {"version": 1, "tenant": str, "origin": str, "time_basis": "received", "
 COUNTS = ["records", "clear", "held", "withheld", "expired", "outside", "fields_disclosed", "fields_withheld", "fields_erased"]
 MANIFEST = {"version": 1, "files": [{"path": str, "size": int, "sha256": HEX, "media_type": str}], "claims":
             {k + "?" * (k == "outside"): int for k in COUNTS}}
+
+
+def account(reasons, tombstones, count):
+    """redactions.json of reasons with their counts, of the tombstone of every erased field, and of the other counts."""
+    stones = [{"leaf": leaf, "fields": n} for leaf, n in sorted(Counter(tombstones).items())[:8192]]
+    return {"version": 1, "reasons": reasons, "tombstones": stones, "erased": count["fields_erased"], "held": count["held"],
+            "expired": count["expired"]}
 
 
 def counted(count):

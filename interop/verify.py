@@ -15,7 +15,7 @@ import mmap
 import sys
 
 from parts import (COUNTS, HANDLING, LAYOUT, LINE, MANIFEST, PREDICATE, RANGE, REDACTIONS, SCOPE, STATEMENT, TYPE_BATCH, TYPE_HANDLING,
-                   TYPE_STATEMENT, ZEROS, Tree, Wrong, counted, instant, leaf_hash, need, open_container, pae, read_checkpoint, read_json,
+                   TYPE_STATEMENT, ZEROS, Tree, Wrong, account, counted, instant, leaf_hash, need, open_container, pae, read_checkpoint, read_json,
                    read_policy, read_signatures, root_of, sha, signed, subtrees, to_json, verifier_key)
 from events import (ACCEPTED, EQUIVOCATION, GAP, HELD, KEY_INVALID, LATE, MALFORMED, VERDICTS, Emitter, Log, decode, read_event)
 from lists import Lists
@@ -505,14 +505,11 @@ class Verification(Scoped, Lists):
 
     def accounts(self):
         self.check("genesis", self.check_genesis)
-        graves = {}
         for i, subject, index, generation in self.erasures:
             found = self.log.tombstones.get(index, ("", 0))
             good = subject and found[0] == subject and generation <= found[1] and i < index
             self.check("erasure", need, good, f"leaf {i}: no such tombstone at leaf {index}")
-            graves[index] = graves.get(index, 0) + 1
-        r = {"version": 1, "reasons": self.recount, "tombstones": [{"leaf": i, "fields": n} for i, n in sorted(graves.items())[:8192]],
-             "erased": self.count["fields_erased"], "held": self.count["held"], "expired": self.count["expired"]}
+        r = account(self.recount, [index for _, _, index, _ in self.erasures], self.count)
         self.check_states()
         same = self.claims == counted(self.count) and json.loads(bytes(self.files["redactions.json"])) == r
         self.check("redactions", need, same, "other counts")
