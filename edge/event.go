@@ -28,6 +28,16 @@ type Content struct {
 	Value     []byte // at most event.MaxObject bytes, and half of the spool: see Cut
 }
 
+// Content is the clear text of a sealed field, nil if there is none of that path.
+func (e *Event) Content(path string) []byte {
+	for i := range e.Sealed {
+		if e.Sealed[i].Path == path {
+			return e.Sealed[i].Value
+		}
+	}
+	return nil
+}
+
 // CutParameter is the media type parameter that holds the length of a value before it was cut.
 const CutParameter = "cut-from"
 

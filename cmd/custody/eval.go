@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/agentcustody/custody/contain/rules"
 	"github.com/agentcustody/custody/edge"
+	"github.com/agentcustody/custody/edge/detect"
 	"github.com/agentcustody/custody/edge/importer"
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -133,6 +135,7 @@ type runLabel struct {
 	Attack        string `json:"attack"` // "none" is a benign run
 	Succeeded     bool   `json:"attack_succeeded"`
 	AttackerCalls []int  `json:"attacker_calls"`
+	Pipeline      string `json:"pipeline"`
 }
 
 func (l *runLabel) score() *rules.Label {
@@ -159,7 +162,7 @@ type evaluation struct {
 
 // open gives an instance's runs a replay of their own.
 func (e *evaluation) open(context.Context, event.TenantID, event.InstanceID) (importer.Sink, error) {
-	return &evalSink{evaluation: e, scores: rules.NewEvaluation(e.set), finger: event.NewFingerprinter(e.key[:], 1)}, nil
+	return &evalSink{evaluation: e, scores: rules.NewEvaluation(e.set), finger: event.NewFingerprinter(e.key[:], 1), watcher: detect.NewWatcher()}, nil
 }
 
 // evalSink replays the runs of one instance.
@@ -167,6 +170,7 @@ type evalSink struct {
 	*evaluation
 	scores   *rules.Evaluation
 	finger   *event.Fingerprinter
+	watcher  *detect.Watcher
 	pipeline string
 	message  int
 	trial    *rules.Trial
@@ -187,10 +191,20 @@ func (s *evalSink) Record(_ context.Context, ev *edge.Event) (event.ID, error) {
 		ev.Plain.Fingerprints = s.finger.Append(ev.Plain.Fingerprints, c.Path, value)
 	}
 	s.leaf(ev.Plain)
+	for i, f := range s.watcher.Observe(ev.Plain, ev.Content) {
+		f.Id = findingID(ev.Plain.GetId(), i)
+		s.leaf(f)
+	}
 	if x.GetAction() == eventv1.IdentityAction_IDENTITY_ACTION_RUN_ENDED {
 		s.score(ev.Plain.GetRun())
 	}
 	return event.ID(ev.Plain.GetId()), nil
+}
+
+// findingID is made from the id of the event that the finding is about, so that the same trace gives the same leaves.
+func findingID(about []byte, n int) []byte {
+	sum := sha256.Sum256(append(append([]byte("custody/eval/finding/v1\x00"), about...), byte(n)))
+	return sum[:len(event.ID{})]
 }
 
 func (s *evalSink) leaf(e *eventv1.Event) {
@@ -201,10 +215,7 @@ func (s *evalSink) leaf(e *eventv1.Event) {
 }
 
 func (s *evalSink) score(run string) {
-	if slices.Contains(s.flags.exclude, s.pipeline) {
-		s.mu.Lock()
-		s.left[s.pipeline] = true
-		s.mu.Unlock()
+	if s.excluded(run) {
 		return
 	}
 	if h := fnv.New32a(); s.flags.sample > 1 {
@@ -215,7 +226,38 @@ func (s *evalSink) score(run string) {
 	}
 	s.taken++
 	s.trial.Label = s.labels[run].score()
-	s.scores.Observe(s.trial)
+	s.note(run, s.scores.Observe(s.trial))
+}
+
+// note names the runs that a person wants to look at.
+func (s *evalSink) note(run string, v rules.Verdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	benign := s.trial.Label == nil || !s.trial.Label.Attack
+	switch {
+	case s.notes == nil:
+	case v.Missed:
+		fmt.Fprintln(s.notes, "missed", plain(run, 0))
+	case benign && v.Stopped:
+		fmt.Fprintln(s.notes, "stopped benign", plain(run, 0))
+	}
+}
+
+// excluded reports whether the run is of a pipeline to leave out, as the trace or its label names it.
+func (s *evalSink) excluded(run string) bool {
+	names := []string{s.pipeline}
+	if l := s.labels[run]; l != nil {
+		names = append(names, l.Pipeline)
+	}
+	for _, name := range names {
+		if slices.Contains(s.flags.exclude, name) {
+			s.mu.Lock()
+			s.left[name] = true
+			s.mu.Unlock()
+			return true
+		}
+	}
+	return false
 }
 
 // Close adds the instance's scores to the others'.

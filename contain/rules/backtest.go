@@ -74,11 +74,11 @@ func (b *Backtest) effect(l *Leaf) {
 	if len(open) == 0 {
 		return
 	}
-	s := seen{instance: b.engine.instanceOf(l.Event.GetInstance())}
-	if s.class(l.Event); s.consequence == "low" {
+	x := l.Event.GetExecution()
+	s := seen{instance: b.engine.instanceOf(l.Event.GetInstance()), about: x.GetCall(), tool: x.GetTool()}
+	if s.class(event.Consequences.Name(x.GetConsequence())); s.consequence == "low" {
 		return
 	}
-	x := l.Event.GetExecution()
 	e := Effect{l.Index, event.ID(l.Event.GetId()), x.GetTool(), x.GetDestination(), s.consequence}
 	for _, r := range open {
 		r.add(e)

@@ -112,8 +112,14 @@ func (s *Score) add(o *Score) {
 	slices.Sort(s.Until)
 }
 
+// Verdict is what the whole pack would have done to a run.
+type Verdict struct {
+	Stopped bool // a call was stopped
+	Missed  bool // an attack that succeeded was not stopped in time, or at all where no call is listed
+}
+
 // Observe replays one run.
-func (v *Evaluation) Observe(t *Trial) {
+func (v *Evaluation) Observe(t *Trial) Verdict {
 	replayed := &replay{engine: New(v.set), courses: make([]course, len(v.Scores)), scores: v.Scores}
 	for i, l := range t.Leaves {
 		replayed.leaf(l, t.Messages[i])
@@ -122,6 +128,15 @@ func (v *Evaluation) Observe(t *Trial) {
 	for i, s := range v.Scores {
 		s.count(t.Label, &replayed.courses[i])
 	}
+	return verdict(t.Label, &replayed.courses[len(v.Scores)-1])
+}
+
+func verdict(l *Label, pack *course) Verdict {
+	v := Verdict{Stopped: len(pack.stops) > 0}
+	if l != nil && l.Succeeded {
+		v.Missed = !v.Stopped || len(l.AttackerCalls) > 0 && !pack.stops[l.AttackerCalls[0]]
+	}
+	return v
 }
 
 // course is what a score's rules would have done to a run.

@@ -49,8 +49,8 @@ var variables = []Variable{
 	{"trust", "string", "trusted, untrusted, checked or empty", func(f *facts) any { return event.Trusts.Name(f.event.GetTrust()) }},
 	{"hour", "int", "of the day, UTC, 0 to 23", func(f *facts) any { return int64(time.Unix(0, f.leaf.Time).UTC().Hour()) }},
 
-	{"call", "string", "of an execution or approval", func(f *facts) any { return callOf(f.event) }},
-	{"tool", "string", "as the agent called it", func(f *facts) any { return toolOf(f.event) }},
+	{"call", "string", "of an execution or approval, or that a finding is about", func(f *facts) any { return f.seen.about }},
+	{"tool", "string", "as the agent called it, also of the call that a finding is about", func(f *facts) any { return f.seen.tool }},
 	{"operation", "string", "of a tool that has several", func(f *facts) any { return f.event.GetExecution().GetOperation() }},
 	{"connector", "string", "the integration that serves the tool", func(f *facts) any { return f.event.GetExecution().GetConnector() }},
 	{"destination", "string", "host or domain that the act reaches", func(f *facts) any { return f.event.GetExecution().GetDestination() }},

@@ -34,7 +34,8 @@ type run struct {
 	Untrusted *bounded[print, id]
 	Trusted   *bounded[print, bool]
 	Calls     *bounded[string, call]
-	Started   uint64 // calls
+	Proposals *bounded[id, string] // the call of each proposal, for what is found about it
+	Started   uint64               // calls
 	Retries   uint64
 	Cost      uint64
 	Source    id // the first untrusted event, zero if none
@@ -43,6 +44,7 @@ type run struct {
 
 // call is one tool call and what was said of it.
 type call struct {
+	Tool, Class                          string // of the proposal: its tool, and the consequence that it claims
 	Proposed, Decided, Allowed, Rejected bool
 	Approved                             bool
 	ApprovedUntil                        int64 // ns; 0 is once
@@ -80,6 +82,7 @@ func (e *Engine) newRun(name string) *run {
 	return &run{
 		Instance: name, Tainted: newBounded[id, id](maxRunEvents, dropped), Untrusted: newBounded[print, id](maxRunValues, dropped),
 		Trusted: newBounded[print, bool](maxRunValues, dropped), Calls: newBounded[string, call](maxRunCalls, dropped),
+		Proposals: newBounded[id, string](maxRunCalls, dropped),
 	}
 }
 
@@ -115,8 +118,10 @@ type seen struct {
 	run      *run
 	instance *instance
 	workflow string
-	source   id // the untrusted event that it comes from
-	value    id // the untrusted event that a value of it came with
+	about    string // the call that it is, approves or is a finding about
+	tool     string // of that call
+	source   id     // the untrusted event that it comes from
+	value    id     // the untrusted event that a value of it came with
 
 	consequence, consequenceBasis, verb string
 	permitted, manifest                 bool
@@ -131,9 +136,14 @@ type seen struct {
 // look gathers what the state says of an event.
 func (e *Engine) look(l *Leaf) (s seen) {
 	x := l.Event
-	s.instance = e.instanceOf(x.GetInstance())
-	s.class(x)
-	if r := e.runOf(x); r != nil {
+	s.instance, s.about, s.tool = e.instanceOf(x.GetInstance()), callOf(x), toolOf(x)
+	claimed := event.Consequences.Name(x.GetExecution().GetConsequence())
+	r := e.runOf(x)
+	if r != nil && x.GetData().GetAction() == eventv1.DataAction_DATA_ACTION_CONTENT_FINDING {
+		claimed = s.finding(r, x)
+	}
+	s.class(claimed)
+	if r != nil {
 		s.ofRun(r, x, l.Time)
 	}
 	if c := credentialOf(x); c != "" {
@@ -149,6 +159,18 @@ func (e *Engine) look(l *Leaf) (s seen) {
 		}
 	}
 	return s
+}
+
+// finding gives what is found about a proposal the call that it is about, and returns the consequence that the proposal claims.
+func (s *seen) finding(r *run, x *eventv1.Event) (claimed string) {
+	for _, cause := range x.GetCauses() {
+		if name, known := r.Proposals.get(idOf(cause.GetId())); known {
+			c, _ := r.Calls.get(name)
+			s.about, s.tool = name, c.Tool
+			return c.Class
+		}
+	}
+	return ""
 }
 
 func (s *seen) ofRun(r *run, x *eventv1.Event, now int64) {
@@ -167,8 +189,8 @@ func (s *seen) ofRun(r *run, x *eventv1.Event, now int64) {
 			break
 		}
 	}
-	if c := callOf(x); c != "" {
-		s.call, _ = r.Calls.get(c)
+	if s.about != "" {
+		s.call, _ = r.Calls.get(s.about)
 		s.approval(x, now)
 	}
 }
@@ -191,20 +213,19 @@ func approverOf(x *eventv1.Event, c *call) string {
 
 // class says what an act may lead to: as the manifest in force says, of several entries the one of most consequence; or the event;
 // or the tool's name.
-func (s *seen) class(x *eventv1.Event) {
-	tool := toolOf(x)
-	s.verb = verbOf(tool)
+func (s *seen) class(claimed string) {
+	s.verb = verbOf(s.tool)
 	s.manifest = s.instance.Manifest
 	for _, p := range s.instance.Permissions {
-		if matched, _ := path.Match(p.Tool, tool); matched || p.Tool == "*" {
+		if matched, _ := path.Match(p.Tool, s.tool); matched || p.Tool == "*" {
 			s.permitted, s.consequenceBasis = true, "manifest"
 			s.consequence = classes[max(slices.Index(classes, s.consequence), slices.Index(classes, p.Consequence), 0)]
 		}
 	}
 	if s.consequence == "" {
-		s.consequence, s.consequenceBasis = event.Consequences.Name(x.GetExecution().GetConsequence()), "event"
+		s.consequence, s.consequenceBasis = claimed, "event"
 	}
-	if s.consequence == "" && x.GetExecution() != nil {
+	if s.consequence == "" && s.about != "" {
 		s.consequence, s.consequenceBasis = guess(s.verb), "guessed"
 	}
 }
@@ -254,7 +275,7 @@ func (e *Engine) learnRun(x *eventv1.Event, s *seen) {
 	case x.GetData() != nil:
 		r.Sensitive = r.Sensitive || sensitive(x.GetData())
 	case x.GetExecution() != nil:
-		r.execution(x.GetExecution())
+		r.execution(own, x.GetExecution())
 	case x.GetApproval() != nil:
 		r.approval(x.GetApproval())
 	}
@@ -283,11 +304,13 @@ func sensitive(d *eventv1.Data) bool {
 	return d.GetDirection() != eventv1.Direction_DIRECTION_OUT && slices.Contains(sensitiveClasses, d.GetDataClass())
 }
 
-func (r *run) execution(x *eventv1.Execution) {
+func (r *run) execution(own id, x *eventv1.Execution) {
 	c, _ := r.Calls.get(x.GetCall())
 	switch x.GetAction() {
 	case eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED:
 		c.Proposed, c.Arguments = true, hex.EncodeToString(x.GetArgumentsDigest())
+		c.Tool, c.Class = x.GetTool(), event.Consequences.Name(x.GetConsequence())
+		r.Proposals.set(own, x.GetCall())
 	case eventv1.ExecutionAction_EXECUTION_ACTION_DECIDED:
 		c.Decided, c.Allowed = true, x.GetDecision() == eventv1.Decision_DECISION_ALLOW
 	case eventv1.ExecutionAction_EXECUTION_ACTION_STARTED:
@@ -344,6 +367,7 @@ func (e *Engine) bind() {
 		r.Untrusted.bind(maxRunValues, dropped)
 		r.Trusted.bind(maxRunValues, dropped)
 		r.Calls.bind(maxRunCalls, dropped)
+		r.Proposals.bind(maxRunCalls, dropped)
 	}
 	for _, r := range s.Rules {
 		r.bind(dropped)
