@@ -125,10 +125,25 @@ func (o *origin) in(d *document, v string, named words) {
 	}
 }
 
-// near reports whether the text around a place has the word for what the tool does.
+// near reports whether the text around a place has a word for what the tool does: its own, or a plain one for the same.
 func near(text string, at, end int, named words) bool {
-	return named.verb != "" && indexWord(text[max(0, at-nearBy):min(len(text), end+nearBy)], named.verb, 0) >= 0
+	if named.verb == "" {
+		return false
+	}
+	around := text[max(0, at-nearBy):min(len(text), end+nearBy)]
+	if indexWord(around, named.verb, 0) >= 0 {
+		return true
+	}
+	for _, w := range verbs[named.verb] {
+		if len(w) >= minPlain && indexWord(around, w, 0) >= 0 {
+			return true
+		}
+	}
+	return false
 }
+
+// minPlain is the length of a word that says what is to be done, bytes: shorter ones (make, get, put) stand anywhere.
+const minPlain = 5
 
 // telling values are neither numbers nor dates nor sentences.
 func telling(v string) bool {

@@ -173,9 +173,9 @@ var verbs = groups(
 
 // objects are words for what tools act on, each with what people call it.
 var objects = groupsOfEqual(
-	`money payment pay bill transfer refund transaction invoice rent fee price amount cost salary subscription fund funds cash deposit reimburse iban account order`,
+	`money payment pay bill transfer refund transaction invoice rent fee price amount cost salary subscription fund funds cash deposit reimburse account order`,
 	`webpage website web page site url link article blog online internet browser`,
-	`email mail inbox letter recipient gmail`,
+	`email mail inbox letter recipient`,
 	`message dm chat text inbox say tell write`,
 	`file files document doc attachment folder drive report spreadsheet docx txt pdf`,
 	`event appointment meeting calendar invitation schedule reminder participant participants attendee`,
