@@ -54,6 +54,9 @@ type Config struct {
 	WithoutWriteAhead bool
 	// WithoutGate lets Call act without Custody's gate: nothing that Custody contains stops, and no lease is needed.
 	WithoutGate bool
+	// Detect lets package detect look at the clear text of what is recorded, and record what it finds about proposed calls. Rules
+	// that go by where values come from need it.
+	Detect bool
 	// OnError is told what no caller can be told: refusals, lost connections, damage. It must return soon.
 	OnError func(error)
 	Log     *slog.Logger // nil: slog.Default

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/agentcustody/custody/edge/detect"
 	"github.com/agentcustody/custody/edge/spool"
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -34,6 +35,7 @@ type Emitter struct {
 	workspaces  sync.Pool
 	recording   atomic.Int64 // Records under way
 	runs        runs
+	watch       watch
 
 	control *control
 	waiters waiters
@@ -92,6 +94,9 @@ func open(config Config) (*Emitter, error) {
 		receipts: receiptFile{dir: filepath.Join(config.Dir, receiptsDir)},
 	}
 	e.control = newControl(e)
+	if config.Detect {
+		e.watch.watcher = detect.NewWatcher()
+	}
 	for _, step := range []func() error{e.takeLock, e.load, e.openSpool} {
 		if err := step(); err != nil {
 			e.freeFolder()

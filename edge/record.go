@@ -71,6 +71,9 @@ func (e *Emitter) record(ctx context.Context, ev *Event) (event.ID, spool.Place,
 	if ev.Plain.GetIdentity().GetAction() == eventv1.IdentityAction_IDENTITY_ACTION_RUN_ENDED {
 		e.runs.end(ev.Plain.Run)
 	}
+	if err == nil {
+		place, err = e.detect(ctx, ev, place)
+	}
 	return event.ID(ev.Plain.Id), place, err
 }
 

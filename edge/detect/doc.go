@@ -14,7 +14,8 @@
 //	                    structured field of any, and not in what the user said
 //	prose_value         so does another value of one to eight words
 //	unasked             the user's request has no word for what the tool does and none for what it does it to
-//	instructed          near a value that came from running text, that text has the word for what the tool does
+//	instructed          near a value that stands in running text, that text has a word for what the tool does
+//	(instructed_elsewhere) it does so in content that the user did not point at
 //	(pointed)           the prose values come only from content that the user pointed at: the call that fetched it has a value of
 //	                    the user's among its arguments
 //	(unasked_act)       the request has no word for what the tool does

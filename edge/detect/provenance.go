@@ -7,7 +7,7 @@ import (
 
 // marks of a proposed call; see the package comment.
 type marks struct {
-	destination, value, instructed                                 bool
+	destination, value, instructed, stray                          bool
 	pointed, unaskedAct, unaskedObject, delegated, users, borrowed bool
 }
 
@@ -27,6 +27,7 @@ func (m *marks) String() string {
 		{"prose_value", m.value},
 		{"unasked", m.unaskedAct && m.unaskedObject},
 		{"instructed", m.instructed},
+		{"instructed_elsewhere", m.stray},
 		{"pointed", m.pointed},
 		{"unasked_act", m.unaskedAct},
 		{"unasked_object", m.unaskedObject},
@@ -56,7 +57,7 @@ func (r *run) marks(tool string, values []string) (m marks) {
 		}
 		o := r.origin(v, named)
 		m.borrowed = m.borrowed || o.prose+o.structured > 0
-		m.instructed = m.instructed || o.near
+		m.instructed, m.stray = m.instructed || o.near, m.stray || o.stray
 		switch {
 		case o.prose == 0 || o.structured > 0:
 			return
@@ -87,6 +88,7 @@ type origin struct {
 	prose, structured int
 	elsewhere         bool // in prose of content that the user did not point at
 	near              bool // and near it the word for what the tool does
+	stray             bool // that in content that the user did not point at
 }
 
 func (r *run) origin(v string, named words) (o origin) {
@@ -121,7 +123,9 @@ func (o *origin) in(d *document, v string, named words) {
 		}
 		o.prose++
 		o.elsewhere = o.elsewhere || !d.pointed
-		o.near = o.near || near(d.text, at, end, named)
+		if near(d.text, at, end, named) {
+			o.near, o.stray = true, o.stray || !d.pointed
+		}
 	}
 }
 
