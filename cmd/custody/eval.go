@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,11 +42,11 @@ func (a *app) rulesEval() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "eval FILE...",
 		Short: "Score rules on labelled traces",
-		Long: "Replay traces of AgentDojo or tau-bench through the importer's events, the edge's detectors and the rule engine, and score what\n" +
-			"the rules would have stopped if all were in force. Fingerprints are made with a key that is thrown away; no server is asked.\n" +
-			"Labels (lines of JSON: id, attack, attack_succeeded, attacker_calls, pipeline) are for the score alone: neither importer, detector\n" +
-			"nor rule sees them. Runs without a label are shown apart, as background. An engine sees one run and no other, so baselines learn\n" +
-			"from nothing else. docs/DETECTION.md says what each column means.",
+		Long: "Replay traces of AgentDojo or tau-bench through the importer's events, the edge's detectors and the rule engine, and score\n" +
+			"what the rules would have stopped if all were in force. Fingerprints are made with a key that is thrown away; no server is\n" +
+			"asked. Labels (lines of JSON: id, attack, attack_succeeded, attacker_calls, pipeline) are for the score alone: neither\n" +
+			"importer, detector nor rule sees them. Runs without a label are shown apart, as background. An engine sees one run and no\n" +
+			"other, so baselines learn from nothing else. docs/DETECTION.md says what each column means.",
 		Example: "  custody rules eval slack.jsonl.zst --labels labels.jsonl.zst\n" +
 			"  custody rules eval *.jsonl.zst --labels labels.jsonl.zst --exclude-pipelines gpt-4o-2024-05-13,command-r -o json",
 		Args: cobra.MinimumNArgs(1),
@@ -67,7 +68,7 @@ func (a *app) eval(ctx context.Context, f *evalFlags, paths []string) error {
 	}
 	labels, err := readLabels(f.labels)
 	if err != nil {
-		return fail(exitInput, err, "nothing was run", "name a file of labels with --labels")
+		return fail(orNotFound(err), err, "nothing was run", "name a file of labels with --labels")
 	}
 	paths = slices.DeleteFunc(paths, func(path string) bool { return filepath.Clean(path) == filepath.Clean(f.labels) })
 	e := &evaluation{flags: f, set: set, labels: labels, total: rules.NewEvaluation(set), left: map[string]bool{}}
@@ -86,10 +87,18 @@ func (a *app) eval(ctx context.Context, f *evalFlags, paths []string) error {
 		},
 	})
 	if err != nil {
-		return fail(exitInput, err, "nothing was changed", "check the files and run the command again")
+		return fail(orNotFound(err), err, "nothing was changed", "check the files and run the command again")
 	}
 	bar.done()
 	return a.printEval(e, stats)
+}
+
+// orNotFound is the exit code of input that is missing or wrong.
+func orNotFound(err error) int {
+	if errors.Is(err, fs.ErrNotExist) {
+		return exitNotFound
+	}
+	return exitInput
 }
 
 // readLabels reads lines of JSON, by the run's id.
@@ -276,7 +285,7 @@ func (a *app) printEval(e *evaluation, stats importer.Stats) error {
 		}
 	}
 	if a.format != formatTable {
-		return a.printJSON(object{{"runs", e.runs}, {"bad", stats.Bad}, {"excluded_pipelines", e.flags.exclude}, {"baselines_learnt_from", 0}, {"scores", evalScores(e.total)}})
+		return a.printJSON(object{{"runs", e.runs}, {"bad", stats.Bad}, {"excluded_pipelines", append([]string{}, e.flags.exclude...)}, {"baselines_learnt_from", 0}, {"scores", evalScores(e.total)}})
 	}
 	t := newGrid("rule", "action", "attacks in time", "earlier", "calls prevented", "calls until", "benign contained", "background", "fired: attacks", "benign")
 	for _, s := range e.total.Scores {

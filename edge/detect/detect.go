@@ -175,7 +175,7 @@ func finding(about *eventv1.Event, m marks) *eventv1.Event {
 	}
 }
 
-// leaves are the texts and numbers of JSON arguments, in their order, in lower case; of what is no JSON the whole.
+// leaves are the texts and numbers of JSON arguments, in their order, in lower case, as far as they are JSON.
 func leaves(arguments []byte) (values []string) {
 	d := json.NewDecoder(strings.NewReader(string(arguments)))
 	d.UseNumber()

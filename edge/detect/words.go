@@ -193,7 +193,7 @@ var objects = groupsOfEqual(
 
 func set(list string) map[string]bool {
 	all := map[string]bool{}
-	for _, w := range strings.Fields(list) {
+	for w := range strings.FieldsSeq(list) {
 		all[w] = true
 	}
 	return all
@@ -212,7 +212,7 @@ func groups(lists ...string) map[string][]string {
 func groupsOfEqual(lists ...string) map[string][]string {
 	all := map[string][]string{}
 	for _, list := range lists {
-		for _, w := range strings.Fields(list) {
+		for w := range strings.FieldsSeq(list) {
 			all[w] = append(all[w], strings.Fields(list)...)
 		}
 	}
