@@ -37,6 +37,12 @@
 //
 // by joins events: run, instance, workflow, principal, call, credential, connector, resource, memory_key or tenant.
 //
+// # Findings
+//
+// What a detector finds about a proposed call has the proposal as its cause; tool, consequence, verb, call and approved are then those
+// of the call, so that a rule on data.content_finding can stop it before it starts. Package edge/detect has the marks of such
+// findings. A rule with content: true goes by the wording of untrusted content; [Evaluation] scores such rules apart.
+//
 // # Taint
 //
 // Content is untrusted when its event says so. An event is tainted when a cause of it is, and a value is when it is in untrusted
