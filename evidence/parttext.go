@@ -1,6 +1,8 @@
 package evidence
 
 import (
+	"fmt"
+
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -84,16 +86,17 @@ func (v *Verdict) rests(p *page) {
 var basisWords = map[string]string{Contiguous: "CONTIGUOUS", Claimed: "CLAIMED"}
 
 // limitsOfPart says what cannot be concluded because others are not shown.
-func (v *Verdict) limitsOfPart(p *page) {
+func (v *Verdict) limitsOfPart() (list []string) {
 	s := v.Selection
 	if s == nil {
-		return
+		return nil
 	}
-	p.item("That nobody else reported for this instance: which producers are its own, and what was decided about them, is shown as the operator chose.")
+	list = append(list, "That nobody else reported for this instance: which producers are its own, and what was decided about them, is shown as the operator chose.")
 	if s.Others > 0 {
-		p.item("That %s of this instance recorded nothing of this task.", count(uint64(s.Others), "other producer", "other producers"))
+		list = append(list, fmt.Sprintf("That %s of this instance recorded nothing of this task.", count(uint64(s.Others), "other producer", "other producers")))
 	}
 	if s.Outside > 0 {
-		p.item("What the records of others say, and whose they are: only that they stand between these and have not changed.")
+		list = append(list, "What the records of others say, and whose they are: only that they stand between these and have not changed.")
 	}
+	return list
 }

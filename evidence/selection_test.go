@@ -3,6 +3,7 @@ package evidence
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -386,5 +387,30 @@ func runWith(tell func(a *sender, events []*eventv1.Event)) func(*testing.T) ([]
 		a.say(a.closing())
 		w.clock("12:00").access()
 		return w.exportScope(w.part("support-1", "ticket-1"), ExportOptions{}), w.policy()
+	}
+}
+
+// The page for people says which part of the tenant it is about, and claims no more than the verdict does.
+func TestReportsOfParts(t *testing.T) {
+	for name, test := range map[string]struct {
+		instance, run string
+		says          []string
+	}{
+		"an instance":      {"support-1", "", []string{"instance <bdi>support-1</bdi>;", "COMPLETE", "filed under this instance", "whose they are"}},
+		"an open instance": {"billing-1", "", []string{"instance <bdi>billing-1</bdi>;", "OPEN-TAIL"}},
+		"a run":            {"support-1", "ticket-1", []string{"task <bdi>ticket-1</bdi>;", "records of others, only linked"}},
+	} {
+		w := shared(t)
+		s := w.part(test.instance, test.run)
+		s.Grace = 60
+		page := string(unpack(t, w.exportScope(s, ExportOptions{}))[fileReport])
+		for _, text := range append(test.says, "and what arrived after that until 2026-03-02 09:31:00 UTC") {
+			if !strings.Contains(page, text) {
+				t.Errorf("%s: does not say %q", name, text)
+			}
+		}
+		if strings.Contains(page, "Everything that the log received") || test.run != "" && strings.Contains(page, ">COMPLETE<") {
+			t.Errorf("%s: claims too much", name)
+		}
 	}
 }

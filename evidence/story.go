@@ -196,6 +196,9 @@ func (x *export) reportData() *report.Data {
 		Records: s.records(), First: uint64(s.Begin), Last: uint64(s.End) - min(uint64(s.End), 1),
 		Approved: x.story.approved, Unapproved: x.story.unapproved, Limits: v.limitWords(),
 	}
+	if d.Instance, d.Run = report.Text(s.Instance), report.Text(s.Run); s.Grace > 0 {
+		d.Late = instantText(s.until())
+	}
 	x.reportAnswers(d, v)
 	x.reportContents(d)
 	for i := range populations {
@@ -222,7 +225,10 @@ func (x *export) claimed() *Verdict {
 			Unattributed:    n[eventv1.ProducerClass_PRODUCER_CLASS_UNSPECIFIED],
 		},
 	}
-	v.Completeness = v.numbersSay()
+	if v.Completeness = v.numbersSay(); !x.scope.whole() {
+		v.Selection = &Selection{Outside: x.count.Outside, Emitters: len(v.Emitters)}
+		v.Completeness = v.Selection.completeness(v)
+	}
 	return v
 }
 
@@ -232,8 +238,11 @@ func (x *export) reportAnswers(d *report.Data, v *Verdict) {
 	d.Answers = []report.Answer{
 		{Question: "integrity", Word: "TO BE VERIFIED", Means: ask},
 		{Question: "authenticity", Word: "TO BE VERIFIED", Means: ask},
-		{Question: "completeness", Word: strings.ToUpper(v.Completeness), Means: "If it verifies: " + lowerFirst(meanings["completeness"][v.Completeness])},
+		{Question: "completeness", Word: strings.ToUpper(v.Completeness), Means: "If it verifies: " + lowerFirst(meanings[v.completenessOf()][v.Completeness])},
 		{Question: "time", Word: "TO BE VERIFIED", Means: "Times are those of the log. The program says who else confirms them."},
+	}
+	if x.scope.Run != "" { // the numbers of a run are for a verifier to add up
+		d.Answers[2] = report.Answer{Question: "completeness", Word: "TO BE VERIFIED", Means: ask}
 	}
 	for _, s := range v.Vantage.words() {
 		if s.count > 0 {
@@ -260,6 +269,7 @@ func (x *export) reportContents(d *report.Data) {
 		{N: n.Held, What: "records kept closed because a secret was found in them"},
 		{N: n.Withheld, What: "records left out by the exporter"},
 		{N: n.Expired, What: "records no longer kept"},
+		{N: n.Outside, What: "records of others, only linked"},
 		{N: n.FieldsDisclosed, What: "sealed contents disclosed"},
 		{N: n.FieldsWithheld, What: "sealed contents withheld"},
 		{N: n.FieldsErased, What: "sealed contents erased: nobody can open them any more"},

@@ -378,7 +378,7 @@ func (v *Verdict) limitWords() []string {
 			list = append(list, l.what)
 		}
 	}
-	return list
+	return append(list, v.limitsOfPart()...)
 }
 
 func (p *page) checks(rules []rule, checks []Check, exit int) {

@@ -56,6 +56,8 @@ func Cut(b []byte) Text {
 type Data struct {
 	Tenant, Origin, Requester, Purpose, Tool Text
 	From, To, ExportedAt                     string
+	Instance, Run                            Text   // the only ones that are shown; empty if every one is
+	Late                                     string // until when what arrived late is there too; empty if not
 	Records, First, Last                     uint64 // First and Last are places in the log, if there are Records
 
 	Answers    []Answer
