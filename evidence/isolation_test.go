@@ -263,7 +263,7 @@ func TestDishonestIsolation(t *testing.T) {
 // Labels say nothing: they are of one length, differ for each tenant and each statement, and hold no name.
 func TestLabels(t *testing.T) {
 	a, b := Labels(), Labels()
-	if a("umbrella") != a("umbrella") || a("umbrella") == a("initech") || a("umbrella") == b("umbrella") || !labelForm.MatchString(a("umbrella")) {
+	if again := a("umbrella"); again != a("umbrella") || again == a("initech") || a("umbrella") == b("umbrella") || !labelForm.MatchString(a("umbrella")) {
 		t.Errorf("%s %s %s", a("umbrella"), a("initech"), b("umbrella"))
 	}
 }
