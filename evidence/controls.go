@@ -236,17 +236,17 @@ func (x *examination) add(f *fact) {
 	for _, q := range x.byAction[f.action] {
 		if q.selects.holds(f) {
 			q.Population++
-			q.Records, q.Events = keep(q.Records, q.Events, f)
+			q.Records, q.Events = mention(q.Records, q.Events, f)
 			if !q.requires.holds(f) {
 				q.Exceptions++
-				q.ExceptionRecords, q.ExceptionEvents = keep(q.ExceptionRecords, q.ExceptionEvents, f)
+				q.ExceptionRecords, q.ExceptionEvents = mention(q.ExceptionRecords, q.ExceptionEvents, f)
 			}
 		}
 	}
 }
 
-// keep names a record while few are named.
-func keep(records []uint64, events []string, f *fact) ([]uint64, []string) {
+// mention names a record while few are named.
+func mention(records []uint64, events []string, f *fact) ([]uint64, []string) {
 	if len(records) == maxShown {
 		return records, events
 	}
