@@ -28,6 +28,14 @@
 // numbers hold that its emitters have signed; [Selection] says for how many of them. A bundle can also prove that its log continues states
 // that somebody holds from before ([ExportOptions].Held, [VerifyOptions].Held), and an auditor's [Sample] is drawn from its populations.
 //
+// # Lists, controls and the report
+//
+// Beside the records a bundle holds what follows from them: lists from which an auditor samples (populations.go), and what they say about
+// the controls of frameworks (controls.go, query.go). Writer and verifier run the same derivation over the same records, so neither is
+// believed. report.html (package evidence/report) repeats all that for a person; no verification reads it.
+//
+// A statement of isolation ([StateIsolation], [VerifyIsolation]) is a file of its own: what one tenant's records share with those of others.
+//
 // # Memory
 //
 // Both sides stream. The writer stages files on disk because a container states sizes before contents; the verifier reads four
