@@ -351,7 +351,6 @@ func (v *Verdict) limits(p *page) {
 	for _, l := range v.limitWords() {
 		p.item("%s", l)
 	}
-	v.limitsOfPart(p)
 	for _, s := range v.Suspects {
 		p.item("That records %d to %d of %s are its own: its key may have been in other hands.", s.From, s.To, event.Escape(s.Instance))
 	}
