@@ -76,6 +76,9 @@ var Methods = map[string]Rule{
 	apiv1.LedgerService_Check_FullMethodName:   {Roles: RolesOf(admin, operator, auditor), Scope: SeenTenants},
 	apiv1.LedgerService_Rebuild_FullMethodName: {Roles: RolesOf(admin, operator, auditor), Scope: AllTenants},
 
+	// Leaves hold no content and no name, and whoever follows a log would make it grow: reading it is not recorded.
+	apiv1.LogService_ReadLog_FullMethodName: {Roles: RolesOf(admin, operator, auditor), Scope: OneTenant},
+
 	apiv1.EvidenceService_Export_FullMethodName:       {Roles: RolesOf(auditor), Scope: OneTenant, Recorded: true},
 	apiv1.EvidenceService_ExportPolicy_FullMethodName: {Roles: RolesOf(admin, auditor), Scope: OneTenant},
 	apiv1.EvidenceService_Isolation_FullMethodName:    {Roles: RolesOf(admin, auditor), Scope: OneOfAll, Recorded: true},

@@ -30,6 +30,8 @@ const (
 	ExitOpening    = 22 // disclosed, withheld or erased content is not what it is said to be
 	ExitReport     = 23 // an account in the bundle does not match its records
 	ExitHistory    = 24 // the log does not continue an earlier state of it
+	ExitWitnesses  = 25 // too few of the policy's witnesses confirm the log's state
+	ExitTimestamp  = 26 // a time stamp is of something else, or of no authority of the policy
 )
 
 // Names of the checks. They are stable: tests, reports and people refer to them.
@@ -40,6 +42,9 @@ const (
 	CheckPolicy     = "policy"
 	CheckEnvelope   = "envelope"
 	CheckCheckpoint = "checkpoint"
+	CheckWitnesses  = "witnesses"
+	CheckTimestamps = "time-stamps"
+	CheckAnchors    = "anchors"
 	CheckChain      = "chain"
 	CheckRange      = "range"
 	CheckBoundaries = "boundaries"
@@ -107,6 +112,22 @@ var rules = []rule{
 		CheckCheckpoint, ExitCheckpoint, false, true,
 		"the state of the log is signed with the log key that the policy names", "The state of the log is not signed with the log key of the policy.",
 		"It cannot be concluded that these records stand in the operator's log.",
+	},
+	{
+		CheckWitnesses, ExitWitnesses, false, true,
+		"as many witnesses confirm the state of the log as the policy asks for",
+		"The state of the log is not confirmed by as many of the witnesses as the policy asks for.",
+		"It cannot be concluded that everybody is shown the same log: the operator may show others another one.",
+	},
+	{
+		CheckTimestamps, ExitTimestamp, false, true,
+		"every time stamp is of this log, and of an authority that the policy names", "A time stamp is of something else, or of no authority that the policy names.",
+		"It cannot be concluded when this state of the log existed.",
+	},
+	{
+		CheckAnchors, ExitHistory, false, true,
+		"every earlier state of the log that is shown is the beginning of this one", "The log has shown an earlier state that this one does not continue: records were changed or removed afterwards.",
+		"Neither state can be relied upon. Where both are signed by the log, together they are evidence against whoever keeps it.",
 	},
 	{
 		CheckChain, ExitChain, true, false,

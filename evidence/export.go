@@ -88,7 +88,7 @@ type export struct {
 
 func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
 	for _, step := range []func(context.Context) error{
-		x.begin, x.keysBefore, x.producers, x.leafBefore, x.messages, x.leafAfter, x.neighbours, x.keysAfter, x.span, x.consistency, x.accounts,
+		x.begin, x.anchors, x.keysBefore, x.producers, x.leafBefore, x.messages, x.leafAfter, x.neighbours, x.keysAfter, x.span, x.consistency, x.accounts,
 	} {
 		if err := step(ctx); err != nil {
 			return Summary{}, err

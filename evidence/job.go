@@ -34,6 +34,7 @@ type job struct {
 	parsed    []*eventv1.Event // one for each leaf of a batch; nil where it is not here, or wrong
 	system    []systemEvent    // of Custody's own batches
 	problems  []problem
+	dated     []datedEvent
 	erasures  []erasureClaim
 	count     Disclosure
 	ahead     uint64 // events from the future
@@ -83,7 +84,7 @@ var (
 func (j *job) reset() {
 	*j = job{
 		leafBytes: j.leafBytes[:0], events: j.events[:0], openings: j.openings[:0], arena: j.arena[:0], runs: j.runs[:0],
-		leaves: j.leaves[:0], parsed: j.parsed[:0], system: j.system[:0], problems: j.problems[:0], erasures: j.erasures[:0],
+		leaves: j.leaves[:0], parsed: j.parsed[:0], system: j.system[:0], problems: j.problems[:0], erasures: j.erasures[:0], dated: j.dated[:0],
 		done: make(chan struct{}),
 	}
 }
@@ -104,6 +105,7 @@ type worker struct {
 	reasons int          // how many there are
 	hashes  []chain.Hash // scratch space of root
 	file    *container
+	asked   map[event.ID]bool // whose times are wanted
 }
 
 func (w *worker) run(j *job) {
@@ -278,8 +280,24 @@ func (w *worker) absent(j *job, i int) {
 	}
 }
 
+// dateOf is what there is to say about the time of an event. It outlives the message.
+func (j *job) dateOf(l *chain.Leaf, e *eventv1.Event) datedEvent {
+	s := datedEvent{
+		id: event.ID(e.GetId()), index: l.Index, received: Instant(l.Time), claimed: Instant(e.GetOccurredAt()), instance: strings.Clone(e.GetInstance()),
+		made: e.GetTimeBasis() == eventv1.TimeBasis_TIME_BASIS_MADE,
+	}
+	if seen := j.statement.GetLastSeen(); seen != nil {
+		index := chain.Index(seen.GetIndex())
+		s.seen = &index
+	}
+	return s
+}
+
 // note remembers what the judge needs of an event.
 func (w *worker) note(j *job, l *chain.Leaf, e *eventv1.Event) {
+	if len(w.asked) > 0 && w.asked[event.ID(e.GetId())] {
+		j.dated = append(j.dated, j.dateOf(l, e))
+	}
 	if e.GetOccurredAt() > l.Time && e.GetOccurredAt()-l.Time > maxAhead {
 		j.ahead++
 	}

@@ -6,6 +6,8 @@ const (
 	fileStatement    = "statement.sigstore.json"
 	fileScope        = "scope.json"
 	fileCheckpoint   = "log/checkpoint"
+	fileTimestamp    = "log/checkpoint.tsr"
+	fileAnchors      = "log/anchors.bin"
 	fileLeaves       = "log/leaves.bin"
 	fileRange        = "log/range.json"
 	fileProofs       = "log/consistency/proofs.json"
@@ -39,6 +41,7 @@ const (
 	typeText     = "text/plain"
 	typeCSV      = "text/csv"
 	typeHTML     = "text/html"
+	typeReply    = "application/timestamp-reply" // RFC 3161 section 3.4
 )
 
 // member is one file that a bundle has, in the order of layout.
@@ -55,6 +58,8 @@ var layout = []member{
 	{fileStatement, typeSigstore, maxSmallFile, false},
 	{fileScope, typeJSON, maxSmallFile, true},
 	{fileCheckpoint, typeText, maxSmallFile, true},
+	{fileTimestamp, typeReply, maxSmallFile, true},
+	{fileAnchors, typeRecords, maxRecordFile, true},
 	{fileLeaves, typeRecords, maxRecordFile, true},
 	{fileRange, typeJSON, maxSmallFile, true},
 	{fileProofs, typeJSON, maxSmallFile, true},

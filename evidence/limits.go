@@ -3,6 +3,7 @@ package evidence
 import (
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/signer/timestamp"
 )
 
 // Limits of a bundle. A reader checks them before it allocates.
@@ -19,8 +20,14 @@ const (
 	maxReasons = 1024
 	// maxTombstones is how many tombstones redactions.json lists, the first by leaf: it is read whole. openings/ names them all.
 	maxTombstones = 8192
-	// maxPolicy is the size in bytes of a policy file: six short fields.
-	maxPolicy = 16 << 10
+	// maxPolicy is the size in bytes of a policy file: short fields, the witnesses, and the certificates of time-stamp authorities.
+	maxPolicy = 256 << 10
+	// maxRoots is the number of those certificates.
+	maxRoots = 32
+	// MaxAnchors is the number of earlier checkpoints in a bundle: one for each minute of a day.
+	MaxAnchors = 1440
+	// maxAnchorRecord is the size of a record of log/anchors.bin: a note, a time stamp and a proof.
+	maxAnchorRecord = 4 + maxSmallFile + 4 + timestamp.MaxResponse + maxPath*chain.HashSize
 	// maxText is the length in bytes of a free text of a person, such as the purpose.
 	maxText = event.MaxText
 	// maxShown is how many records a check names; it counts the others.

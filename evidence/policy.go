@@ -2,9 +2,11 @@ package evidence
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/agentcustody/custody/chain"
@@ -21,13 +23,16 @@ var ErrPolicy = errors.New("malformed policy")
 // Policy is what an auditor trusts, got from the operator on another way than the bundles that it judges, and compared by
 // telephone. No trust anchor is ever taken from a bundle.
 type Policy struct {
-	Version   int              `json:"version"`            // PolicyVersion
-	Tenant    string           `json:"tenant"`             // whose log
-	Origin    string           `json:"origin"`             // the log's name
-	LogKey    string           `json:"log_key"`            // verifier key of checkpoints, named by the origin: signer.VKey
-	SystemKey signer.PublicKey `json:"system_key"`         // signs the genesis and Custody's own events
-	ExportKey signer.PublicKey `json:"export_key"`         // signs bundles
-	TimeKey   string           `json:"time_key,omitempty"` // verifier key of the operator's timestamped cosignature: signer.CosignatureVKey
+	Version   int              `json:"version"`             // PolicyVersion
+	Tenant    string           `json:"tenant"`              // whose log
+	Origin    string           `json:"origin"`              // the log's name
+	LogKey    string           `json:"log_key"`             // verifier key of checkpoints, named by the origin: signer.VKey
+	SystemKey signer.PublicKey `json:"system_key"`          // signs the genesis and Custody's own events
+	ExportKey signer.PublicKey `json:"export_key"`          // signs bundles
+	TimeKey   string           `json:"time_key,omitempty"`  // verifier key of the operator's timestamped cosignature: signer.CosignatureVKey
+	Witnesses []string         `json:"witnesses,omitempty"` // lines of a C2SP tlog-policy without logs and URLs: signer.Quorum.Lines
+
+	TimestampRoots [][]byte `json:"timestamp_roots,omitempty"` // certificates, DER, to which time stamps must lead; at most maxRoots
 }
 
 // ParsePolicy reads a policy file: JSON with every field in its order, none repeated and none unknown; white space is free. The
@@ -70,9 +75,55 @@ func (p *Policy) check() error {
 		}
 	}
 	if _, err := p.cosigners(); err != nil {
-		return fmt.Errorf("time key: %w: %w", ErrPolicy, err)
+		return fmt.Errorf("time key or witnesses: %w: %w", ErrPolicy, err)
+	}
+	return p.checkOthers()
+}
+
+// checkOthers looks at those who are not the operator: they must not be the operator.
+func (p *Policy) checkOthers() error {
+	quorum, err := p.quorum()
+	if err != nil {
+		return fmt.Errorf("witnesses: %w: %w", ErrPolicy, err)
+	}
+	if quorum != nil {
+		for _, w := range quorum.Witnesses {
+			if key := w.Cosigner.Key; key == p.logKey() || key == p.SystemKey || key == p.ExportKey || p.isTimeKey(key) {
+				return fmt.Errorf("witness %q has a key of the operator: %w", w.Name, ErrPolicy)
+			}
+		}
+	}
+	if len(p.TimestampRoots) > maxRoots {
+		return fmt.Errorf("%d time-stamp roots: %w", len(p.TimestampRoots), ErrPolicy)
+	}
+	if _, err := p.roots(); err != nil {
+		return fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
 	return nil
+}
+
+// quorum is what the policy asks of witnesses, nil if it asks for nothing.
+func (p *Policy) quorum() (*signer.Quorum, error) {
+	if len(p.Witnesses) == 0 {
+		return nil, nil
+	}
+	q, err := signer.ParseQuorum([]byte(strings.Join(p.Witnesses, "\n") + "\n"))
+	if err != nil {
+		return nil, err
+	}
+	if len(q.Logs) > 0 || !slices.Equal(q.Lines(false), p.Witnesses) {
+		return nil, fmt.Errorf("logs, URLs or a second encoding: %w", signer.ErrQuorum)
+	}
+	return q, nil
+}
+
+// roots are the certificates to which time stamps must lead.
+func (p *Policy) roots() ([]*x509.Certificate, error) { return parseRoots(p.TimestampRoots) }
+
+// isTimeKey reports whether a cosignature is the operator's own.
+func (p *Policy) isTimeKey(key signer.PublicKey) bool {
+	_, own, err := signer.ParseCosignatureVKey(p.TimeKey)
+	return err == nil && own == key
 }
 
 // logKey is the key of a policy that was checked.
@@ -83,19 +134,27 @@ func (p *Policy) logKey() signer.PublicKey {
 
 // cosigners are whose time counts.
 func (p *Policy) cosigners() ([]signer.Cosigner, error) {
+	quorum, err := p.quorum()
+	if err != nil {
+		return nil, err
+	}
+	var list []signer.Cosigner
+	if quorum != nil {
+		list = quorum.Cosigners()
+	}
 	if p.TimeKey == "" {
-		return nil, nil
+		return list, nil
 	}
 	name, key, err := signer.ParseCosignatureVKey(p.TimeKey)
 	if err != nil {
 		return nil, err
 	}
-	return []signer.Cosigner{{Name: name, Key: key}}, nil
+	return append(list, signer.Cosigner{Name: name, Key: key}), nil
 }
 
 // Fingerprint is a short text that two people compare by telephone.
 type Fingerprint struct {
-	Of   string // "policy", "log key", "system key", "export key", "time key"
+	Of   string // "policy", "log key", "system key", "export key", "time key", "witness NAME", "time-stamp root"
 	Text string // 64 hexadecimal digits in groups of four
 }
 
@@ -112,9 +171,17 @@ func (p *Policy) Fingerprints() ([]Fingerprint, error) {
 		{"system key", groups(p.SystemKey.ID())},
 		{"export key", groups(p.ExportKey.ID())},
 	}
-	cosigners, err := p.cosigners()
-	for _, c := range cosigners {
-		list = append(list, Fingerprint{"time key", groups(c.Key.ID())})
+	if _, key, err := signer.ParseCosignatureVKey(p.TimeKey); err == nil {
+		list = append(list, Fingerprint{"time key", groups(key.ID())})
+	}
+	quorum, err := p.quorum()
+	if quorum != nil {
+		for _, w := range quorum.Witnesses {
+			list = append(list, Fingerprint{"witness " + event.Escape(w.Name), groups(w.Cosigner.Key.ID())})
+		}
+	}
+	for _, der := range p.TimestampRoots {
+		list = append(list, Fingerprint{"time-stamp root", groups(sha256.Sum256(der))})
 	}
 	return list, err
 }

@@ -107,7 +107,7 @@ func FuzzPolicy(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := ParsePolicy(file); err != nil || *again != *p {
+		if again, err := ParsePolicy(file); err != nil || !cmp.Equal(again, p) {
 			t.Errorf("%+v comes back as %+v, %v", p, again, err)
 		}
 		if _, err := p.Fingerprints(); err != nil {

@@ -13,6 +13,8 @@ import (
 type Reader interface {
 	// ReadNodes gives the inner hashes of the log (chain.LeafNodes makes them of leaves). The writer asks for each node once.
 	chain.NodeReader
+	// What others have said about the log.
+	AnchorReader
 	// Checkpoint returns the newest signed checkpoint, a signed note of the origin's log key.
 	Checkpoint(ctx context.Context) ([]byte, error)
 	// Bounds returns the indices of the first leaf received at or after from, and at or after to, among the first size

@@ -19,11 +19,13 @@ func (v *Verdict) Text() string {
 	v.heading(&p)
 	v.answers(&p)
 	p.failures(rules, v.Checks)
+	v.outside(&p)
 	if v.Check(CheckChain).Result != NotRun { // otherwise the records were not examined to their end
 		v.sources(&p)
 		v.contents(&p)
 		v.producers(&p)
 		v.lists(&p)
+		v.times(&p)
 		v.limits(&p)
 	}
 	p.checks(rules, v.Checks, v.Exit)
@@ -133,6 +135,9 @@ var meanings = map[string]map[string]string{
 	"time": {
 		AnchoredNot:   "Times are those of the log itself.",
 		AnchoredByLog: "The operator's clock confirms the state of the log.",
+
+		AnchoredByStamp:     "A time-stamp authority confirms that the state of the log existed then.",
+		AnchoredByWitnesses: "%d of %d witnesses confirm the state of the log, its time, and that they have seen no other history of it.",
 	},
 }
 
@@ -142,10 +147,11 @@ func (v *Verdict) answers(p *page) {
 		{"integrity", v.Integrity, "integrity"},
 		{"authenticity", v.Authenticity, "authenticity"},
 		{"completeness", v.Completeness, v.completenessOf()},
-		{"time", v.Anchoring, "time"},
 	} {
 		p.item("%-14s%-14s%s", a[0], strings.ToUpper(a[1]), meanings[a[2]][a[1]])
 	}
+	answer, meaning := v.timeAnswer()
+	p.item("%-14s%-14s%s", "time", strings.ToUpper(answer), meaning)
 	v.rests(p)
 	v.proofs(p)
 	if v.Policy != "" {

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"flag"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 )
@@ -74,6 +76,21 @@ func TestTexts(t *testing.T) {
 			p.LogKey = signer.VKey(p.Origin, w.key().Public())
 			return w.bundle("08:30", "10:30"), p
 		}},
+		"witnessed": {ExitVerified, func(t *testing.T) ([]byte, *Policy) {
+			w := hourly(t)
+			return w.bundle("08:10", "10:30"), w.policy()
+		}},
+		"witnesses": {ExitWitnesses, func(t *testing.T) ([]byte, *Policy) {
+			w := exported(t).withWitnesses(2, 3).confirm(1)
+			return w.bundle("08:30", "10:30"), w.policy()
+		}},
+		"time-stamp": {ExitTimestamp, func(t *testing.T) ([]byte, *Policy) {
+			w := exported(t).withAuthority("Clock of Example")
+			w.authority = newAuthority(w, "Clock of Example", 8)
+			w.confirm()
+			return w.bundle("08:30", "10:30"), w.policy()
+		}},
+		"anchors":   {ExitHistory, splitView(true)},
 		"chain":     {ExitChain, tampered(swapLeaves(1, 2))},
 		"boundary":  {ExitBoundary, tampered(replace(fileScope, "10:30", "11:30"))},
 		"keys":      {ExitKeys, lied(func(_ *world, a *sender) { a.w.revoke(a, 0); a.send(30, func(d *draft) { d.verdict = 1 }) })},
@@ -85,7 +102,10 @@ func TestTexts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bundle, policy := test.make(t)
-			v := verify(t, bundle, policy)
+			v, err := Verify(t.Context(), bytes.NewReader(bundle), int64(len(bundle)), policy, VerifyOptions{Events: someEvents(t, bundle)})
+			if err != nil {
+				t.Fatal(err)
+			}
 			text := v.Text()
 			if v.Exit != test.exit {
 				t.Errorf("exit %d, want %d\n%s", v.Exit, test.exit, details(v))
@@ -96,6 +116,25 @@ func TestTexts(t *testing.T) {
 			golden(t, filepath.Join("testdata", "text", name+".txt"), text)
 		})
 	}
+}
+
+// someEvents are to be asked about in the bundle of hourly; the others show none.
+func someEvents(t *testing.T, bundle []byte) (ids []event.ID) {
+	t.Helper()
+	c, err := openContainer(bytes.NewReader(bundle), int64(len(bundle)))
+	if err != nil || c.open(fileAnchors).Size() == 0 || c.open(fileTimestamp).Size() == 0 {
+		return nil
+	}
+	events, err := c.read(fileEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, record := range splitRecords(events) {
+		if e, err := event.Parse(record[1:]); err == nil && i%3 == 0 {
+			ids = append(ids, event.ID(e.GetId()))
+		}
+	}
+	return append(ids, event.ID{6: 0x70, 8: 0x80})
 }
 
 // list changes one byte of a file without making anything else right.
@@ -160,12 +199,12 @@ func TestRules(t *testing.T) {
 		if seen[r.name] || r.what == "" || r.failure == "" || r.therefore == "" {
 			t.Errorf("%s: repeated or silent", r.name)
 		}
-		if seen[r.name] = true; r.exit < ExitContainer || r.exit > ExitHistory {
+		if seen[r.name] = true; r.exit < ExitContainer || r.exit > ExitTimestamp {
 			t.Errorf("%s: exit %d", r.name, r.exit)
 		}
 		exit = max(exit, r.exit)
 	}
-	if exit != ExitHistory {
+	if exit != ExitTimestamp {
 		t.Errorf("the last class is %d", exit)
 	}
 }

@@ -24,6 +24,9 @@ const (
 	NoClaim       = "not-claimed"
 	AnchoredNot   = "none"          // anchoring: nobody but the log's own key says when
 	AnchoredByLog = "operator-time" //   the operator's time key says when
+
+	AnchoredByStamp     = "timestamped" // a time-stamp authority of the policy says when
+	AnchoredByWitnesses = "witnessed"   // followed by "k of n": so many of the policy's witnesses say that there is one history, and when
 )
 
 // Vantage counts the records in the range by who says so.
@@ -69,6 +72,9 @@ type Verdict struct {
 	Selection    *Selection        `json:"selection,omitempty"` // what completeness rests on, if the scope is not the whole tenant
 	Anchoring    string            `json:"anchoring"`
 	AnchoredAt   int64             `json:"anchored_at,omitempty"` // seconds since 1970 of the newest statement of time
+	Witnesses    *Witnessing       `json:"witnesses,omitempty"`   // nil if the policy names none
+	TimeStamps   []TimeStamp       `json:"time_stamps"`           // of the state of the log
+	When         []When            `json:"when,omitempty"`        // the events that were asked about
 	Policy       string            `json:"policy,omitempty"`      // fingerprint of the policy
 	Manifest     chain.Hash        `json:"manifest_sha256"`
 	Scope        *Scope            `json:"scope"` // nil if it could not be read
@@ -149,9 +155,8 @@ func (v *verification) describe(out *Verdict) {
 	for _, h := range v.handlings {
 		out.Custody = append(out.Custody, Handling{h.At, h.Actor, h.Action, h.Purpose, h.Tool, h.Digest})
 	}
-	for _, c := range v.head.Cosignatures {
-		out.Anchoring, out.AnchoredAt = AnchoredByLog, max(out.AnchoredAt, c.Seconds)
-	}
+	v.anchoring(out)
+	out.When = v.when()
 	if v.derived != nil {
 		out.Populations = v.derived.counts()
 	}

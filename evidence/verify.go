@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
@@ -21,7 +22,8 @@ type VerifyOptions struct {
 	Held     [][]byte                 // signed checkpoints of the log that the auditor holds: the bundle must continue them
 	Progress func(done, total uint64) // records so far; may be nil
 
-	watch func(index chain.Index, e *eventv1.Event) // sees every event that is here and right, in order; may be nil
+	watch  func(index chain.Index, e *eventv1.Event) // sees every event that is here and right, in order; may be nil
+	Events []event.ID                                // whose times the verdict bounds
 }
 
 // Verify checks a bundle of size bytes against a policy, offline, in one pass and in memory that does not grow with it. Without a policy
@@ -42,7 +44,7 @@ func newVerification(policy *Policy, o VerifyOptions) *verification {
 	return &verification{
 		policy: policy, options: o, findings: newFindings(rules, policy != nil), registry: registry.New(), numbering: newNumbering(),
 		tombstones: map[chain.Index]tombstone{}, erasures: map[erasure]*claimed{}, signers: map[signer.KeyID]*activity{},
-		threads: map[threadID]*thread{},
+		threads: map[threadID]*thread{}, dated: map[event.ID]datedEvent{},
 	}
 }
 
@@ -79,6 +81,10 @@ type verification struct {
 	arrivals   Arrivals
 	signers    map[signer.KeyID]*activity
 	threads    map[threadID]*thread // of the scope's run
+	witnessed  *Witnessing          // of the checkpoint; nil if the policy names no witnesses
+	stamps     []TimeStamp          // of the checkpoint
+	anchored   []anchored
+	dated      map[event.ID]datedEvent // of the events that were asked about
 	tombstones map[chain.Index]tombstone
 	erasures   map[erasure]*claimed
 }
@@ -114,6 +120,8 @@ func (v *verification) run(ctx context.Context, r io.ReaderAt, size int64) error
 		v.readAccounts,
 		v.checkSigned,
 		v.checkCheckpoint,
+		v.checkWitnesses,
+		v.checkTimestamp,
 		v.checkBoundaries,
 		v.keysBefore,
 		v.keysRange,

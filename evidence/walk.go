@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
@@ -49,8 +50,12 @@ func (v *verification) walk(ctx context.Context) error {
 	work, order := make(chan *job, size), make(chan *job, size)
 	pool := &sync.Pool{New: func() any { return new(job) }}
 	g.Go(func() error { return v.feed(ctx, pool, work, order) })
+	asked := map[event.ID]bool{}
+	for _, id := range v.options.Events {
+		asked[id] = true
+	}
 	for range v.options.Workers {
-		w := &worker{scope: v.scope, keys: &v.publicKeys, reasons: len(v.said.Reasons), file: v.container}
+		w := &worker{scope: v.scope, keys: &v.publicKeys, reasons: len(v.said.Reasons), file: v.container, asked: asked}
 		g.Go(func() error { w.loop(work); return nil })
 	}
 	for j := range order {
@@ -245,6 +250,9 @@ func (j *judge) tally(m *job) {
 	j.clock.Ahead += m.ahead
 	j.arrivals.Late += m.arrivals.Late
 	j.arrivals.Later += m.arrivals.Later
+	for _, s := range m.dated {
+		j.dated[s.id] = s
+	}
 	j.examine(CheckContent, n.Clear)
 	j.examine(CheckEvent, n.Clear)
 	for i := range m.leaves {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/agentcustody/custody/chain"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
+	"github.com/agentcustody/custody/signer/timestamp"
 	"github.com/agentcustody/custody/store"
 	"github.com/agentcustody/custody/stream"
 )
@@ -339,9 +341,31 @@ func (c *checker) checkNote(t *tenant, n store.Checkpoint) {
 		c.noteProblem(n, "note", "root differs from that of the log")
 	case n.Size < t.size():
 		c.noteProblem(n, "size", "no message of the log ends there")
+	case n.Token != nil && !stamps(n.Token, n.Note):
+		c.noteProblem(n, "token", "no time stamp of the note")
+	case witnessesOf(n.Note, genesis.GetOrigin()) != n.Witnesses:
+		c.noteProblem(n, "witnesses", fmt.Sprintf("the note has signatures of %d others", witnessesOf(n.Note, genesis.GetOrigin())))
 	default:
 		c.progress.Checkpoints++
 	}
+}
+
+// stamps reports whether a token is a time stamp of a note, by whomever.
+func stamps(token, note []byte) bool {
+	s, err := timestamp.Parse(token)
+	return err == nil && s.Of(note) == nil
+}
+
+// witnessesOf counts the signatures of a note that are not by the log's own keys.
+func witnessesOf(note []byte, origin string) (n uint16) {
+	_, signatures, _ := strings.Cut(string(note), "\n\n")
+	for line := range strings.Lines(signatures) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(line, "— "), " ")
+		if name != origin && name != origin+TimeKeySuffix {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *checker) noteProblem(n store.Checkpoint, column, message string) {

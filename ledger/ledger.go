@@ -91,6 +91,7 @@ type Config struct {
 	LogKey    signer.Signer    // signs checkpoints, under the log's origin; nil signs none
 	TimeKey   signer.Signer    // cosigns checkpoints with the time, under the origin and TimeKeySuffix; may be nil
 
+	Confirm  *Confirm         // who confirms checkpoints; nil is nobody
 	Busy     func() bool      // whether emitters wait for a processor, see yieldMost; nil is never
 	Workers  int              // goroutines that decode; 0 is one for each processor
 	BlockAge time.Duration    // 0 is DefaultBlockAge
@@ -154,11 +155,16 @@ type Ledger struct {
 
 	notesMu sync.Mutex
 	notes   map[string]store.Checkpoint // newest of each tenant
+
+	confirmer *confirmer // nil if nobody is asked
 }
 
 // New returns a ledger that knows nothing yet; see [Ledger.Run].
 func New(cfg Config) *Ledger {
 	l := &Ledger{cfg: cfg.withDefaults(), notes: map[string]store.Checkpoint{}}
+	if cfg.Confirm.asks() {
+		l.confirmer = newConfirmer(l, *cfg.Confirm)
+	}
 	l.view.init()
 	return l
 }

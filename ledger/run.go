@@ -55,6 +55,9 @@ func (l *Ledger) run(ctx context.Context, until uint64) error {
 	if l.cfg.LogKey != nil {
 		group.Go(func() error { return l.signCheckpoints(ctx) })
 	}
+	if l.confirmer != nil {
+		group.Go(func() error { return l.confirmer.run(ctx) })
+	}
 	err = group.Wait()
 	w.reader.Close()
 	if errors.Is(err, errStopped) {

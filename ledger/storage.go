@@ -20,6 +20,8 @@ type Store interface {
 	// SaveCheckpoint keeps a signed checkpoint; LastCheckpoint returns the newest.
 	SaveCheckpoint(ctx context.Context, c store.Checkpoint) error
 	LastCheckpoint(ctx context.Context, tenant string) (c store.Checkpoint, found bool, err error)
+	// LastConfirmed returns the newest of at most a size that others have confirmed.
+	LastConfirmed(ctx context.Context, tenant string, toSize uint64) (c store.Checkpoint, found bool, err error)
 	// At is what readers see when the stream is committed up to seq.
 	At(seq uint64) Snapshot
 }

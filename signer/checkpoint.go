@@ -1,10 +1,12 @@
 package signer
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -112,6 +114,62 @@ func readCheckpoint(n *note.Note, origin string, log note.Verifier, known []note
 		return SignedCheckpoint{}, fmt.Errorf("open checkpoint of %q, want %q: %w", c.Origin, origin, chain.ErrOrigin)
 	}
 	return SignedCheckpoint{Checkpoint: c, Cosignatures: readCosignatures(n, known)}, nil
+}
+
+// AddCosignatures appends to a signed checkpoint those of the signature lines that are cosignatures by the given cosigners and are not
+// there yet, each verified. Other lines are left out. It returns the cosignatures that it has added. Errors: those of OpenCheckpoint.
+func AddCosignatures(signed, lines []byte, origin string, key PublicKey, cosigners ...Cosigner) ([]byte, []Cosignature, error) {
+	before, err := OpenCheckpoint(signed, origin, key, cosigners...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("add cosignatures: %w", err)
+	}
+	known, err := cosignatureVerifiers(cosigners)
+	if err != nil {
+		return nil, nil, fmt.Errorf("add cosignatures: %w", err)
+	}
+	log, err := NoteVerifier(origin, key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("add cosignatures: %w", err)
+	}
+	n, err := openNote(append(slices.Clip(signed), lines...), append(known, log)...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("add cosignatures: %w", err)
+	}
+	return appendCosignatures(signed, n, known, before.Cosignatures)
+}
+
+func appendCosignatures(signed []byte, n *note.Note, known []note.Verifier, have []Cosignature) ([]byte, []Cosignature, error) {
+	out, added := slices.Clip(signed), []Cosignature(nil)
+	for _, sig := range n.Sigs {
+		for _, c := range readCosignatures(&note.Note{Sigs: []note.Signature{sig}}, known) {
+			if !slices.ContainsFunc(have, func(h Cosignature) bool { return h.Key == c.Key }) {
+				out = fmt.Appendf(out, "— %s %s\n", sig.Name, sig.Base64)
+				added = append(added, c)
+			}
+		}
+	}
+	if len(out) > maxNote {
+		return nil, nil, fmt.Errorf("add cosignatures: %d bytes: %w", len(out), ErrNote)
+	}
+	return out, added, nil
+}
+
+// CosignLine returns the signature line by which a cosigner confirms a signed checkpoint at a time, in seconds since 1970.
+func CosignLine(s Signer, name string, seconds int64, signed []byte) ([]byte, error) {
+	c, err := CosignatureSigner(s, name, seconds)
+	if err != nil {
+		return nil, err
+	}
+	text, _, found := bytes.Cut(signed, []byte("\n\n"))
+	if !found {
+		return nil, fmt.Errorf("cosign: %w", ErrNote)
+	}
+	alone, err := note.Sign(&note.Note{Text: string(text) + "\n"}, c)
+	if err != nil {
+		return nil, fmt.Errorf("cosign: %w", err)
+	}
+	_, line, _ := bytes.Cut(alone, []byte("\n\n"))
+	return line, nil
 }
 
 func signedBy(n *note.Note, v note.Verifier) bool {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -49,55 +50,96 @@ func (s *Store) Boundaries(ctx context.Context, after uint64) (last []uint64, er
 
 // Checkpoint is a signed tree head as it was published.
 type Checkpoint struct {
-	Tenant string
-	Size   uint64
-	Note   []byte // C2SP signed note with its cosignatures
-	MadeAt time.Time
+	Tenant    string
+	Size      uint64
+	Note      []byte // C2SP signed note with its cosignatures
+	MadeAt    time.Time
+	Witnesses uint16 // cosignatures in the note by others than the log itself
+	Token     []byte // RFC 3161 response over the note; nil if there is none
 }
 
-const insertCheckpoint = `
-INSERT INTO ${db}.checkpoints (tenant, size, made_at, note)
-SELECT {tenant:String}, {size:UInt64}, fromUnixTimestamp64Nano({made:Int64}, 'UTC'), unhex({note:String})`
+// Confirmed reports whether somebody else vouches for the checkpoint.
+func (c *Checkpoint) Confirmed() bool { return c.Witnesses > 0 || c.Token != nil }
 
-// SaveCheckpoint keeps a signed checkpoint beside the fold.
+const insertCheckpoint = `
+INSERT INTO ${db}.checkpoints (tenant, size, made_at, note, witnesses, token)
+SELECT {tenant:String}, {size:UInt64}, fromUnixTimestamp64Nano({made:Int64}, 'UTC'), unhex({note:String}), {witnesses:UInt16}, unhex({token:String})`
+
+// SaveCheckpoint keeps a signed checkpoint beside the fold. One that was confirmed later is kept once more.
 func (s *Store) SaveCheckpoint(ctx context.Context, c Checkpoint) error {
 	err := s.db.Exec(ctx, s.sql(insertCheckpoint),
-		named("tenant", c.Tenant), named("size", c.Size), named("made", c.MadeAt.UnixNano()), named("note", fmt.Sprintf("%x", c.Note)))
+		named("tenant", c.Tenant), named("size", c.Size), named("made", c.MadeAt.UnixNano()), named("note", fmt.Sprintf("%x", c.Note)),
+		named("witnesses", c.Witnesses), named("token", fmt.Sprintf("%x", c.Token)))
 	return wrap(err, "save checkpoint of %s at %d", c.Tenant, c.Size)
 }
 
 const selectCheckpoints = `
-SELECT tenant, size, toUnixTimestamp64Nano(made_at), note
+SELECT tenant, size, toUnixTimestamp64Nano(made_at), note, witnesses, token
 FROM ${db}.checkpoints
-WHERE tenant = {tenant:String} AND size >= {from:UInt64}
-ORDER BY size %[1]s, made_at %[1]s
-LIMIT {limit:UInt64}`
+WHERE tenant = {tenant:String} AND size >= {from:UInt64} AND size <= {to:UInt64} AND %s
+ORDER BY size %[2]s, made_at %[2]s
+%[3]s`
+
+// What selectCheckpoints may be completed with.
+const (
+	anyCheckpoint       = "1"
+	confirmedCheckpoint = "(witnesses > 0 OR token != '')"
+	limitRows           = "LIMIT {limit:UInt64}"
+	limitByStep         = "LIMIT 1 BY intDiv(size - {from:UInt64}, {step:UInt64})"
+	noLimit             = math.MaxUint64
+)
 
 // Checkpoints returns a tenant's checkpoints of at least the given size, oldest
 // first, at most limit.
 func (s *Store) Checkpoints(ctx context.Context, tenant string, fromSize uint64, limit int) ([]Checkpoint, error) {
-	return s.checkpoints(ctx, tenant, fromSize, limit, "ASC")
+	query := fmt.Sprintf(selectCheckpoints, anyCheckpoint, "ASC", limitRows)
+	return s.checkpoints(ctx, query, tenant, fromSize, noLimit, named("limit", uint64(limit)))
 }
 
 // LastCheckpoint returns a tenant's newest checkpoint; ok is false if there is
 // none.
 func (s *Store) LastCheckpoint(ctx context.Context, tenant string) (c Checkpoint, ok bool, err error) {
-	all, err := s.checkpoints(ctx, tenant, 0, 1, "DESC")
+	return s.lastCheckpoint(ctx, anyCheckpoint, tenant, noLimit)
+}
+
+// LastConfirmed returns the newest of a tenant's checkpoints of at most the given size that others have confirmed; ok is false if
+// there is none.
+func (s *Store) LastConfirmed(ctx context.Context, tenant string, toSize uint64) (c Checkpoint, ok bool, err error) {
+	return s.lastCheckpoint(ctx, confirmedCheckpoint, tenant, toSize)
+}
+
+func (s *Store) lastCheckpoint(ctx context.Context, which, tenant string, to uint64) (c Checkpoint, ok bool, err error) {
+	query := fmt.Sprintf(selectCheckpoints, which, "DESC", limitRows)
+	all, err := s.checkpoints(ctx, query, tenant, 0, to, named("limit", uint64(1)))
 	if err != nil || len(all) == 0 {
 		return Checkpoint{}, false, err
 	}
 	return all[0], true, nil
 }
 
-func (s *Store) checkpoints(ctx context.Context, tenant string, from uint64, limit int, order string) (all []Checkpoint, err error) {
+// Confirmed returns a tenant's checkpoints with from ≤ size ≤ to that others have confirmed, ascending: of each of at most pieces equal
+// parts of that range the first.
+func (s *Store) Confirmed(ctx context.Context, tenant string, from, to, pieces uint64) ([]Checkpoint, error) {
+	if from > to || pieces == 0 {
+		return nil, nil
+	}
+	step := (to-from)/pieces + 1
+	query := fmt.Sprintf(selectCheckpoints, confirmedCheckpoint, "ASC", limitByStep)
+	return s.checkpoints(ctx, query, tenant, from, to, named("step", step))
+}
+
+func (s *Store) checkpoints(ctx context.Context, query, tenant string, from, to uint64, more any) (all []Checkpoint, err error) {
 	var c Checkpoint
 	var made int64
-	var note string
-	args := []any{named("tenant", tenant), named("from", from), named("limit", uint64(limit))}
-	err = s.each(ctx, fmt.Sprintf(selectCheckpoints, order), args, func() {
-		c.Note, c.MadeAt = []byte(note), time.Unix(0, made).UTC()
+	var note, token string
+	args := []any{named("tenant", tenant), named("from", from), named("to", to), more}
+	err = s.each(ctx, query, args, func() {
+		c.Note, c.MadeAt, c.Token = []byte(note), time.Unix(0, made).UTC(), nil
+		if token != "" {
+			c.Token = []byte(token)
+		}
 		all = append(all, c)
-	}, &c.Tenant, &c.Size, &made, &note)
+	}, &c.Tenant, &c.Size, &made, &note, &c.Witnesses, &token)
 	return all, wrap(err, "read checkpoints of %s", tenant)
 }
 

@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 
+	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/evidence"
 )
 
@@ -26,7 +27,7 @@ const gcPercent = 800
 
 const usage = `custody-verify checks an evidence bundle, or a statement of isolation, offline.
 
-Usage: custody-verify BUNDLE [--policy FILE] [--held FILE]… [-o text|json]
+Usage: custody-verify BUNDLE [--policy FILE] [--held FILE]… [--event ID]… [-o text|json]
        custody-verify STATEMENT [--policy FILE] [--bundle FILE] [-o text|json]
 
   --policy FILE  what you trust: the policy file that you got from the operator on another way than the bundle,
@@ -34,6 +35,7 @@ Usage: custody-verify BUNDLE [--policy FILE] [--held FILE]… [-o text|json]
   --held FILE    an earlier state of the log that you hold: a checkpoint, or a bundle that you got before. The bundle
                  must show that its log continues it (custody evidence export --from-checkpoint). Repeatable.
   --bundle FILE  the bundle of the same period, to which a statement of isolation is held
+  --event ID     an event of which to say when it must have happened. Repeatable.
   -o FORMAT      text (default) or json
   --version      print the version
 
@@ -59,6 +61,8 @@ Exit codes:
   22  disclosed, withheld or erased content is not what it is said to be
   23  an account in the bundle does not match its records
   24  the log does not continue an earlier state of it, or the bundle does not show it
+  25  too few of the witnesses that the policy names confirm the state of the log
+  26  a time stamp is of something else, or of no authority that the policy names
 `
 
 func main() {
@@ -74,6 +78,7 @@ type options struct {
 	bundle, policy, output string
 	beside                 string // bundle beside a statement of isolation
 	held                   []string
+	events                 []event.ID
 	version                bool
 }
 
@@ -107,6 +112,11 @@ func parse(args []string) (o options, err error) {
 	flags.Func("held", "", func(name string) error { o.held = append(o.held, name); return nil })
 	flags.StringVar(&o.beside, "bundle", "", "")
 	flags.StringVar(&o.output, "o", "text", "")
+	flags.Func("event", "", func(text string) error {
+		id, err := event.ParseID(text)
+		o.events = append(o.events, id)
+		return err
+	})
 	flags.BoolVar(&o.version, "version", false, "")
 	var names []string
 	for rest := args; ; {
@@ -153,7 +163,7 @@ func verify(ctx context.Context, o options, out io.Writer) (int, error) {
 	case o.beside != "":
 		return 0, errors.New("--bundle goes with a statement of isolation")
 	}
-	found, err := evidence.Verify(ctx, file, file.size, policy, evidence.VerifyOptions{Held: held})
+	found, err := evidence.Verify(ctx, file, file.size, policy, evidence.VerifyOptions{Held: held, Events: o.events})
 	if err != nil {
 		return 0, err
 	}

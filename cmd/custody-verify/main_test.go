@@ -48,6 +48,8 @@ func TestCommandLine(t *testing.T) {
 		"nothing":                       {"", evidence.ExitUsage, "", "name one bundle"},
 		"two bundles":                   {bundle + " " + bundle, evidence.ExitUsage, "", "name one bundle"},
 		"unknown flag":                  {bundle + " --quick", evidence.ExitUsage, "", "quick"},
+		"not an event":                  {bundle + " --event 17", evidence.ExitUsage, "", "event"},
+		"an event":                      {bundle + " --policy " + policy + " --event 00000000-0000-7000-8000-000000000000", evidence.ExitVerified, "nothing is said of its time", ""},
 		"unknown format":                {bundle + " -o html", evidence.ExitUsage, "", "text or json"},
 		"help":                          {"--help", evidence.ExitVerified, "Exit codes", ""},
 		"version":                       {"--version", evidence.ExitVerified, "custody-verify ", ""},

@@ -112,6 +112,7 @@ type advice struct {
 
 // advices holds the errors of this process by kind; the first that fits counts.
 var advices = []advice{
+	{node.ErrConfirmers, exitInput, nothingChanged, "custody serve --help; witnesses are written as in https://c2sp.org/tlog-policy"},
 	{node.ErrInUse, exitConflict, "the server that runs goes on", "custody status, or stop that process first"},
 	{errNotYours, exitConflict, "that command goes on", "custody serve, which lets several commands run at once"},
 	{node.ErrKeysMissing, exitConflict, "stream and store are as they were", "restore keys/ of the data folder from its copy, then: custody serve"},

@@ -6,6 +6,7 @@
 //
 //	code N COMMAND…     run it, and expect this exit code
 //	serve DIR [FLAG…]   start a server on a data folder and wait until it is ready; its address is in $ADDRESS
+//	witness DIR NAME LOGS  run a witness on a folder; its line of a policy is in DIR.line
 //	halt DIR            stop it in order
 //	mask FILE OUT       write a file (or stdout, stderr) with ids, times and keys masked
 //	take NAME PATTERN   set a variable to what the pattern's group finds in stdout
@@ -78,7 +79,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": cmdCode, "serve": cmdServe, "halt": cmdHalt, "mask": cmdMask, "take": cmdTake, "settle": cmdSettle,
+			"code": cmdCode, "serve": cmdServe, "witness": cmdWitness, "halt": cmdHalt, "mask": cmdMask, "take": cmdTake, "settle": cmdSettle,
 			"same": cmdSame,
 		},
 	})
@@ -97,15 +98,20 @@ func build(t *testing.T, dir string, packages ...string) {
 type server struct {
 	cmd     *exec.Cmd
 	address string
+	about   string // its data folder, or a witness's key
 	log     *lockedBuffer
 }
 
 // ready is the line that says that a server is ready.
-var ready = regexp.MustCompile(`^custody: ready on (\S+), data in `)
+var ready = regexp.MustCompile(`^custody(?: witness)?: ready on (\S+), (?:data in )?(\S+)`)
 
 // startServer starts a server and waits until it is ready. Its port is one that the system chooses.
 func startServer(env []string, dir string, flags ...string) (*server, error) {
-	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--disk-reserve", "1", "--data", dir}, flags...)
+	return startProcess(env, append([]string{"serve", "--listen", "127.0.0.1:0", "--disk-reserve", "1", "--data", dir}, flags...)...)
+}
+
+// startProcess runs custody and waits until it says that it is ready.
+func startProcess(env []string, args ...string) (*server, error) {
 	s := &server{cmd: exec.CommandContext(context.Background(), "custody", args...), log: &lockedBuffer{}}
 	s.cmd.Env, s.cmd.Stderr = env, s.log
 	out, err := s.cmd.StdoutPipe()
@@ -120,7 +126,7 @@ func startServer(env []string, dir string, flags ...string) (*server, error) {
 	if err != nil || found == nil {
 		return nil, fmt.Errorf("the server is not ready: %q, %w\n%s", line, s.cmd.Wait(), s.log.String())
 	}
-	s.address = found[1]
+	s.address, s.about = found[1], found[2]
 	return s, nil
 }
 
@@ -177,6 +183,18 @@ func cmdServe(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	servers.Store(dir, s)
 	ts.Setenv("ADDRESS", s.address)
+	ts.Defer(func() { halt(ts, dir) })
+}
+
+func cmdWitness(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: witness DIR NAME LOGS")
+	}
+	dir := ts.MkAbs(args[0])
+	s, err := startProcess(os.Environ(), "witness", "serve", "--dir", dir, "--name", args[1], "--logs", ts.MkAbs(args[2]), "--listen", "127.0.0.1:0")
+	ts.Check(err)
+	servers.Store(dir, s)
+	ts.Check(os.WriteFile(dir+".line", fmt.Appendf(nil, "witness %s %s %s\n", filepath.Base(dir), s.about, s.address), 0o600))
 	ts.Defer(func() { halt(ts, dir) })
 }
 

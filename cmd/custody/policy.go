@@ -61,7 +61,7 @@ func (a *app) keepPolicy(raw []byte, out string) error {
 	}
 	text, fingerprints := strings.Builder{}, object{}
 	for _, f := range all {
-		fmt.Fprintf(&text, "  %-12s%s\n", f.Of, f.Text)
+		fmt.Fprintf(&text, "  %-11s %s\n", f.Of, f.Text)
 		fingerprints = append(fingerprints, member{f.Of, f.Text})
 	}
 	return a.say(object{{"policy", out}, {"fingerprints", fingerprints}},

@@ -121,7 +121,7 @@ func (a *app) groups() []commandGroup {
 		{"Look", []*cobra.Command{a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand(), a.contentCommand()}},
 		{"Recognise", []*cobra.Command{a.rulesCommand()}},
 		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand()}},
-		{"Prove", []*cobra.Command{a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand(), a.reviewCommand()}},
+		{"Prove", []*cobra.Command{a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand(), a.logCommand(), a.witnessCommand(), a.reviewCommand()}},
 		{"Keep and erase", []*cobra.Command{a.holdCommand(), a.eraseCommand()}},
 	}
 }

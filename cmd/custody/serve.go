@@ -29,6 +29,7 @@ func version() string {
 func (a *app) serveCommand() *cobra.Command {
 	cfg := node.Config{}
 	var verbose bool
+	var confirm confirmFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server: ingest, stream, ledger and store in one process",
@@ -44,10 +45,15 @@ func (a *app) serveCommand() *cobra.Command {
 			if err := a.complete(&cfg, cmd.Flags().Changed("domain")); err != nil {
 				return err
 			}
+			var err error
+			if cfg.Confirm, err = confirm.confirmers(a.data); err != nil {
+				return err
+			}
 			return a.serve(cmd.Context(), cfg)
 		},
 	}
 	serveFlags(cmd, &cfg)
+	confirm.register(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log at debug level")
 	return cmd
 }
@@ -56,6 +62,7 @@ func serveFlags(cmd *cobra.Command, cfg *node.Config) {
 	f := cmd.Flags()
 	f.StringVar(&cfg.Listen, "listen", node.DefaultListen, "address for emitters and people, HOST:PORT")
 	f.StringVar(&cfg.Advertise, "advertise", "", "address that emitters are told, HOST:PORT; where it listens if absent")
+	f.StringVar(&cfg.LogListen, "log-listen", "", "address that serves the logs over HTTPS to people with a certificate, HOST:PORT; nowhere if absent")
 	f.StringVar(&cfg.Domain, "domain", node.DefaultDomain, "operator domain in the names of new logs; as the last time if absent")
 	f.StringVar(&cfg.StoreDSN, "store", "", "store: chdb:///path, clickhouse://… or https://…; in the data folder if absent")
 	f.StringVar(&cfg.StreamURL, "stream", "", "NATS URL; embedded in the data folder if absent")
@@ -89,7 +96,7 @@ func (a *app) complete(cfg *node.Config, domainGiven bool) error {
 var storeSchemes = []string{"chdb:///", "clickhouse://", "https://", "http://"}
 
 func checkServe(cfg *node.Config) error {
-	for flag, address := range map[string]string{"--listen": cfg.Listen, "--advertise": cfg.Advertise} {
+	for flag, address := range map[string]string{"--listen": cfg.Listen, "--advertise": cfg.Advertise, "--log-listen": cfg.LogListen} {
 		if _, _, err := net.SplitHostPort(address); err != nil && (address != "" || flag == "--listen") {
 			return usageError("%s %q: want HOST:PORT", flag, address)
 		}
@@ -129,6 +136,9 @@ func (a *app) serve(ctx context.Context, cfg node.Config) error {
 	}
 	err = a.saveSettings(settings{Listen: n.Address(), Advertise: cfg.Advertise, Domain: cfg.Domain, Elsewhere: cfg.StoreDSN != "" || cfg.StreamURL != ""})
 	if err == nil {
+		if n.LogAddress() != "" {
+			a.note("serves the logs on https://%s/log/TENANT/", n.LogAddress())
+		}
 		fmt.Fprintf(a.out, "custody: ready on %s, data in %s\n", n.Address(), a.data)
 		err = n.Wait(ctx)
 	}

@@ -34,11 +34,11 @@ type logReader struct {
 	node       *Node
 	tenant     string
 	registry   *registry.State
-	checkpoint []byte
+	checkpoint store.Checkpoint
 	tombstones map[string]registry.Erasure // by subject; see tombstone
 }
 
-func (n *Node) logReader(tenant event.TenantID, state *registry.State, checkpoint []byte) *logReader {
+func (n *Node) logReader(tenant event.TenantID, state *registry.State, checkpoint store.Checkpoint) *logReader {
 	r := &logReader{node: n, tenant: string(tenant), registry: state, checkpoint: checkpoint, tombstones: map[string]registry.Erasure{}}
 	r.LeafNodes = chain.LeafNodes{Leaves: leafHashes{n.store, string(tenant)}}
 	return r
@@ -55,7 +55,7 @@ func (l leafHashes) ReadLeafHashes(ctx context.Context, begin, end chain.Index) 
 }
 
 // Checkpoint implements evidence.Reader.
-func (r *logReader) Checkpoint(context.Context) ([]byte, error) { return r.checkpoint, nil }
+func (r *logReader) Checkpoint(context.Context) ([]byte, error) { return r.checkpoint.Note, nil }
 
 // Bounds implements evidence.Reader.
 func (r *logReader) Bounds(ctx context.Context, from, to evidence.Instant, size chain.Index) (begin, end chain.Index, err error) {

@@ -39,6 +39,9 @@ type Config struct {
 	NKeyFile  string // seed for StreamURL; secret
 	CredsFile string // user credentials for StreamURL; secret
 
+	LogListen string      // host:port that serves the logs as tlog-tiles over HTTPS; empty is nowhere
+	Confirm   *Confirmers // who confirms checkpoints, also from now on; nil is as the last time
+
 	Domain string // operator domain in the names of logs; empty is DefaultDomain
 
 	MaxBacklog     uint64 // events that the ledger may be behind; 0 is ingest.MaxBacklog
@@ -84,6 +87,9 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 func (c Config) check() error {
+	if _, _, err := net.SplitHostPort(c.LogListen); err != nil && c.LogListen != "" {
+		return fmt.Errorf("address of the logs: %w", err)
+	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("listen address: %w", err)
 	}

@@ -31,7 +31,7 @@ func (r *logReader) tombstone(ctx context.Context, subject string) (registry.Era
 	if t, known := r.tombstones[subject]; known {
 		return t, nil
 	}
-	size, err := checkpointSize(r.checkpoint)
+	size, err := checkpointSize(r.checkpoint.Note)
 	if err != nil {
 		return registry.Erasure{}, err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/agentcustody/custody/ledger"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	"github.com/agentcustody/custody/signer"
+	"github.com/agentcustody/custody/store"
 )
 
 const (
@@ -61,6 +62,7 @@ func (n *Node) policy(ctx context.Context, tenant event.TenantID) (*evidence.Pol
 	}
 	origin := state.Genesis().GetOrigin()
 	return &evidence.Policy{
+		Witnesses: n.confirm.lines(), TimestampRoots: n.confirm.TimestampRoots,
 		Version: evidence.PolicyVersion, Tenant: string(tenant), Origin: origin,
 		LogKey: signer.VKey(origin, n.keys.log.Public()), SystemKey: n.keys.system.Public(), ExportKey: n.keys.log.Public(),
 		TimeKey: signer.CosignatureVKey(origin+ledger.TimeKeySuffix, n.keys.time.Public()),
@@ -151,23 +153,32 @@ func (n *Node) exportScope(ctx context.Context, req *apiv1.ExportRequest, call a
 	}, n.logReader(tenant, state, checkpoint), nil
 }
 
-// exportCheckpoint is the checkpoint that an export is under: a new one, or the first that was signed at the size that the request names,
-// so that the same request gives the same files.
-func (n *Node) exportCheckpoint(ctx context.Context, req *apiv1.ExportRequest, recorded uint64) ([]byte, error) {
+// checkpointsOfSize is how many checkpoints of one size are looked at. A log that is idle has one a minute; others confirm one of the first.
+const checkpointsOfSize = 512
+
+// exportCheckpoint is the checkpoint that an export is under: a new one, or of those that were signed at the size that the request names the
+// one that most others have confirmed, and of equals the first, so that the same request gives the same files.
+func (n *Node) exportCheckpoint(ctx context.Context, req *apiv1.ExportRequest, recorded uint64) (store.Checkpoint, error) {
 	tenant := event.TenantID(req.GetTenant())
 	if req.GetAt() == 0 {
 		return n.coveringCheckpoint(ctx, tenant, recorded)
 	}
-	found, err := n.store.Checkpoints(ctx, string(tenant), req.GetAt(), 1)
+	found, err := n.store.Checkpoints(ctx, string(tenant), req.GetAt(), checkpointsOfSize)
 	switch {
 	case err != nil:
-		return nil, status.Errorf(codes.Unavailable, "read checkpoint: %v", err)
+		return store.Checkpoint{}, status.Errorf(codes.Unavailable, "read checkpoint: %v", err)
 	case len(found) == 0:
-		return nil, status.Errorf(codes.InvalidArgument, "at: the log never had a checkpoint of %d records or more", req.GetAt())
+		return store.Checkpoint{}, status.Errorf(codes.InvalidArgument, "at: the log never had a checkpoint of %d records or more", req.GetAt())
 	case found[0].Size != req.GetAt():
-		return nil, status.Errorf(codes.InvalidArgument, "at: the log has no checkpoint of %d records; the next one is of %d", req.GetAt(), found[0].Size)
+		return store.Checkpoint{}, status.Errorf(codes.InvalidArgument, "at: the log has no checkpoint of %d records; the next one is of %d", req.GetAt(), found[0].Size)
 	}
-	return found[0].Note, nil
+	best := found[0]
+	for _, c := range found {
+		if c.Size == best.Size && (c.Witnesses > best.Witnesses || c.Witnesses == best.Witnesses && c.Token != nil && best.Token == nil) {
+			best = c
+		}
+	}
+	return best, nil
 }
 
 // lastTime is when the last leaf of a log of a size was received. The range ends before it, so that there is a leaf after the range.
@@ -196,25 +207,25 @@ func scopeOfPart(state *registry.State, req *apiv1.ExportRequest) error {
 }
 
 // coveringCheckpoint waits for a checkpoint over everything up to a message.
-func (n *Node) coveringCheckpoint(ctx context.Context, tenant event.TenantID, seq uint64) ([]byte, error) {
+func (n *Node) coveringCheckpoint(ctx context.Context, tenant event.TenantID, seq uint64) (store.Checkpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkpointPatience)
 	defer cancel()
 	if err := n.ledger.WaitCommitted(ctx, seq); err != nil {
-		return nil, status.Errorf(codes.Unavailable, "wait for the ledger: %v", err)
+		return store.Checkpoint{}, status.Errorf(codes.Unavailable, "wait for the ledger: %v", err)
 	}
 	head, _ := n.ledger.Head(tenant)
 	for {
 		c, err := n.ledger.LatestCheckpoint(ctx, tenant)
 		if err == nil && c.Size >= head.Size {
-			return c.Note, nil
+			return n.ledger.ConfirmCheckpoint(ctx, tenant)
 		}
 		if err != nil && !errors.Is(err, ledger.ErrNoTenant) {
-			return nil, status.Errorf(codes.Unavailable, "read checkpoint: %v", err)
+			return store.Checkpoint{}, status.Errorf(codes.Unavailable, "read checkpoint: %v", err)
 		}
 		select {
 		case <-time.After(checkpointPoll):
 		case <-ctx.Done():
-			return nil, status.Error(codes.Unavailable, "no checkpoint covers the export's own record yet")
+			return store.Checkpoint{}, status.Error(codes.Unavailable, "no checkpoint covers the export's own record yet")
 		}
 	}
 }

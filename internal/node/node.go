@@ -50,6 +50,10 @@ type Node struct {
 	retention *ingest.Retention
 	server    *grpc.Server
 	address   string // where emitters connect
+	logs      string // where the logs are served over HTTPS, empty if nowhere
+
+	confirm confirm
+	tiles   tiles
 
 	failed chan error // why serving ended by itself
 	work   sync.WaitGroup
@@ -75,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, folder: folder(cfg.DataDir), failed: make(chan error, 3)}
 	for _, step := range []func(context.Context) error{
-		n.openFolder, n.openKeys, n.openObjects, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openContainment, n.openServer,
+		n.openFolder, n.openKeys, n.openConfirm, n.openObjects, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openContainment, n.openServer,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("open node: %w", err), n.Close())
@@ -116,6 +120,9 @@ func (n *Node) Wait(ctx context.Context) error {
 
 // Address is where emitters and people connect, host:port.
 func (n *Node) Address() string { return n.address }
+
+// LogAddress is where the logs are served over HTTPS, host:port, empty if nowhere.
+func (n *Node) LogAddress() string { return n.logs }
 
 // Ledger is the node's ledger.
 func (n *Node) Ledger() *ledger.Ledger { return n.ledger }
@@ -194,7 +201,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 func (n *Node) openLedger(context.Context) error {
 	cfg := ledger.Config{
 		Stream: n.stream, Store: ledger.NewStore(n.store), System: n.keys.system.Public(), LogKey: n.keys.log, TimeKey: n.keys.time,
-		Now: n.cfg.Now, Log: n.cfg.Log, Busy: n.busy,
+		Now: n.cfg.Now, Log: n.cfg.Log, Busy: n.busy, Confirm: n.confirm.ledger(n.nodes),
 	}
 	if n.cfg.TuneLedger != nil {
 		n.cfg.TuneLedger(&cfg)

@@ -40,6 +40,9 @@ func (n *Node) openServer(context.Context) error {
 		return err
 	}
 	guard := &access.Guard{Grants: n.admission, Recorder: n.system, Now: n.cfg.Now}
+	if err := n.serveLog(guard); err != nil {
+		return err
+	}
 	n.server = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(n.authority.ServerTLS(tls.VerifyClientCertIfGiven))),
 		grpc.UnaryInterceptor(guard.Unary), grpc.StreamInterceptor(guard.Stream),
@@ -63,6 +66,7 @@ func (n *Node) register() {
 	apiv1.RegisterRetentionServiceServer(n.server, n.retention)
 	apiv1.RegisterQueryServiceServer(n.server, query.New(n.store, logs{n.ledger}, n.vault, n.objects))
 	apiv1.RegisterLedgerServiceServer(n.server, &ledgerService{node: n})
+	apiv1.RegisterLogServiceServer(n.server, &logService{node: n})
 	apiv1.RegisterEvidenceServiceServer(n.server, &evidenceService{node: n})
 	apiv1.RegisterControlServiceServer(n.server, contain.Control{Engine: n.brake})
 	apiv1.RegisterContainmentServiceServer(n.server, &contain.Service{Engine: n.brake})

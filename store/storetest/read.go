@@ -406,6 +406,43 @@ func (f *fixture) checkpoints() {
 	if _, ok, err := f.store.LastCheckpoint(f.Context(), "globex"); ok || err != nil {
 		f.Errorf("a checkpoint of a tenant without one: %v %v", ok, err)
 	}
+	f.confirmed(want)
+}
+
+// confirmed keeps some of the checkpoints once more, as others have confirmed them.
+func (f *fixture) confirmed(plain []store.Checkpoint) {
+	f.Helper()
+	var want []store.Checkpoint
+	for i, c := range plain[:2] {
+		c.MadeAt = c.MadeAt.Add(time.Hour)
+		if i == 0 {
+			c.Witnesses = 2
+		} else {
+			c.Token = []byte("token ' \x00")
+		}
+		f.must(f.store.SaveCheckpoint(f.Context(), c))
+		want = append(want, c)
+	}
+	got, err := f.store.Confirmed(f.Context(), "acme", 0, 100, 50)
+	if diff := cmp.Diff(want[:1], got); diff != "" || err != nil {
+		f.Errorf("confirmed, the first in each part: %s %v", diff, err)
+	}
+	got, err = f.store.Confirmed(f.Context(), "acme", 1, 2, 50)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		f.Errorf("confirmed: %s %v", diff, err)
+	}
+	for upTo, index := range map[uint64]int{1: 0, 2: 1, 100: 1} {
+		last, ok, err := f.store.LastConfirmed(f.Context(), "acme", upTo)
+		if diff := cmp.Diff(want[index], last); diff != "" || !ok || err != nil {
+			f.Errorf("last confirmed up to %d: %s %v", upTo, diff, err)
+		}
+	}
+	if last, ok, err := f.store.LastConfirmed(f.Context(), "acme", 0); ok || err != nil {
+		f.Errorf("confirmed of no leaves: %+v %v", last, err)
+	}
+	if last, _, err := f.store.LastCheckpoint(f.Context(), "acme"); err != nil || last.Size != 3 || last.Confirmed() {
+		f.Errorf("last of all: %+v %v", last, err)
+	}
 }
 
 func testExpire(f *fixture) {
