@@ -23,11 +23,14 @@ JSON_TYPE, RECORDS = "application/json", "application/octet-stream"
 LAYOUT = [  # name, media type, greatest size
     ("manifest.json", JSON_TYPE, SMALL), ("statement.sigstore.json", SIGSTORE, SMALL), ("scope.json", JSON_TYPE, SMALL),
     ("log/checkpoint", "text/plain", SMALL), ("log/leaves.bin", RECORDS, HUGE), ("log/range.json", JSON_TYPE, SMALL),
-    ("log/consistency/proofs.json", JSON_TYPE, SMALL), ("batches/range.bin", RECORDS, HUGE), ("batches/before.bin", RECORDS, HUGE), ("batches/after.bin", RECORDS, HUGE),
+    ("log/consistency/proofs.json", JSON_TYPE, SMALL), ("batches/range.bin", RECORDS, HUGE), ("batches/before.bin", RECORDS, HUGE),
+    ("batches/after.bin", RECORDS, HUGE),
     ("events/range.bin", RECORDS, HUGE), ("openings/range.bin", RECORDS, HUGE), ("keys/before.bin", RECORDS, HUGE),
     ("keys/range.bin", RECORDS, HUGE), ("keys/after.bin", RECORDS, HUGE), ("emitters.json", JSON_TYPE, HUGE), ("redactions.json", JSON_TYPE, SMALL),
-    *((f"populations/{name}.csv", "text/csv", HUGE) for name in ("sensitive-actions", "approvals", "grants", "changes", "containments", "reviews")),
-    ("controls.json", JSON_TYPE, SMALL), ("custody.jsonl", "application/jsonl", SMALL), ("report.html", "text/html", 16 << 20), ("VERIFY.md", "text/markdown", SMALL),
+    *((f"populations/{name}.csv", "text/csv", HUGE)
+      for name in ("sensitive-actions", "approvals", "grants", "changes", "containments", "reviews")),
+    ("controls.json", JSON_TYPE, SMALL), ("custody.jsonl", "application/jsonl", SMALL), ("report.html", "text/html", 16 << 20),
+    ("VERIFY.md", "text/markdown", SMALL),
 ]
 ZEROS = bytes(32)
 

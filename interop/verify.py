@@ -9,16 +9,15 @@ those of section 8 there. It maps the bundle into memory and is slow: some 8,000
 """
 
 import argparse
-import base64
 import json
 import mmap
 import sys
 
-from parts import (COUNTS, HANDLING, LAYOUT, LINE, MANIFEST, PREDICATE, RANGE, REDACTIONS, SCOPE, STATEMENT, TYPE_BATCH, TYPE_HANDLING,
-                   TYPE_STATEMENT, ZEROS, Tree, Wrong, account, counted, instant, leaf_hash, need, open_container, pae, read_checkpoint, read_json,
-                   read_policy, read_signatures, root_of, sha, signed, subtrees, to_json, verifier_key)
+from anchors import Anchored
+from controls import NO_ANSWERS, Derived
+from parts import (COUNTS, LAYOUT, MANIFEST, RANGE, REDACTIONS, SCOPE, TYPE_BATCH, ZEROS, Tree, Wrong, account, counted, instant, leaf_hash, need,
+                   open_container, pae, read_checkpoint, read_json, read_policy, root_of, sha, signed, subtrees, to_json, verifier_key)
 from events import (ACCEPTED, EQUIVOCATION, GAP, HELD, KEY_INVALID, LATE, MALFORMED, VERDICTS, Emitter, Log, decode, read_event)
-from lists import Lists
 from records import Leaf, Message, Proven, Reader, instance_tag, records
 from scopes import Scoped, check_scope, until
 
@@ -26,14 +25,16 @@ from scopes import Scoped, check_scope, until
 CHECKS = [
     ("container", 10, True, False), ("manifest", 11, True, False), ("format", 12, True, False), ("policy", 13, False, True),
     ("envelope", 14, False, True), ("checkpoint", 15, False, True), ("chain", 16, True, False), ("range", 16, True, False),
-    ("boundaries", 17, False, False), ("selection", 17, False, False), ("genesis", 18, False, True), ("admission", 18, False, False), ("key", 18, False, False),
-    ("batch-signature", 19, False, False), ("batch-content", 20, True, False), ("event-content", 20, True, False),
+    ("boundaries", 17, False, False), ("selection", 17, False, False), ("genesis", 18, False, True), ("admission", 18, False, False),
+    ("key", 18, False, False), ("batch-signature", 19, False, False), ("batch-content", 20, True, False), ("event-content", 20, True, False),
     ("event", 20, True, False), ("verdict", 21, False, False), ("numbering", 21, False, False), ("instance-tag", 21, False, False),
     ("last-seen", 21, False, False), ("opening", 22, True, False), ("erasure", 22, False, False), ("redactions", 23, False, False),
-    ("emitters", 23, False, False), ("populations", 23, False, False), ("controls", 23, False, False), ("custody", 23, False, True), ("consistency", 24, False, False),
+    ("emitters", 23, False, False), ("populations", 23, False, False), ("controls", 23, False, False),
+    ("custody", 23, False, True), ("consistency", 24, False, False),
 ]
 RECORD_CHECKS = ["chain", "range", "selection", "genesis", "admission", "key", "batch-signature", "batch-content", "event-content", "event",
-                 "verdict", "numbering", "instance-tag", "last-seen", "opening", "erasure", "redactions", "emitters", "populations", "controls", "consistency"]
+                 "verdict", "numbering", "instance-tag", "last-seen", "opening", "erasure", "redactions", "emitters",
+                 "populations", "controls", "consistency"]
 MINUTES = 5 * 60 * 10**9
 
 
@@ -41,7 +42,7 @@ class Stop(Exception):
     """Nothing further can be examined."""
 
 
-class Verification(Scoped, Lists):
+class Verification(Scoped, Anchored, Derived):
     def __init__(self, bundle, policy):
         self.bundle, self.policy = bundle, policy
         self.results, self.details = {name: "not-run" for name, *_ in CHECKS}, {}
@@ -50,6 +51,7 @@ class Verification(Scoped, Lists):
         self.vantage = dict.fromkeys(["self_reported", "gateway_observed", "imported", "custody", "unattributed"], 0)
         self.clock, self.emitters, self.spans, self.listed = {"ahead": 0, "behind": 0}, {}, {}, []
         self.recount, self.erasures, self.log, self.head = [], [], None, None
+        self.lists, self.summed = [], dict(NO_ANSWERS)
 
     def fail(self, name, why):
         self.results[name] = "failed"
@@ -136,53 +138,6 @@ class Verification(Scoped, Lists):
         if self.head != (s["origin"], self.n) or not self.check("format", self.read_small):
             raise Stop
 
-    def check_signature(self, kind, payload, signature, key_id):
-        if self.policy:
-            key = bytes.fromhex(self.policy["export_key"])
-            need(key_id == sha(key).hex() and signed(key, pae(kind, payload), signature), "not signed by the export key")
-
-    def check_envelope(self):
-        f = read_json(self.files["statement.sigstore.json"], STATEMENT)
-        e, hint = f["dsseEnvelope"], f["verificationMaterial"]["publicKey"]["hint"]
-        need(e["payloadType"] == TYPE_STATEMENT and len(e["signatures"]) == 1, "envelope")
-        want = to_json({"_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "manifest.json", "digest":
-                        {"sha256": self.manifest.hex()}}], "predicateType": PREDICATE, "predicate":
-                        {"tenant": self.scope["tenant"], "origin": self.scope["origin"]}}, line=True).encode()
-        payload = base64.b64decode(e["payload"])
-        need(payload == want, "not about this list of files")
-        self.check_signature(TYPE_STATEMENT, payload, base64.b64decode(e["signatures"][0]["sig"]), hint)
-
-    def check_checkpoint(self):
-        p = self.policy
-        need(self.head == (self.scope["origin"], self.n), "of another log or size")
-        if not p:
-            return
-        signatures = read_signatures(bytes(self.files["log/checkpoint"]))
-        name, digest, key = verifier_key(p["log_key"], 1)
-        need(name == self.head[0] and signed(key, self.note, signatures.get((name, digest), b"")), "not signed by the log key")
-        if "time_key" in p:
-            name, digest, key = verifier_key(p["time_key"], 4)
-            if raw := signatures.get((name, digest)):
-                seconds = int.from_bytes(raw[:8], "big")
-                message = b"cosignature/v1\ntime %d\n" % seconds + self.note
-                need(seconds < 1 << 63 and signed(key, message, raw[8:]), "cosignature")
-                self.cosigned.append(seconds)
-
-    def check_custody(self):
-        b, s, prev = bytes(self.files["custody.jsonl"]), self.scope, ZEROS
-        need(b.endswith(b"\n"), "no whole line")
-        for line in b[:-1].split(b"\n"):
-            f = read_json(line, LINE, line=True)
-            need(f["payloadType"] == TYPE_HANDLING and len(f["signatures"]) == 1, "envelope")
-            payload, sig = base64.b64decode(f["payload"]), f["signatures"][0]
-            self.check_signature(TYPE_HANDLING, payload, base64.b64decode(sig["sig"]), sig["keyid"])
-            h = read_json(payload, HANDLING, line=True)
-            need((h["prev_sha256"], h["scope_sha256"]) == (prev.hex(), sha(self.files["scope.json"]).hex()), "belongs elsewhere")
-            self.handlings.append({k: h[k] for k in ("at", "actor", "action", "purpose", "tool", "tool_sha256")})
-            prev = sha(line)
-        first, want = self.handlings[0], (s["requester"], s["purpose"], "exported")
-        need((first["actor"], first["purpose"], first["action"]) == want, "not the export of this scope")
-
     def contents(self):
         """The records. If one is not in its format, what rests on records is not judged, unless it failed before."""
         self.check("boundaries", self.check_boundaries)
@@ -196,7 +151,7 @@ class Verification(Scoped, Lists):
             self.fold_proven("keys/before.bin", 0, self.b)
             self.fold_proven("keys/range.bin", self.b, self.e)
             self.heads_before()
-            self.begin_lists()
+            self.init_derived()
             self.walk()
             self.heads_after()
             self.fold_proven("keys/after.bin", self.e, self.n)
@@ -354,7 +309,8 @@ class Verification(Scoped, Lists):
             self.check("last-seen", self.check_last_seen, m)
             self.check("numbering", self.check_numbers, m, content)
             self.follow(m, content, self.states.values())
-            self.observe(m, key, content)
+        if m.form == 1:
+            self.observe(m, content, key["producer"] if key and key["from"] <= m.first < key["to"] else 0)
         if key and key["producer"] == 4 and m.form == 1:
             self.fold_range(m, content)
 
@@ -516,7 +472,7 @@ class Verification(Scoped, Lists):
         self.listed = [e.report(k, e.instance) for k, e in sorted(self.emitters.items()) if e.begins]
         same = bytes(self.files["emitters.json"]) == to_json({"version": 1, "emitters": self.listed}).encode()
         self.check("emitters", need, same, "the batches say otherwise")
-        self.check_lists()
+        self.check_derived()
 
     def anchored(self, g):
         """Whether a genesis is the one that the policy names."""
@@ -542,11 +498,12 @@ class Verification(Scoped, Lists):
         codes = [code for name, code, *_ in CHECKS if results[name] == "failed"]
         answers = {"gaps": 4, "open-tail": 3, "complete": 0}
         out["exit"] = codes[0] if codes else 5 if out["authenticity"] != "authentic" else answers[out["completeness"]]
-        return out | self.beside(part) | self.lists_verdict() | {
+        return out | self.beside(part) | {
             "manifest_sha256": self.manifest.hex(), "scope": self.scope, "root": self.root.hex(), "records": counted(self.count),
             "redactions": self.recount, "verdicts": dict(sorted(self.verdicts.items())), "vantage": self.vantage,
             "clock": self.clock, "end_of_log": end, "emitters": self.listed, "silent_keys": self.silent() if self.log else 0,
-            "suspects": self.suspects() if self.log else [], "custody": self.handlings, "checks":
+            "suspects": self.suspects() if self.log else [], "populations": {p.file: p.rows for p in self.lists},
+            "controls": self.summed, "custody": self.handlings, "checks":
             [{"name": name, "result": results[name]} | ({"detail": self.details[name]} if name in self.details else {}) for name in results]}
 
     def integrity(self):

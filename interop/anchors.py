@@ -1,0 +1,57 @@
+"""What the keys of the policy vouch for: the list of files, the state of the log and who handled the bundle (docs/FORMAT.md, section 8)."""
+
+import base64
+
+from parts import (HANDLING, LINE, PREDICATE, STATEMENT, TYPE_HANDLING, TYPE_STATEMENT, ZEROS, need, pae, read_json, read_signatures, sha, signed,
+                   to_json, verifier_key)
+
+
+class Anchored:
+    """The part of a verification that rests on the policy alone."""
+
+    def check_signature(self, kind, payload, signature, key_id):
+        if self.policy:
+            key = bytes.fromhex(self.policy["export_key"])
+            need(key_id == sha(key).hex() and signed(key, pae(kind, payload), signature), "not signed by the export key")
+
+    def check_envelope(self):
+        f = read_json(self.files["statement.sigstore.json"], STATEMENT)
+        e, hint = f["dsseEnvelope"], f["verificationMaterial"]["publicKey"]["hint"]
+        need(e["payloadType"] == TYPE_STATEMENT and len(e["signatures"]) == 1, "envelope")
+        want = to_json({"_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "manifest.json", "digest":
+                        {"sha256": self.manifest.hex()}}], "predicateType": PREDICATE, "predicate":
+                        {"tenant": self.scope["tenant"], "origin": self.scope["origin"]}}, line=True).encode()
+        payload = base64.b64decode(e["payload"])
+        need(payload == want, "not about this list of files")
+        self.check_signature(TYPE_STATEMENT, payload, base64.b64decode(e["signatures"][0]["sig"]), hint)
+
+    def check_checkpoint(self):
+        p = self.policy
+        need(self.head == (self.scope["origin"], self.n), "of another log or size")
+        if not p:
+            return
+        signatures = read_signatures(bytes(self.files["log/checkpoint"]))
+        name, digest, key = verifier_key(p["log_key"], 1)
+        need(name == self.head[0] and signed(key, self.note, signatures.get((name, digest), b"")), "not signed by the log key")
+        if "time_key" in p:
+            name, digest, key = verifier_key(p["time_key"], 4)
+            if raw := signatures.get((name, digest)):
+                seconds = int.from_bytes(raw[:8], "big")
+                message = b"cosignature/v1\ntime %d\n" % seconds + self.note
+                need(seconds < 1 << 63 and signed(key, message, raw[8:]), "cosignature")
+                self.cosigned.append(seconds)
+
+    def check_custody(self):
+        b, s, prev = bytes(self.files["custody.jsonl"]), self.scope, ZEROS
+        need(b.endswith(b"\n"), "no whole line")
+        for line in b[:-1].split(b"\n"):
+            f = read_json(line, LINE, line=True)
+            need(f["payloadType"] == TYPE_HANDLING and len(f["signatures"]) == 1, "envelope")
+            payload, sig = base64.b64decode(f["payload"]), f["signatures"][0]
+            self.check_signature(TYPE_HANDLING, payload, base64.b64decode(sig["sig"]), sig["keyid"])
+            h = read_json(payload, HANDLING, line=True)
+            need((h["prev_sha256"], h["scope_sha256"]) == (prev.hex(), sha(self.files["scope.json"]).hex()), "belongs elsewhere")
+            self.handlings.append({k: h[k] for k in ("at", "actor", "action", "purpose", "tool", "tool_sha256")})
+            prev = sha(line)
+        first, want = self.handlings[0], (s["requester"], s["purpose"], "exported")
+        need((first["actor"], first["purpose"], first["action"]) == want, "not the export of this scope")
