@@ -106,7 +106,7 @@ func TestSecondVerifierOnChangedFiles(t *testing.T) {
 // changeable are the files that are not made anew when a bundle is packed.
 var changeable = []string{
 	fileCheckpoint, fileLeaves, fileRange, fileBatches, fileBefore, fileAfter, fileEvents, fileOpenings, fileKeysBefore, fileKeysAfter,
-	fileKeysRange, fileProofs, fileEmitters, fileRedactions,
+	fileKeysRange, fileProofs, fileEmitters, fileRedactions, fileActions, fileApprovals, fileChanges, fileControls,
 }
 
 // change flips a bit of a file, or swaps, drops or repeats one of its records.
