@@ -29,10 +29,21 @@ func unmarshalJSON(b []byte, v any) error {
 		return fmt.Errorf("%w: %w", ErrJSON, err)
 	}
 	again, err := marshalJSON(v)
-	if err != nil || !bytes.Equal(b, again) {
+	if err != nil || !bytes.Equal(b, again) || hasNull(again) {
 		return fmt.Errorf("not in its one encoding: %w", ErrJSON)
 	}
 	return nil
+}
+
+// hasNull reports whether a value of an indented text is null, which a list without a value would be written as. A text ends its line with
+// a quote, so it is not taken for one.
+func hasNull(indented []byte) bool {
+	for line := range bytes.Lines(indented) {
+		if bytes.HasSuffix(bytes.TrimRight(line, ",\n"), []byte("null")) {
+			return true
+		}
+	}
+	return false
 }
 
 // unmarshalLoosely accepts other white space too, for a file that a person may have edited.
@@ -45,7 +56,7 @@ func unmarshalLoosely(b []byte, v any) error {
 		return err
 	}
 	var got, want bytes.Buffer
-	if err := errors.Join(json.Compact(&got, b), json.Compact(&want, again)); err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) {
+	if err := errors.Join(json.Compact(&got, b), json.Compact(&want, again)); err != nil || !bytes.Equal(got.Bytes(), want.Bytes()) || hasNull(again) {
 		return fmt.Errorf("unknown, repeated or misplaced fields: %w", ErrJSON)
 	}
 	return nil
