@@ -16,7 +16,7 @@ import sys
 
 from anchors import Anchored
 from controls import NO_ANSWERS, Derived
-from parts import (COUNTS, LAYOUT, MANIFEST, RANGE, REDACTIONS, SCOPE, TYPE_BATCH, ZEROS, Tree, Wrong, account, counted, instant, leaf_hash, need,
+from parts import (Beyond, COUNTS, LAYOUT, MANIFEST, RANGE, REDACTIONS, SCOPE, TYPE_BATCH, ZEROS, Tree, Wrong, account, counted, instant, leaf_hash, need,
                    open_container, pae, read_checkpoint, read_json, read_policy, root_of, sha, signed, subtrees, to_json, verifier_key)
 from events import (ACCEPTED, EQUIVOCATION, GAP, HELD, KEY_INVALID, LATE, MALFORMED, VERDICTS, Emitter, Log, decode, read_event)
 from records import Leaf, Message, Proven, Reader, instance_tag, records
@@ -25,7 +25,8 @@ from scopes import Scoped, check_scope, until
 # name, exit code, a failure means that the bundle is not intact, rests on the policy
 CHECKS = [
     ("container", 10, True, False), ("manifest", 11, True, False), ("format", 12, True, False), ("policy", 13, False, True),
-    ("envelope", 14, False, True), ("checkpoint", 15, False, True), ("chain", 16, True, False), ("range", 16, True, False),
+    ("envelope", 14, False, True), ("checkpoint", 15, False, True), ("witnesses", 25, False, True),
+    ("time-stamps", 26, False, True), ("anchors", 24, False, True), ("chain", 16, True, False), ("range", 16, True, False),
     ("boundaries", 17, False, False), ("selection", 17, False, False), ("genesis", 18, False, True), ("admission", 18, False, False),
     ("key", 18, False, False), ("batch-signature", 19, False, False), ("batch-content", 20, True, False), ("event-content", 20, True, False),
     ("event", 20, True, False), ("verdict", 21, False, False), ("numbering", 21, False, False), ("instance-tag", 21, False, False),
@@ -135,9 +136,17 @@ class Verification(Scoped, Anchored, Derived):
         if self.check("format", self.read_checkpoint):
             self.check("checkpoint", self.check_checkpoint)
             self.done("checkpoint")
+            self.beyond()
         self.done("policy", "envelope", "custody")
         if self.head != (s["origin"], self.n) or not self.check("format", self.read_small):
             raise Stop
+
+    def beyond(self):
+        """Witnesses, time stamps and earlier states hold where there are none; with any there is no verdict."""
+        named = self.policy and (self.policy.get("witnesses") or self.policy.get("timestamp_roots"))
+        if named or self.files["log/checkpoint.tsr"] or self.files["log/anchors.bin"]:
+            raise Beyond("witnesses and time stamps are not examined here: use custody-verify")
+        self.done("witnesses", "time-stamps", "anchors")
 
     def contents(self):
         """The records. If one is not in its format, what rests on records is not judged, unless it failed before."""
@@ -500,7 +509,7 @@ class Verification(Scoped, Anchored, Derived):
         answers = {"gaps": 4, "open-tail": 3, "complete": 0}
         out["exit"] = codes[0] if codes else 5 if out["authenticity"] != "authentic" else answers[out["completeness"]]
         return out | self.beside(part) | {
-            "manifest_sha256": self.manifest.hex(), "scope": self.scope, "root": self.root.hex(), "records": counted(self.count),
+            "time_stamps": [], "manifest_sha256": self.manifest.hex(), "scope": self.scope, "root": self.root.hex(), "records": counted(self.count),
             "redactions": self.recount, "verdicts": dict(sorted(self.verdicts.items())), "vantage": self.vantage,
             "clock": self.clock, "end_of_log": end, "emitters": self.listed, "silent_keys": self.silent() if self.log else 0,
             "suspects": self.suspects() if self.log else [], "populations": {p.file: p.rows for p in self.lists},
@@ -550,7 +559,7 @@ def main():
     try:
         policy = read_policy(open(args.policy, "rb").read(1 << 20)) if args.policy else None
         verdict = Verification(open_bundle(args.bundle), policy).run()
-    except (OSError, Wrong) as e:
+    except (OSError, Wrong, Beyond) as e:
         print(f"verify.py: {e}", file=sys.stderr)
         return 1
     print(to_text(verdict) if args.output == "text" else to_json(verdict), end="\n" if args.output == "text" else "")
