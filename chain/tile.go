@@ -68,7 +68,7 @@ func parseTileIndex(place string) (Index, bool) {
 	if len(groups) > maxTileDir {
 		return 0, false
 	}
-	digits := ""
+	var digits strings.Builder
 	for i, g := range groups {
 		if i < len(groups)-1 {
 			var ok bool
@@ -76,9 +76,9 @@ func parseTileIndex(place string) (Index, bool) {
 				return 0, false
 			}
 		}
-		digits += g
+		digits.WriteString(g)
 	}
-	n, err := strconv.ParseUint(digits, 10, 63)
+	n, err := strconv.ParseUint(digits.String(), 10, 63)
 	return Index(n), err == nil
 }
 

@@ -47,7 +47,7 @@ func TestBothAgentsDoTheSame(t *testing.T) {
 	}
 	want := []string{"identity.run_started", "data.input_received"}
 	for _, tool := range []string{"search_help", "lookup_order", "send_email"} {
-		want = append(want, "execution.proposed "+tool, "execution.started "+tool, "execution.finished "+tool, "data.document_retrieved")
+		want = append(want, "execution.proposed "+tool, "execution.decided "+tool, "execution.started "+tool, "execution.finished "+tool, "data.document_retrieved")
 	}
 	if diff := cmp.Diff(append(want, "identity.run_ended"), got); diff != "" {
 		t.Errorf("story (-want +got):\n%s", diff)
