@@ -110,12 +110,12 @@ func testVersions(f *fixture, open Open) {
 	f.sample()
 	again, err := open(f, f.store.Database(), store.Options{Head: f.head.Load})
 	f.must(err)
-	if n, err := again.SchemaVersion(f.Context()); err != nil || n != 2 {
-		f.Errorf("schema version %d, %v, want 2", n, err)
+	if n, err := again.SchemaVersion(f.Context()); err != nil || n != 3 {
+		f.Errorf("schema version %d, %v, want 3", n, err)
 	}
 	f.must(again.Close())
-	if n := f.number("SELECT count() FROM ${db}.schema_migrations"); n != 2 {
-		f.Errorf("%d migrations recorded after opening twice, want 2", n)
+	if n := f.number("SELECT count() FROM ${db}.schema_migrations"); n != 3 {
+		f.Errorf("%d migrations recorded after opening twice, want 3", n)
 	}
 	f.exec("INSERT INTO ${db}.schema_migrations SELECT 99, 'from the future', now64(9)")
 	if _, err := open(f, f.store.Database(), store.Options{}); !errors.Is(err, store.ErrSchema) {
