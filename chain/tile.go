@@ -68,17 +68,14 @@ func parseTileIndex(place string) (Index, bool) {
 	if len(groups) > maxTileDir {
 		return 0, false
 	}
-	var digits strings.Builder
-	for i, g := range groups {
-		if i < len(groups)-1 {
-			var ok bool
-			if g, ok = strings.CutPrefix(g, "x"); !ok {
-				return 0, false
-			}
+	for i, g := range groups[:len(groups)-1] {
+		rest, ok := strings.CutPrefix(g, "x")
+		if !ok {
+			return 0, false
 		}
-		digits.WriteString(g)
+		groups[i] = rest
 	}
-	n, err := strconv.ParseUint(digits.String(), 10, 63)
+	n, err := strconv.ParseUint(strings.Join(groups, ""), 10, 63)
 	return Index(n), err == nil
 }
 

@@ -96,12 +96,18 @@ type Witnessing struct {
 
 // TimeStamp is one RFC 3161 time stamp, of an authority that the policy names.
 type TimeStamp struct {
-	Of        string  `json:"of"` // "log"
+	Of        string  `json:"of"` // ofLog or ofExport
 	At        Instant `json:"at"`
 	Accuracy  int64   `json:"accuracy"` // ± ns
 	Authority string  `json:"authority"`
 	Qualified bool    `json:"qualified"` // false: made by an operator's own authority, and marked so
 }
+
+// What a time stamp can be of.
+const (
+	ofLog    = "log"    // the signed state of the log
+	ofExport = "export" // the signature of whoever exported the bundle
+)
 
 var (
 	errQuorum   = errors.New("too few witnesses of the policy have confirmed this state")
@@ -159,7 +165,24 @@ func (v *verification) checkTimestamp() error {
 		v.stamps = append(v.stamps, *a.stamp)
 	}
 	v.keepAnchor(a)
+	if err := v.checkExportStamp(); err != nil {
+		return err
+	}
 	return v.checkAnchors()
+}
+
+// checkExportStamp holds the time stamp of the export's signature, if there is one, to it.
+func (v *verification) checkExportStamp() error {
+	file, err := v.container.read(fileStatement)
+	if err != nil {
+		return err
+	}
+	if der, signature := statementStamp(file); der != nil {
+		if stamp := v.examineStamp(der, signature, ofExport); stamp != nil {
+			v.stamps = append(v.stamps, *stamp)
+		}
+	}
+	return nil
 }
 
 // vouchedFor is a note with what others say of it.
@@ -167,7 +190,6 @@ type vouchedFor struct {
 	head      signer.SignedCheckpoint
 	witnessed *Witnessing
 	stamp     *TimeStamp
-	until     Instant // end of the stamp's interval
 }
 
 // vouched reads what others say of a note whose signatures were verified. What is wrong with its time stamp is recorded.
@@ -176,24 +198,31 @@ func (v *verification) vouched(note, der []byte, head signer.SignedCheckpoint) (
 	if quorum, err := v.quorum(); err == nil && quorum != nil {
 		a.witnessed = witnessing(quorum, head.Cosignatures)
 	}
-	if len(der) == 0 {
-		return a
-	}
-	v.examine(CheckTimestamps, 1)
-	stamp, err := timestamp.Parse(der)
-	if err == nil {
-		err = v.trusted(stamp, note)
-	}
-	if err != nil {
-		v.fail(CheckTimestamps, fmt.Errorf("state of %d records: %w", head.Size, err))
-		return a
-	}
-	if v.policy != nil && len(v.policy.TimestampRoots) > 0 {
-		a.stamp = &TimeStamp{"log", Instant(stamp.Time.UnixNano()), int64(stamp.Accuracy), stamp.Authority, stamp.Qualified()}
-		a.until = Instant(stamp.Latest().UnixNano())
+	if len(der) > 0 {
+		a.stamp = v.examineStamp(der, note, ofLog)
 	}
 	return a
 }
+
+// examineStamp holds a time stamp to what it is of. It returns what it says if the policy's authorities say so.
+func (v *verification) examineStamp(der, message []byte, of string) *TimeStamp {
+	v.examine(CheckTimestamps, 1)
+	stamp, err := timestamp.Parse(der)
+	if err == nil {
+		err = v.trusted(stamp, message)
+	}
+	if err != nil {
+		v.fail(CheckTimestamps, fmt.Errorf("of the %s: %w", of, err))
+		return nil
+	}
+	if v.policy == nil || len(v.policy.TimestampRoots) == 0 {
+		return nil
+	}
+	return &TimeStamp{of, Instant(stamp.Time.UnixNano()), int64(stamp.Accuracy), stamp.Authority, stamp.Qualified()}
+}
+
+// until is the end of the interval that the stamp states.
+func (s *TimeStamp) until() Instant { return s.At + Instant(s.Accuracy) }
 
 func (v *verification) quorum() (*signer.Quorum, error) {
 	if v.policy == nil {
@@ -222,7 +251,7 @@ func (v *verification) keepAnchor(a vouchedFor) {
 		v.anchored = append(v.anchored, anchored{a.head.Size, first, last, fmt.Sprintf("%d of %d witnesses", w.Confirmed, w.Known)})
 	}
 	if a.stamp != nil && a.stamp.Qualified {
-		v.anchored = append(v.anchored, anchored{size: a.head.Size, until: a.until, by: "the time stamp of " + a.stamp.Authority})
+		v.anchored = append(v.anchored, anchored{size: a.head.Size, until: a.stamp.until(), by: "the time stamp of " + a.stamp.Authority})
 	}
 }
 

@@ -237,6 +237,7 @@ func TestTimestampAttacks(t *testing.T) {
 			w := newWorld(t, "umbrella").withAuthority("Clock of Example").confirm()
 			return w.confirmed.Timestamp
 		}),
+		"of another signature": fails(func(w *world) { w.stamps, w.misstamp = true, true }),
 		"no time stamp at all": edited(func([]byte) []byte { return []byte("nothing") }),
 	})
 }
@@ -246,6 +247,14 @@ func TestTimestamped(t *testing.T) {
 	v := verify(t, w.bundle("08:30", "10:30"), w.policy())
 	want{ExitVerified, Complete, 10}.check(t, v)
 	if v.Anchoring != AnchoredByStamp || len(v.TimeStamps) != 1 {
+		t.Errorf("%s, %+v", v.Anchoring, v.TimeStamps)
+	}
+	// A stamp of the export alone says when the bundle was made.
+	w = exported(t).withAuthority("Clock of Example")
+	w.stamps = true
+	v = verify(t, w.bundle("08:30", "10:30"), w.policy())
+	want{ExitVerified, Complete, 10}.check(t, v)
+	if v.Anchoring != AnchoredNot || len(v.TimeStamps) != 1 || v.TimeStamps[0].Of != "export" {
 		t.Errorf("%s, %+v", v.Anchoring, v.TimeStamps)
 	}
 	// The operator's own authority is the operator's clock.

@@ -17,6 +17,9 @@ func (v *verification) anchoring(out *Verdict) {
 		out.AnchoredAt = max(out.AnchoredAt, c.Seconds)
 	}
 	for _, s := range v.stamps {
+		if s.Of != ofLog {
+			continue // it says when the bundle was made, not when the records were there
+		}
 		if s.Qualified {
 			out.Anchoring = AnchoredByStamp
 		} else if out.Anchoring == AnchoredNot {
@@ -53,7 +56,7 @@ func (v *Verdict) outside(p *page) {
 		p.item("%d of the %d witnesses that the policy names: %s", w.Confirmed, w.Known, names)
 	}
 	for _, s := range v.TimeStamps {
-		p.item("time stamp of %s, %s", instantText(s.At), event.Escape(s.Authority))
+		p.item("time stamp of the %s: %s, %s", s.Of, instantText(s.At), event.Escape(s.Authority))
 		if !s.Qualified {
 			p.item("  This authority is the operator's own and not qualified: its stamp says what the operator's clock says.")
 		}

@@ -595,6 +595,9 @@ func (w *world) bundle(from, to string, options ...ExportOptions) []byte {
 		}
 		o = given
 	}
+	if w.stamps {
+		o.Stamp = w.stampExport
+	}
 	var b bytes.Buffer
 	_, err := Export(context.Background(), &b, w, w.scope(from, to), w.export, o)
 	w.must(err)

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,6 +99,41 @@ type verificationMaterial struct {
 	PublicKey struct {
 		Hint signer.KeyID `json:"hint"`
 	} `json:"publicKey"`
+	Timestamps *timestampData `json:"timestampVerificationData,omitempty"`
+}
+
+// timestampData holds one RFC 3161 response over the bytes of the envelope's signature.
+type timestampData struct {
+	RFC3161 []signedTimestamp `json:"rfc3161Timestamps"`
+}
+
+type signedTimestamp struct {
+	SignedTimestamp []byte `json:"signedTimestamp"`
+}
+
+// stampStatementFile adds a time stamp over its signature to statement.sigstore.json, if stamp gives one.
+func stampStatementFile(ctx context.Context, file []byte, stamp Stamper) ([]byte, error) {
+	var b sigstoreBundle
+	if err := unmarshalJSON(file, &b); err != nil {
+		return nil, err
+	}
+	response, err := stamp(ctx, b.Envelope.Signatures[0].Sig)
+	if err != nil || response == nil {
+		return file, err
+	}
+	b.VerificationMaterial.Timestamps = &timestampData{[]signedTimestamp{{response}}}
+	return marshalJSON(b)
+}
+
+// statementStamp returns the time stamp of statement.sigstore.json and the signature that it is of; none if there is none, or if the
+// file is not in its format, which is said elsewhere.
+func statementStamp(file []byte) (response, signature []byte) {
+	var b sigstoreBundle
+	if unmarshalJSON(file, &b) != nil || b.VerificationMaterial.Timestamps == nil || len(b.Envelope.Signatures) != 1 ||
+		len(b.VerificationMaterial.Timestamps.RFC3161) != 1 {
+		return nil, nil
+	}
+	return b.VerificationMaterial.Timestamps.RFC3161[0].SignedTimestamp, b.Envelope.Signatures[0].Sig
 }
 
 // makeStatementFile returns statement.sigstore.json.
@@ -142,6 +178,8 @@ func (b *sigstoreBundle) check(key *signer.PublicKey) error {
 		return fmt.Errorf("media type %q, want %q: %w", b.MediaType, typeSigstore, ErrEnvelope)
 	case len(b.Envelope.Signatures) != 1 || b.Envelope.Signatures[0].KeyID != nil:
 		return fmt.Errorf("not one signature without a key id: %w", ErrEnvelope)
+	case b.VerificationMaterial.Timestamps != nil && len(b.VerificationMaterial.Timestamps.RFC3161) != 1:
+		return fmt.Errorf("not one time stamp: %w", ErrEnvelope)
 	}
 	return b.Envelope.check(PayloadTypeStatement, b.VerificationMaterial.PublicKey.Hint, key)
 }

@@ -34,7 +34,11 @@ type ExportOptions struct {
 	Dir        string                   // for temporary files, about as large as the bundle; os.TempDir if empty
 	Held       [][]byte                 // signed checkpoints that the requester holds: the bundle proves that it continues them
 	Progress   func(done, total uint64) // events so far; may be nil
+	Stamp      Stamper                  // stamps the export's signature; nil is nobody
 }
+
+// Stamper returns an RFC 3161 response over a message, nil if there is none to be had. An error ends the export.
+type Stamper func(ctx context.Context, message []byte) ([]byte, error)
 
 // Summary is what an export has written.
 type Summary struct {
@@ -94,7 +98,7 @@ func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
 			return Summary{}, err
 		}
 	}
-	sum, err := x.sign()
+	sum, err := x.sign(ctx)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -447,7 +451,7 @@ func (x *export) accounts(context.Context) error {
 }
 
 // sign writes the files that the export key signs.
-func (x *export) sign() (chain.Hash, error) {
+func (x *export) sign(ctx context.Context) (chain.Hash, error) {
 	custody, err := makeCustodyFile(x.key, &x.scope, x.digest(fileScope), x.options.Tool)
 	if err != nil {
 		return chain.Hash{}, err
@@ -460,6 +464,9 @@ func (x *export) sign() (chain.Hash, error) {
 	x.put(fileManifest, list)
 	sum := x.digest(fileManifest)
 	envelope, err := makeStatementFile(x.key, sum, &x.scope)
+	if err == nil && x.options.Stamp != nil {
+		envelope, err = stampStatementFile(ctx, envelope, x.options.Stamp)
+	}
 	x.put(fileStatement, envelope)
 	return sum, err
 }

@@ -25,6 +25,8 @@ type others struct {
 	quorum    string        // lines of the policy after the witnesses
 	authority *authority    // nil if there is none
 	roots     [][]byte      // what the policy pins
+	stamps    bool          // the authority stamps exports too
+	misstamp  bool          // it stamps something else
 
 	confirmed *confirmed // newest
 	earlier   []confirmed
@@ -157,6 +159,14 @@ func (w *world) withAuthority(name string) *world {
 	w.authority = newAuthority(w, name, 8)
 	w.roots = [][]byte{w.authority.chain[1].Raw}
 	return w
+}
+
+// stampExport is a Stamper.
+func (w *world) stampExport(_ context.Context, message []byte) ([]byte, error) {
+	if w.misstamp {
+		message = []byte("something else")
+	}
+	return w.authority.stamp(w, message), nil
 }
 
 func (a *authority) stamp(w *world, message []byte) []byte {

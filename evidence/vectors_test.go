@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer/timestamp"
 )
 
 // vectorDir holds bundles, good and attacked, for other verifiers: NAME.evb with NAME.json, which says what a verifier must find.
@@ -123,6 +124,16 @@ var honest = map[string]func(t *testing.T) ([]byte, *Policy){
 	"an older state": func(t *testing.T) ([]byte, *Policy) {
 		w, states := kept(t)
 		return w.exportAt(states[1], w.scope("08:30", "09:30"), ExportOptions{Held: states}), w.policy()
+	},
+	"witnessed": func(t *testing.T) ([]byte, *Policy) {
+		w := hourly(t)
+		w.stamps = true
+		return w.bundle("08:10", "10:30"), w.policy()
+	},
+	"an authority of one's own": func(t *testing.T) ([]byte, *Policy) {
+		w := exported(t).withAuthority("Custody time stamps (not qualified)")
+		w.authority.policy = timestamp.NotQualified
+		return w.confirm().bundle("08:30", "10:30"), w.policy()
 	},
 	"from the beginning": between("00:00", "09:30"),
 	"to the end":         between("09:30", "23:00"),

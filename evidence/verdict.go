@@ -73,7 +73,7 @@ type Verdict struct {
 	Anchoring    string            `json:"anchoring"`
 	AnchoredAt   int64             `json:"anchored_at,omitempty"` // seconds since 1970 of the newest statement of time
 	Witnesses    *Witnessing       `json:"witnesses,omitempty"`   // nil if the policy names none
-	TimeStamps   []TimeStamp       `json:"time_stamps"`           // of the state of the log
+	TimeStamps   []TimeStamp       `json:"time_stamps"`           // of the state of the log, and of the export
 	When         []When            `json:"when,omitempty"`        // the events that were asked about
 	Policy       string            `json:"policy,omitempty"`      // fingerprint of the policy
 	Manifest     chain.Hash        `json:"manifest_sha256"`

@@ -1,9 +1,8 @@
-"""What the keys of the policy vouch for: the list of files, the state of the log and who handled the bundle (docs/FORMAT.md, section 8)."""
+"""What the keys of the policy vouch for: the list of files and who handled the bundle (docs/FORMAT.md, section 8)."""
 
 import base64
 
-from parts import (HANDLING, LINE, PREDICATE, STATEMENT, TYPE_HANDLING, TYPE_STATEMENT, ZEROS, need, pae, read_json, read_signatures, sha, signed,
-                   to_json, verifier_key)
+from parts import HANDLING, LINE, PREDICATE, STATEMENT, TYPE_HANDLING, TYPE_STATEMENT, ZEROS, need, pae, read_json, sha, signed, to_json
 
 
 class Anchored:
@@ -17,29 +16,14 @@ class Anchored:
     def check_envelope(self):
         f = read_json(self.files["statement.sigstore.json"], STATEMENT)
         e, hint = f["dsseEnvelope"], f["verificationMaterial"]["publicKey"]["hint"]
-        need(e["payloadType"] == TYPE_STATEMENT and len(e["signatures"]) == 1, "envelope")
+        stamps = f["verificationMaterial"].get("timestampVerificationData", {"rfc3161Timestamps": [None]})["rfc3161Timestamps"]
+        need(e["payloadType"] == TYPE_STATEMENT and len(e["signatures"]) == 1 and len(stamps) == 1, "envelope")
         want = to_json({"_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "manifest.json", "digest":
                         {"sha256": self.manifest.hex()}}], "predicateType": PREDICATE, "predicate":
                         {"tenant": self.scope["tenant"], "origin": self.scope["origin"]}}, line=True).encode()
         payload = base64.b64decode(e["payload"])
         need(payload == want, "not about this list of files")
         self.check_signature(TYPE_STATEMENT, payload, base64.b64decode(e["signatures"][0]["sig"]), hint)
-
-    def check_checkpoint(self):
-        p = self.policy
-        need(self.head == (self.scope["origin"], self.n), "of another log or size")
-        if not p:
-            return
-        signatures = read_signatures(bytes(self.files["log/checkpoint"]))
-        name, digest, key = verifier_key(p["log_key"], 1)
-        need(name == self.head[0] and signed(key, self.note, signatures.get((name, digest), b"")), "not signed by the log key")
-        if "time_key" in p:
-            name, digest, key = verifier_key(p["time_key"], 4)
-            if raw := signatures.get((name, digest)):
-                seconds = int.from_bytes(raw[:8], "big")
-                message = b"cosignature/v1\ntime %d\n" % seconds + self.note
-                need(seconds < 1 << 63 and signed(key, message, raw[8:]), "cosignature")
-                self.cosigned.append(seconds)
 
     def check_custody(self):
         b, s, prev = bytes(self.files["custody.jsonl"]), self.scope, ZEROS

@@ -22,8 +22,8 @@ SMALL, HUGE = 1 << 20, 1 << 50
 JSON_TYPE, RECORDS = "application/json", "application/octet-stream"
 LAYOUT = [  # name, media type, greatest size
     ("manifest.json", JSON_TYPE, SMALL), ("statement.sigstore.json", SIGSTORE, SMALL), ("scope.json", JSON_TYPE, SMALL),
-    ("log/checkpoint", "text/plain", SMALL), ("log/checkpoint.tsr", "application/timestamp-reply", SMALL), ("log/anchors.bin", RECORDS, HUGE),
-    ("log/leaves.bin", RECORDS, HUGE), ("log/range.json", JSON_TYPE, SMALL),
+    ("log/checkpoint", "text/plain", SMALL), ("log/checkpoint.tsr", "application/timestamp-reply", SMALL),
+    ("log/anchors.bin", RECORDS, HUGE), ("log/leaves.bin", RECORDS, HUGE), ("log/range.json", JSON_TYPE, SMALL),
     ("log/consistency/proofs.json", JSON_TYPE, SMALL), ("batches/range.bin", RECORDS, HUGE), ("batches/before.bin", RECORDS, HUGE),
     ("batches/after.bin", RECORDS, HUGE),
     ("events/range.bin", RECORDS, HUGE), ("openings/range.bin", RECORDS, HUGE), ("keys/before.bin", RECORDS, HUGE),
@@ -38,10 +38,6 @@ ZEROS = bytes(32)
 
 class Wrong(Exception):
     """Something is not as FORMAT.md says."""
-
-
-class Beyond(Exception):
-    """Something that this verifier does not examine: witnesses and time stamps. It gives no verdict then."""
 
 
 def need(condition, why):
@@ -274,7 +270,7 @@ def counted(count):
 
 
 ENVELOPE = {"payload": BASE64, "payloadType": str, "signatures": [{"sig": BASE64}]}
-STATEMENT = {"mediaType": SIGSTORE, "verificationMaterial": {"publicKey": {"hint": HEX}}, "dsseEnvelope": ENVELOPE}
+STATEMENT = {"mediaType": SIGSTORE, "verificationMaterial": {"publicKey": {"hint": HEX}, "timestampVerificationData?": {"rfc3161Timestamps": [{"signedTimestamp": BASE64}]}}, "dsseEnvelope": ENVELOPE}
 LINE = ENVELOPE | {"signatures": [{"keyid": HEX, "sig": BASE64}]}
 HANDLING = {"version": 1, "at": TIME, "actor": str, "action": str, "purpose": str, "tool": str, "tool_sha256": HEX,
             "scope_sha256": HEX, "prev_sha256": HEX}
@@ -283,7 +279,7 @@ CONSISTENCY = {"version": 1, "proofs": [{"checkpoint": str, "hashes": [HEX]}]}
 REDACTIONS = {"version": 1, "reasons": [{"reason": str, "fields": int, "records": int}], "tombstones": [{"leaf": int, "fields": int}],
               "erased": int, "held": int, "expired": int}
 POLICY = {"version": 1, "tenant": str, "origin": str, "log_key": str, "system_key": HEX, "export_key": HEX, "time_key?": str,
-          "witnesses?": [str], "timestamp_roots?": [str]}
+          "witnesses?": [str], "timestamp_roots?": [BASE64]}
 
 
 def fits(value, shape):
@@ -330,7 +326,10 @@ def read_json(b, shape, line=False, loose=False):
 
 def read_policy(b):
     need(len(b) <= 256 << 10, "size of the policy")
-    p = read_json(b, POLICY, loose=True)
+    try:
+        p = read_json(b, POLICY, loose=True)
+    except Wrong as e:
+        raise Wrong(f"not a policy: {e}") from e
     need(good_name(p["tenant"]) and verifier_key(p["log_key"], 1)[0] == p["origin"], "log key")
     need(good_key(bytes.fromhex(p["system_key"])) and good_key(bytes.fromhex(p["export_key"])), "system key or export key")
     if "time_key" in p:

@@ -16,9 +16,10 @@ import sys
 
 from anchors import Anchored
 from controls import NO_ANSWERS, Derived
-from parts import (Beyond, COUNTS, LAYOUT, MANIFEST, RANGE, REDACTIONS, SCOPE, TYPE_BATCH, ZEROS, Tree, Wrong, account, counted, instant, leaf_hash, need,
+from parts import (COUNTS, LAYOUT, MANIFEST, RANGE, REDACTIONS, SCOPE, TYPE_BATCH, ZEROS, Tree, Wrong, account, counted, instant, leaf_hash, need,
                    open_container, pae, read_checkpoint, read_json, read_policy, root_of, sha, signed, subtrees, to_json, verifier_key)
 from events import (ACCEPTED, EQUIVOCATION, GAP, HELD, KEY_INVALID, LATE, MALFORMED, VERDICTS, Emitter, Log, decode, read_event)
+from outside import Outside
 from records import Leaf, Message, Proven, Reader, instance_tag, records
 from scopes import Scoped, check_scope, until
 
@@ -44,16 +45,17 @@ class Stop(Exception):
     """Nothing further can be examined."""
 
 
-class Verification(Scoped, Anchored, Derived):
+class Verification(Scoped, Anchored, Outside, Derived):
     def __init__(self, bundle, policy):
         self.bundle, self.policy = bundle, policy
         self.results, self.details = {name: "not-run" for name, *_ in CHECKS}, {}
-        self.scope, self.root, self.manifest, self.cosigned, self.handlings = None, ZEROS, ZEROS, [], []
+        self.scope, self.root, self.manifest, self.handlings = None, ZEROS, ZEROS, []
         self.count, self.verdicts = dict.fromkeys(COUNTS, 0), {}
         self.vantage = dict.fromkeys(["self_reported", "gateway_observed", "imported", "custody", "unattributed"], 0)
         self.clock, self.emitters, self.spans, self.listed = {"ahead": 0, "behind": 0}, {}, {}, []
         self.recount, self.erasures, self.log, self.head = [], [], None, None
         self.lists, self.summed = [], dict(NO_ANSWERS)
+        self.init_outside()
 
     def fail(self, name, why):
         self.results[name] = "failed"
@@ -136,17 +138,9 @@ class Verification(Scoped, Anchored, Derived):
         if self.check("format", self.read_checkpoint):
             self.check("checkpoint", self.check_checkpoint)
             self.done("checkpoint")
-            self.beyond()
         self.done("policy", "envelope", "custody")
-        if self.head != (s["origin"], self.n) or not self.check("format", self.read_small):
+        if self.head != (s["origin"], self.n) or not self.check("format", self.confirmations) or not self.check("format", self.read_small):
             raise Stop
-
-    def beyond(self):
-        """Witnesses, time stamps and earlier states hold where there are none; with any there is no verdict."""
-        named = self.policy and (self.policy.get("witnesses") or self.policy.get("timestamp_roots"))
-        if named or self.files["log/checkpoint.tsr"] or self.files["log/anchors.bin"]:
-            raise Beyond("witnesses and time stamps are not examined here: use custody-verify")
-        self.done("witnesses", "time-stamps", "anchors")
 
     def contents(self):
         """The records. If one is not in its format, what rests on records is not judged, unless it failed before."""
@@ -496,9 +490,7 @@ class Verification(Scoped, Anchored, Derived):
     def verdict(self):
         results = self.results
         out = {"version": 1, "exit": 0, "integrity": self.integrity(), "authenticity": self.authenticity(), "completeness": "",
-               "anchoring": "operator-time" if self.cosigned else "none"}
-        if self.cosigned:
-            out["anchored_at"] = max(self.cosigned)
+               "anchoring": ""} | self.outside_verdict()
         if self.policy:
             digest = sha(to_json(self.policy).encode()).hex()
             out["policy"] = " ".join(digest[i:i + 4] for i in range(0, 64, 4))
@@ -509,7 +501,7 @@ class Verification(Scoped, Anchored, Derived):
         answers = {"gaps": 4, "open-tail": 3, "complete": 0}
         out["exit"] = codes[0] if codes else 5 if out["authenticity"] != "authentic" else answers[out["completeness"]]
         return out | self.beside(part) | {
-            "time_stamps": [], "manifest_sha256": self.manifest.hex(), "scope": self.scope, "root": self.root.hex(), "records": counted(self.count),
+            "manifest_sha256": self.manifest.hex(), "scope": self.scope, "root": self.root.hex(), "records": counted(self.count),
             "redactions": self.recount, "verdicts": dict(sorted(self.verdicts.items())), "vantage": self.vantage,
             "clock": self.clock, "end_of_log": end, "emitters": self.listed, "silent_keys": self.silent() if self.log else 0,
             "suspects": self.suspects() if self.log else [], "populations": {p.file: p.rows for p in self.lists},
@@ -559,7 +551,7 @@ def main():
     try:
         policy = read_policy(open(args.policy, "rb").read(1 << 20)) if args.policy else None
         verdict = Verification(open_bundle(args.bundle), policy).run()
-    except (OSError, Wrong, Beyond) as e:
+    except (OSError, Wrong) as e:
         print(f"verify.py: {e}", file=sys.stderr)
         return 1
     print(to_text(verdict) if args.output == "text" else to_json(verdict), end="\n" if args.output == "text" else "")

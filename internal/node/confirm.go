@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"slices"
@@ -50,6 +51,9 @@ func LoadConfirmers(dataDir string) (c Confirmers, err error) {
 }
 
 const confirmFile = "confirm.json"
+
+// stampPatience is how long an export waits for its time stamp.
+const stampPatience = 10 * time.Second
 
 // minConfirmEvery keeps a node from wearing out those who do it a favour.
 const minConfirmEvery = time.Second
@@ -160,4 +164,19 @@ func (c *confirm) lines() []string {
 		return nil
 	}
 	return c.quorum.Lines(false)
+}
+
+// stampExport is an evidence.Stamper. An export does not fail, nor wait for long, because nobody stamps it.
+func (n *Node) stampExport(ctx context.Context, message []byte) ([]byte, error) {
+	if n.confirm.stamp == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, stampPatience)
+	defer cancel()
+	response, err := n.confirm.stamp(ctx, message)
+	if err != nil {
+		n.cfg.Log.WarnContext(ctx, "an export was not stamped", slog.Any("error", err))
+		return nil, nil
+	}
+	return response, nil
 }

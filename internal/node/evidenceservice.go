@@ -234,6 +234,7 @@ func (n *Node) coveringCheckpoint(ctx context.Context, tenant event.TenantID, se
 func (n *Node) export(ctx context.Context, stream grpc.ServerStreamingServer[apiv1.ExportResponse], scope evidence.Scope, reader *logReader, o evidence.ExportOptions) error {
 	out := &bundleStream{stream: stream}
 	w := bufio.NewWriterSize(out, exportChunk)
+	o.Stamp = n.stampExport
 	o.Tool, o.Dir, o.Progress = evidence.Tool{Name: "custody " + n.cfg.Version}, n.cfg.DataDir, out.progress
 	summary, err := evidence.Export(ctx, w, reader, scope, n.keys.log, o)
 	if err == nil {
