@@ -232,24 +232,38 @@ func (b *Block) rangeArgs() []any {
 	return []any{named("first", b.First), named("last", b.Last)}
 }
 
+// lastLeaves asks by the key of the table: a search for the block's messages would read every leaf of every tenant.
 const lastLeaves = `
-SELECT tenant, leaf
+SELECT tenant, idx, leaf
 FROM ${db}.leaves
-WHERE stream_seq BETWEEN {first:UInt64} AND {last:UInt64}
-ORDER BY tenant, idx DESC
-LIMIT 1 BY tenant`
+WHERE (tenant, idx) IN (SELECT arrayJoin(arrayZip({tenants:Array(String)}, {idxs:Array(UInt64)})))`
+
+// lastLeaf is where a tenant's log ends.
+type lastLeaf struct {
+	tenant string
+	idx    uint64
+}
 
 func (s *Store) verifyLeaves(ctx context.Context, b *Block) error {
-	last := map[string][32]byte{}
-	var tenant, leaf string
-	err := s.each(ctx, lastLeaves, b.rangeArgs(), func() { last[tenant] = chain.LeafHash([]byte(leaf)) }, &tenant, &leaf)
+	last := map[lastLeaf][32]byte{}
+	var at lastLeaf
+	var leaf string
+	err := s.each(ctx, lastLeaves, b.endArgs(), func() { last[at] = chain.LeafHash([]byte(leaf)) }, &at.tenant, &at.idx, &leaf)
 	if err != nil {
 		return wrap(err, "read last leaves")
 	}
 	for _, h := range b.ends {
-		if got, ok := last[h.Tenant]; !ok || got != h.LeafHash {
+		if got, ok := last[lastLeaf{h.Tenant, h.Size - 1}]; !ok || got != h.LeafHash {
 			return fmt.Errorf("tenant %s: last leaf of %d: %w", h.Tenant, h.Size, ErrMismatch)
 		}
 	}
 	return nil
+}
+
+func (b *Block) endArgs() []any {
+	tenants, idxs := make([]string, len(b.ends)), make([]uint64, len(b.ends))
+	for i, h := range b.ends {
+		tenants[i], idxs[i] = h.Tenant, h.Size-1
+	}
+	return []any{named("tenants", tenants), named("idxs", idxs)}
 }
