@@ -11,7 +11,7 @@ import (
 // Provenance names the detector, and Version its rules.
 const (
 	Provenance = "provenance"
-	Version    = "1"
+	Version    = "2"
 )
 
 // Watcher follows the runs of one emitter. It is for one goroutine.
@@ -40,6 +40,7 @@ type fetch struct{ pointed bool }
 type document struct {
 	text    string
 	pointed bool
+	speech  [][2]int // see spoken
 }
 
 // Observe takes an event with the clear text of its sealed fields, and returns the findings about it. They lack id and time, which
@@ -98,7 +99,7 @@ func (r *run) data(e *eventv1.Event, x *eventv1.Data, text string) {
 	case e.GetTrust() == eventv1.Trust_TRUST_TRUSTED:
 		r.request.add(text)
 	case e.GetTrust() == eventv1.Trust_TRUST_UNTRUSTED:
-		r.read(document{strings.ToLower(text), r.pointed(e)})
+		r.read(document{text: strings.ToLower(text), pointed: r.pointed(e)})
 	}
 }
 
@@ -119,6 +120,7 @@ func (r *run) read(d document) {
 	if len(d.text) > maxUntrusted {
 		d.text = d.text[:maxUntrusted]
 	}
+	d.speech = spoken(d.text)
 	r.documents = append(r.documents, d)
 	for r.size += len(d.text); r.size > maxUntrusted; {
 		r.size -= len(r.documents[0].text)

@@ -15,6 +15,8 @@
 //	prose_value         so does another value of one to eight words
 //	unasked             the user's request has no word for what the tool does and none for what it does it to
 //	instructed          near a value that stands in running text, that text has a word for what the tool does
+//	addressed           a value of the arguments stands in a passage of untrusted content that speaks to an agent, or close to it
+//	spoken_to           the run has read such a passage, and the request lacks a word for what the tool does or for what it does it to
 //	(instructed_elsewhere) it does so in content that the user did not point at
 //	(pointed)           the prose values come only from content that the user pointed at: the call that fetched it has a value of
 //	                    the user's among its arguments
@@ -27,8 +29,12 @@
 // The words of tools and requests are compared by a vocabulary of plain English (words.go); what it does not know is not unasked.
 // A field is structured where it is the whole of a line, of a list item, of "key: value" or of a quoted JSON value.
 //
-// All marks but instructed are of where values stand and of what the user said: no wording of untrusted content changes them.
-// Instructed is a reading of that wording, so rules that use it are content rules.
+// A passage speaks to an agent when it has signs of that (speech.go): the mark-up of a conversation, words that set earlier
+// instructions aside, that know of a task which the reader was given, that address a program, that claim the user's authority. Signs
+// are weighed; mentioning such programs, however often, is not enough.
+//
+// All marks but instructed, addressed and spoken_to are of where values stand and of what the user said: no wording of untrusted
+// content changes them. These three are readings of that wording, so rules that use them are content rules.
 //
 // # Bounds
 //

@@ -24,4 +24,10 @@ const (
 	nearBy = 200
 	// maxKey is the length of a field's name, bytes; a longer text before a colon is a sentence.
 	maxKey = 24
+	// maxWord is the length of a word that can be of a sign, bytes.
+	maxWord = 40
+	// speechGap is how far apart signs of one speech stand, bytes: a paragraph.
+	speechGap = 400
+	// speechReach is how far around its signs a speech reaches, bytes: two paragraphs.
+	speechReach = 800
 )

@@ -2,19 +2,22 @@ package detect
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // marks of a proposed call; see the package comment.
 type marks struct {
-	destination, value, instructed, stray                          bool
+	destination, value, instructed, stray, addressed, spoken       bool
 	pointed, unaskedAct, unaskedObject, delegated, users, borrowed bool
 }
 
 // worthy reports whether the marks are worth a finding.
 func (m *marks) worthy() bool {
-	return m.destination || m.value || m.instructed || m.unaskedAct && m.unaskedObject
+	return m.destination || m.value || m.instructed || m.addressed || m.spokenTo() || m.unaskedAct && m.unaskedObject
 }
+
+func (m *marks) spokenTo() bool { return m.spoken && (m.unaskedAct || m.unaskedObject) }
 
 // String is the label of a finding.
 func (m *marks) String() string {
@@ -28,6 +31,8 @@ func (m *marks) String() string {
 		{"unasked", m.unaskedAct && m.unaskedObject},
 		{"instructed", m.instructed},
 		{"instructed_elsewhere", m.stray},
+		{"addressed", m.addressed},
+		{"spoken_to", m.spokenTo()},
 		{"pointed", m.pointed},
 		{"unasked_act", m.unaskedAct},
 		{"unasked_object", m.unaskedObject},
@@ -50,6 +55,7 @@ func (r *run) marks(tool string, values []string) (m marks) {
 	named := wordsOf(tool)
 	m.unaskedAct, m.unaskedObject = r.request.unasked(named)
 	m.delegated = r.request.delegated
+	m.spoken = slices.ContainsFunc(r.documents, func(d document) bool { return len(d.speech) > 0 })
 	elsewhere := false // a prose value came from content that the user did not point at
 	look := func(v string, address bool) {
 		if m.users = m.users || address && r.request.says(v); r.request.covers(v) {
@@ -58,6 +64,7 @@ func (r *run) marks(tool string, values []string) (m marks) {
 		o := r.origin(v, named)
 		m.borrowed = m.borrowed || o.prose+o.structured > 0
 		m.instructed, m.stray = m.instructed || o.near, m.stray || o.stray
+		m.addressed = m.addressed || o.addressed
 		switch {
 		case o.prose == 0 || o.structured > 0:
 			return
@@ -89,6 +96,7 @@ type origin struct {
 	elsewhere         bool // in prose of content that the user did not point at
 	near              bool // and near it the word for what the tool does
 	stray             bool // that in content that the user did not point at
+	addressed         bool // in speech to an agent
 }
 
 func (r *run) origin(v string, named words) (o origin) {
@@ -117,6 +125,7 @@ func (o *origin) in(d *document, v string, named words) {
 			return
 		}
 		end := at + len(v)
+		o.addressed = o.addressed || within(d.speech, at, end)
 		if from = end; structured(d.text, at, end) {
 			o.structured++
 			continue
