@@ -54,15 +54,24 @@ func (l *Ledger) Check(ctx context.Context, tenants []string, progress func(Prog
 	if err != nil {
 		return Progress{}, fmt.Errorf("check: %w", err)
 	}
-	c := &checker{
-		system: l.cfg.System, store: l.cfg.Store, snapshot: l.cfg.Store.At(head.Done), head: head, began: began,
-		wanted: tenants, report: progress, logs: map[string]*checkedLog{},
+	c := l.checker(head, began, tenants, progress)
+	c.quickly = true
+	if err = c.run(ctx, c.quick); errors.Is(err, errDoubt) {
+		c = l.checker(head, began, tenants, progress)
+		err = c.run(ctx, c.foldAll)
 	}
-	c.fold = NewFold(l.cfg.System, l.cfg.Store)
-	if err := c.run(ctx, l.cfg.Workers); err != nil {
+	if err != nil {
 		return c.progress, fmt.Errorf("check: %w", err)
 	}
 	return c.progress, nil
+}
+
+func (l *Ledger) checker(head *head, began time.Time, tenants []string, progress func(Progress)) *checker {
+	return &checker{
+		system: l.cfg.System, store: l.cfg.Store, snapshot: l.cfg.Store.At(head.Done), head: head, began: began,
+		wanted: tenants, report: progress, workers: l.cfg.Workers, logs: map[string]*checkedLog{},
+		fold: NewFold(l.cfg.System, l.cfg.Store),
+	}
 }
 
 // readHead returns the recorded head.
@@ -90,10 +99,14 @@ type checker struct {
 	began    time.Time
 	wanted   []string // none: all
 	report   func(Progress)
+	workers  int
 
 	fold       *Fold
 	logs       map[string]*checkedLog
-	boundaries []uint64 // last messages of the blocks to come
+	quickly    bool // a problem is a doubt, and not reported
+	doubt      bool
+	reading    *store.Reading // what the block is compared with, nil if that is to be read
+	boundaries []uint64       // last messages of the blocks to come
 	block      *store.Block
 	ends       map[string]bool // tenants that the block touches
 	digest     Digest          // running digest after the block's last message
@@ -118,7 +131,8 @@ func (l *checkedLog) compares(p *store.Problem) bool {
 	return !l.lost && (!l.partial || whole)
 }
 
-func (c *checker) run(ctx context.Context, workers int) error {
+// run checks the messages that read takes.
+func (c *checker) run(ctx context.Context, read func(ctx context.Context, heads []store.CommittedHead) error) error {
 	heads, err := c.allHeads(ctx)
 	if err != nil {
 		return err
@@ -133,16 +147,37 @@ func (c *checker) run(ctx context.Context, workers int) error {
 	}
 	c.progress.Tenants = uint32(len(heads))
 	c.begin(1)
-	if err := c.foldAll(ctx, heads, workers); err != nil {
+	if err := read(ctx, heads); err != nil {
 		return err
 	}
+	if err := c.compareRest(ctx); err != nil {
+		return err
+	}
+	if err := c.finish(ctx, heads); err != nil {
+		return err
+	}
+	return c.sure()
+}
+
+// compareRest compares the last blocks, and that behind them there are no rows.
+func (c *checker) compareRest(ctx context.Context) error {
 	if err := c.closeBefore(ctx, c.head.Done+1); err != nil {
 		return err
 	}
-	if err := c.compare(ctx); err != nil {
-		return err
+	if c.block.First > c.head.Done {
+		return nil
 	}
-	return c.finish(ctx, heads)
+	c.block.Mark(c.head.Done, c.digest, nil)
+	c.reading = nil
+	return c.compare(ctx)
+}
+
+// sure is an error where there is a doubt.
+func (c *checker) sure() error {
+	if c.doubt {
+		return errDoubt
+	}
+	return nil
 }
 
 // allHeads returns the recorded head of every log: of those that have one, and an empty head for a log that has
@@ -189,10 +224,10 @@ func (c *checker) choose(heads []store.CommittedHead) (chosen []store.CommittedH
 }
 
 // foldAll decodes the messages of all logs on several workers and takes them in stream order.
-func (c *checker) foldAll(ctx context.Context, heads []store.CommittedHead, workers int) error {
+func (c *checker) foldAll(ctx context.Context, heads []store.CommittedHead) error {
 	group, ctx := errgroup.WithContext(ctx)
 	merged := newMerge(ctx, c.snapshot, heads)
-	jobs := decodeInOrder(ctx, group, workers, c.fold.Decoder(), merged.next)
+	jobs := decodeInOrder(ctx, group, c.workers, c.fold.Decoder(), merged.next)
 	group.Go(func() error {
 		for j := range jobs {
 			d, err := j.wait(ctx)
@@ -225,11 +260,16 @@ func (c *checker) take(ctx context.Context, at inOrder, d *Decoded) error {
 	if err != nil || folded == nil {
 		return err
 	}
-	c.block.Add(folded)
-	c.ends[m.Tenant], c.digest = true, folded.StreamDigest
-	c.progress.Events += uint64(len(folded.Leaves))
-	c.fold.Committed(m.StreamSeq)
-	return c.checkNotes(ctx, log, c.fold.tenants[m.Tenant])
+	return c.add(ctx, folded)
+}
+
+// add keeps what a message gave until its block is compared, and verifies the checkpoints after it.
+func (c *checker) add(ctx context.Context, f *store.Folded) error {
+	c.block.Add(f)
+	c.ends[f.Tenant], c.digest = true, f.StreamDigest
+	c.progress.Events += uint64(len(f.Leaves))
+	c.fold.Committed(f.StreamSeq)
+	return c.checkNotes(ctx, c.log(f.Tenant), c.fold.tenants[f.Tenant])
 }
 
 func (c *checker) log(tenant string) *checkedLog {
@@ -255,7 +295,7 @@ func (c *checker) closeBefore(ctx context.Context, seq uint64) error {
 	for len(c.boundaries) > 0 && c.boundaries[0] < seq {
 		c.block.Mark(c.boundaries[0], c.digest, touchedHeads(c.fold, c.ends))
 		c.boundaries, c.ends = c.boundaries[1:], map[string]bool{}
-		if c.block.Events() < comparedEvents && c.block.Bytes() < store.MaxBlockBytes {
+		if !c.enough() {
 			continue
 		}
 		if err := c.compare(ctx); err != nil {
@@ -265,12 +305,20 @@ func (c *checker) closeBefore(ctx context.Context, seq uint64) error {
 	return ctx.Err()
 }
 
+// enough reports whether the blocks that were ended are all that was read of them, or enough for one comparison.
+func (c *checker) enough() bool {
+	if c.reading != nil {
+		return c.block.Last == c.reading.Last
+	}
+	return c.block.Events() >= comparedEvents || c.block.Bytes() >= store.MaxBlockBytes
+}
+
 // comparedEvents are enough for one comparison.
 const comparedEvents = store.MaxBlockEvents / 2
 
 // compare compares the blocks that were ended, and begins the next.
 func (c *checker) compare(ctx context.Context) error {
-	problems, err := c.snapshot.Compare(ctx, c.block, c.wanted...)
+	problems, err := c.snapshot.Compare(ctx, c.block, c.reading, c.wanted...)
 	if err != nil {
 		return err
 	}
@@ -282,12 +330,16 @@ func (c *checker) compare(ctx context.Context) error {
 	}
 	c.tell(nil)
 	c.begin(c.block.Last + 1)
-	return nil
+	return c.sure()
 }
 
 // found reports a problem, unless it is another tenant's than was asked for: a changed row may say that it is.
 func (c *checker) found(p store.Problem) {
 	if len(c.wanted) > 0 && !slices.Contains(c.wanted, p.Tenant) {
+		return
+	}
+	if c.quickly {
+		c.doubt = true
 		return
 	}
 	c.progress.Problems++

@@ -164,7 +164,7 @@ func (c *comparer) take(ctx context.Context, d *Decoded) error {
 
 func (c *comparer) close(ctx context.Context, last uint64) error {
 	c.block.Close(last, c.digest, touchedHeads(c.fold, c.touched))
-	problems, err := c.snapshot.Compare(ctx, c.block)
+	problems, err := c.snapshot.Compare(ctx, c.block, nil)
 	if err != nil {
 		return err
 	}

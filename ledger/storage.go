@@ -32,7 +32,10 @@ type Snapshot interface {
 	Boundaries(ctx context.Context, after uint64) (last []uint64, err error)
 	Messages(ctx context.Context, tenant string, fromIndex uint64) iter.Seq2[*store.Stored, error]
 	Checkpoints(ctx context.Context, tenant string, fromSize uint64, limit int) ([]store.Checkpoint, error)
-	Compare(ctx context.Context, b *store.Block, tenants ...string) ([]store.Problem, error)
+	Compare(ctx context.Context, b *store.Block, r *store.Reading, tenants ...string) ([]store.Problem, error)
+	// Loads and Read are for going through everything once; Read is not ok where that cannot be.
+	Loads(ctx context.Context) ([]store.Load, error)
+	Read(ctx context.Context, r *store.Reading, first, last uint64, tenants ...string) (ok bool, err error)
 }
 
 // NewStore adapts the real store.

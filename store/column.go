@@ -24,7 +24,8 @@ type column interface {
 	reset()
 	load(l *loader, dst chcolumn.Interface) error // hands every value to the driver
 	write(w nativeWriter)                         // writes every value in the Native format
-	same(r *nativeReader, rows []int) bool        // reads a value for each of the rows: are they theirs?
+	view(r *nativeReader, n int) view             // reads so many values, at least one
+	same(v *view, runs []run) bool                // are these the values of the rows?
 	dest() any                                    // where the driver scans one stored value
 	take()                                        // appends the value scanned into dest
 	encode(dst []byte, row int) []byte            // one encoding for each value
@@ -278,27 +279,31 @@ type list[T item] struct {
 	ends    []uint64 // ends[i] is the number of items up to and including row i
 	filled  int      // ends of the rows below filled are final, but for the last
 	items   []T
-	native  func(dst []byte, items []T) []byte    // the items in the Native format
-	equal   func(r *nativeReader, items []T) bool // reads as many and compares
-	low     bool                                  // of a LowCardinality
+	native  func(dst []byte, items []T) []byte        // the items in the Native format
+	open    func(r *nativeReader, n int) view         // reads so many items
+	equal   func(v *view, runs []run, items []T) bool // are these the items of the runs?
+	low     bool                                      // of a LowCardinality
 	scanned []T
 }
 
 // lows is an Array(LowCardinality(String)).
 func lows(c *list[string], name string) column {
 	c.field, c.native, c.equal, c.low = field{name, "Array(LowCardinality(String))"}, nativeLow, equalLow, true
+	c.open = func(r *nativeReader, n int) view { return r.low(n, 0) }
 	return c
 }
 
 // fixeds is an Array(FixedString(size)); every item has that size.
 func fixeds(c *list[string], name string, size int) column {
 	c.field, c.native, c.equal = field{name, fmt.Sprintf("Array(FixedString(%d))", size)}, nativeFixed, equalFixed
+	c.open = func(r *nativeReader, n int) view { return r.fixed(n, size) }
 	return c
 }
 
 // codes is an Array of an enumeration.
 func codes(c *list[int8], name, enum string) column {
 	c.field, c.native, c.equal = field{name, "Array(" + enum + ")"}, nativeCodes, equalCodes
+	c.open = func(r *nativeReader, n int) view { return r.fixed(n, 1) }
 	return c
 }
 
@@ -370,11 +375,15 @@ func (c *list[T]) fill(row int) {
 
 func (c *list[T]) values(row int) []T {
 	c.fill(row)
-	start := uint64(0)
-	if row > 0 {
-		start = c.ends[row-1]
+	return c.items[c.start(row):c.ends[row]]
+}
+
+// start is the number of items before a row, or in all if there is no such row.
+func (c *list[T]) start(row int) uint64 {
+	if row == 0 {
+		return 0
 	}
-	return c.items[start:c.ends[row]]
+	return c.ends[row-1]
 }
 
 func (c *list[T]) encode(dst []byte, row int) []byte {

@@ -3,10 +3,10 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -24,6 +24,9 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s.%s [%s]: %s", p.Table, p.Column, p.Row, p.Message)
 }
 
+// errReading says that a block is compared with other messages than its own.
+var errReading = errors.New("the reading is of")
+
 // maxProblems is how many differences of one table Compare names before it
 // says "and more": a person needs the first, not a million.
 const maxProblems = 100
@@ -33,14 +36,19 @@ const maxProblems = 100
 // surplus rows. The block has the boundaries of blocks that were inserted (see
 // Boundaries and Mark); blocks that tile the log from 1 to the head cover every row.
 // Content that was expired is not missed. If tenants are named, rows of others are not read, and the block holds none.
-func (s *Store) Compare(ctx context.Context, b *Block, tenants ...string) ([]Problem, error) {
+//
+// Tables that are in the reading as they should be are not read again; nil is no reading.
+func (s *Store) Compare(ctx context.Context, b *Block, r *Reading, tenants ...string) ([]Problem, error) {
+	if r != nil && (r.First != b.First || r.Last != b.Last) {
+		return nil, fmt.Errorf("compare block %d–%d: %w %d–%d", b.First, b.Last, errReading, r.First, r.Last)
+	}
 	expired, err := s.Expired(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var problems []Problem
 	for _, want := range b.tables() {
-		c := comparison{store: s, block: b, tenants: tenants, expired: expired, want: want}
+		c := comparison{store: s, block: b, reading: r, tenants: tenants, expired: expired, want: want}
 		if err := c.run(ctx); err != nil {
 			return nil, fmt.Errorf("compare block %d–%d: table %s: %w", b.First, b.Last, want.name, err)
 		}
@@ -54,6 +62,7 @@ func (s *Store) Compare(ctx context.Context, b *Block, tenants ...string) ([]Pro
 type comparison struct {
 	store    *Store
 	block    *Block
+	reading  *Reading // nil: there is none
 	tenants  []string // all if none is named
 	expired  map[string]uint64
 	want     *table
@@ -87,63 +96,17 @@ func (c *comparison) run(ctx context.Context) error {
 	return nil
 }
 
-// same says that the engine has exactly the rows of the block. It compares them as they come, column by column; when it finds a
-// difference, or cannot tell, the rows must be matched.
+// same says that the engine has exactly the rows of the block. When it finds a difference, or cannot tell, the rows must be matched.
 func (c *comparison) same(ctx context.Context) (bool, error) {
+	if c.reading != nil {
+		return c.want.sameRows(c.reading.answers[c.reading.number(c.want.name)].blocks), nil
+	}
 	if c.store.engine == nil {
 		return false, nil
 	}
-	condition := ofBlock
-	params := map[string]string{"first": strconv.FormatUint(c.block.First, 10), "last": strconv.FormatUint(c.block.Last, 10)}
-	if len(c.tenants) > 0 {
-		condition += ofTenants
-		params["tenants"] = arrayText(c.tenants)
-	}
-	query := fmt.Sprintf(selectInOrder, c.want.names(), c.want.name, condition, strings.Join(c.want.key, ", "))
-	stored, err := c.store.engine.Select(ctx, c.store.sql(query), params)
-	if err != nil {
-		return false, wrap(err, "read rows")
-	}
-	defer stored.Close()
-	r := newNativeReader(stored)
-	same := c.want.sameRows(r)
-	return same, wrap(r.err, "read rows")
-}
-
-// Conditions of the rows that are compared.
-const (
-	ofBlock   = "stream_seq BETWEEN {first:UInt64} AND {last:UInt64}"
-	ofTenants = " AND tenant IN {tenants:Array(String)}"
-)
-
-// arrayText is the text of an Array(String).
-func arrayText(values []string) string {
-	escaped := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(strings.Join(values, "\x00"))
-	return "['" + strings.ReplaceAll(escaped, "\x00", "','") + "']"
-}
-
-// selectInOrder reads with one thread: the rows are sorted as they stand.
-const selectInOrder = `
-SELECT %s FROM ${db}.%s WHERE %s
-ORDER BY %s
-SETTINGS max_threads = 1`
-
-// sameRows reads blocks until one differs from the table's rows in the order of their key.
-func (t *table) sameRows(r *nativeReader) bool {
-	rows := t.sorted()
-	for {
-		n, more := r.head(len(t.columns))
-		if !more || n > len(rows) {
-			return !more && len(rows) == 0 && r.err == nil
-		}
-		for _, c := range t.columns {
-			r.column(c)
-			if n > 0 && !c.same(r, rows[:n]) {
-				return false
-			}
-		}
-		rows = rows[n:]
-	}
+	var stored answer
+	err := c.store.answer(ctx, &stored, c.want, c.block.First, c.block.Last, c.tenants)
+	return err == nil && c.want.sameRows(stored.blocks), wrap(err, "read rows")
 }
 
 // read appends the stored rows of a condition to c.have.

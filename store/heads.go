@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -46,6 +47,39 @@ func (s *Store) Boundaries(ctx context.Context, after uint64) (last []uint64, er
 	var seq uint64
 	err = s.each(ctx, selectBoundaries, append(s.headArgs(), named("after", after)), func() { last = append(last, seq) }, &seq)
 	return last, wrap(err, "read block boundaries")
+}
+
+// Load is how much stands in the block that ends at Last, as its batches record it.
+type Load struct {
+	Last   uint64 // stream sequence
+	Events uint64 // leaves
+	Bytes  uint64
+}
+
+const selectLoads = `
+SELECT stream_seq, leaves, bytes
+FROM ${db}.batches
+WHERE stream_seq <= {head:UInt64}`
+
+// Loads returns the load of each of the committed blocks that Boundaries lists, of all tenants.
+func (s *Store) Loads(ctx context.Context) ([]Load, error) {
+	last, err := s.Boundaries(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	loads := make([]Load, len(last))
+	for i := range last {
+		loads[i].Last = last[i]
+	}
+	var seq, bytes uint64
+	var leaves uint32
+	err = s.each(ctx, selectLoads, s.headArgs(), func() {
+		if i, _ := slices.BinarySearch(last, seq); i < len(loads) {
+			loads[i].Events += uint64(leaves)
+			loads[i].Bytes += bytes
+		}
+	}, &seq, &leaves, &bytes)
+	return loads, wrap(err, "read loads of blocks")
 }
 
 // Checkpoint is a signed tree head as it was published.

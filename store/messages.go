@@ -20,14 +20,15 @@ const (
 
 // Stored is one committed stream message, put together again from its rows.
 type Stored struct {
-	StreamSeq    uint64
-	MessageTime  int64 // ns UTC
-	Subject      string
-	Tenant       string
-	FirstIndex   uint64
-	StreamDigest [32]byte // running digest, as recorded
-	BatchDigest  [32]byte // as recorded
-	Producer     eventv1.ProducerClass
+	StreamSeq     uint64
+	MessageTime   int64 // ns UTC
+	Subject       string
+	Tenant        string
+	FirstIndex    uint64
+	MessageDigest [32]byte // as recorded
+	StreamDigest  [32]byte // running digest, as recorded
+	BatchDigest   [32]byte // as recorded
+	Producer      eventv1.ProducerClass
 
 	Leaves [][]byte             // leaf bytes, in order
 	Batch  *eventv1.StreamBatch // nil for a message that is kept whole
@@ -37,9 +38,8 @@ type Stored struct {
 	Intact  bool
 	Expired bool
 
-	end    uint64 // index after its last leaf
-	size   uint64 // about the bytes of Data
-	digest [32]byte
+	end  uint64 // index after its last leaf
+	size uint64 // about the bytes of Data
 }
 
 // Messages returns the committed messages of a tenant's log in order, from the
@@ -176,7 +176,7 @@ func (s *Store) readBatches(ctx context.Context, f messageFilter, from, most uin
 		stored := m
 		stored.Tenant, stored.Producer = f.tenant, eventv1.ProducerClass(producer)
 		stored.end = stored.FirstIndex + uint64(min(leaves, event.MaxBatchEvents))
-		copy(stored.digest[:], message)
+		copy(stored.MessageDigest[:], message)
 		copy(stored.StreamDigest[:], stream)
 		copy(stored.BatchDigest[:], batch)
 		if statement != "" {
@@ -201,7 +201,7 @@ func (m *Stored) finish(firstKept uint64) {
 		}
 		m.Data = data
 	}
-	m.Intact = sha256.Sum256(m.Data) == m.digest
+	m.Intact = sha256.Sum256(m.Data) == m.MessageDigest
 }
 
 // assembly hands the rows of a range, which come in index order, to their

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/agentcustody/custody/event"
 )
 
 // The Native format of the engine (https://clickhouse.com/docs/interfaces/formats/Native): a block is the number of its columns
@@ -18,7 +16,7 @@ import (
 // The embedded engine is written to and compared with in this format directly. The driver would keep a second copy of every
 // column, grow it as it goes, and read back row by row through reflection. A server is spoken to through the driver.
 
-// nativeBuffer is how much is written or read at once.
+// nativeBuffer is how much is written at once.
 const nativeBuffer = 256 << 10
 
 // lowVersion begins every LowCardinality column: dictionaries travel with their keys.
@@ -57,130 +55,193 @@ func (t *table) writeNative(to io.Writer) error {
 	return w.Flush()
 }
 
-// nativeReader reads what columns are made of. After the first error it gives zeros.
-type nativeReader struct {
-	*bufio.Reader
-	err  error
-	room []byte
-}
-
-func newNativeReader(r io.Reader) *nativeReader {
-	return &nativeReader{Reader: bufio.NewReaderSize(r, nativeBuffer)}
-}
-
 // errNative says that the engine's answer is not what was asked for.
 var errNative = errors.New("malformed native block")
 
-func (r *nativeReader) fail(err error) {
-	if errors.Is(err, io.EOF) {
-		err = errNative
+// nativeBlock is one block, column by column. It refers to the bytes that it was read from.
+type nativeBlock struct {
+	rows    int
+	columns []view // in the order of the table's
+}
+
+// view is the values of one column of a block.
+type view struct {
+	raw    []byte   // the values one after the other; of a dictionary the keys, of a list the end of each row's items
+	values [][]byte // of a dictionary
+	width  int      // of a key, or of each value if all have one size
+	items  *view    // of a list, nil if it has none
+	count  int      // of a list's items
+}
+
+// nativeBlocks reads all blocks of a table's columns.
+func (t *table) nativeBlocks(b []byte) (blocks []nativeBlock, err error) {
+	r := &nativeReader{rest: b}
+	for len(r.rest) > 0 {
+		next := r.block(t.columns)
+		if r.err != nil {
+			return nil, fmt.Errorf("%w after %d bytes of %s: %w", errNative, len(b)-len(r.rest), t.name, r.err)
+		}
+		if next.rows > 0 {
+			blocks = append(blocks, next)
+		}
 	}
+	return blocks, nil
+}
+
+// nativeReader takes what columns are made of from the beginning of rest. After the first error it gives nothing.
+type nativeReader struct {
+	rest []byte
+	err  error
+}
+
+func (r *nativeReader) fail(format string, args ...any) {
 	if r.err == nil {
-		r.err = err
+		r.err = fmt.Errorf(format, args...)
+	}
+}
+
+// maxRows is more than any answer has, and small enough to be multiplied by the size of a value.
+const maxRows = 1 << 40
+
+func (r *nativeReader) block(columns []column) nativeBlock {
+	if n := r.uvarint(); n != uint64(len(columns)) {
+		r.fail("%d columns, want %d", n, len(columns))
+	}
+	b := nativeBlock{rows: r.size(), columns: make([]view, len(columns))}
+	for i, c := range columns {
+		if r.header(c); r.err != nil {
+			break
+		}
+		if b.rows > 0 {
+			b.columns[i] = c.view(r, b.rows)
+		}
+	}
+	return b
+}
+
+// header reads the name and the type of a column.
+func (r *nativeReader) header(c column) {
+	if name := r.text(); string(name) != c.Name() {
+		r.fail("column %q, want %q", name, c.Name())
+	}
+	if kind := r.text(); string(kind) != c.Type() {
+		r.fail("column %s is %s, want %s", c.Name(), kind, c.Type())
 	}
 }
 
 func (r *nativeReader) uvarint() uint64 {
-	v, err := binary.ReadUvarint(r.Reader)
-	if err != nil {
-		r.fail(err)
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.fail("no number")
 		return 0
 	}
+	r.rest = r.rest[n:]
 	return v
 }
 
-// bytes are the next n bytes, valid until the next call.
-func (r *nativeReader) bytes(n int) []byte {
-	if r.err != nil {
-		return make([]byte, n)
+// size is a number of rows, values or bytes.
+func (r *nativeReader) size() int {
+	n := r.uvarint()
+	if n > maxRows {
+		r.fail("%d of something", n)
+		return 0
 	}
-	if n <= nativeBuffer {
-		b, err := r.Peek(n)
-		if err == nil {
-			_, _ = r.Discard(n) // they are in the buffer
-			return b
-		}
-		r.fail(err)
-		return make([]byte, n)
-	}
-	if cap(r.room) < n {
-		r.room = make([]byte, n)
-	}
-	if _, err := io.ReadFull(r.Reader, r.room[:n]); err != nil {
-		r.fail(err)
-	}
-	return r.room[:n]
+	return int(n)
 }
 
-func (r *nativeReader) uint64() uint64 { return binary.LittleEndian.Uint64(r.bytes(8)) }
-
-// maxText bounds what is believed of a length: more than a whole stream message.
-const maxText = 2 * event.MaxStreamBatch
-
-// text is valid until the next call.
-func (r *nativeReader) text() []byte {
-	n := r.uvarint()
-	if n > maxText {
-		r.fail(errNative)
+func (r *nativeReader) bytes(n int) []byte {
+	if r.err != nil || n > len(r.rest) {
+		r.fail("it ends early")
 		return nil
 	}
-	return r.bytes(int(n))
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return b
 }
 
-// head reads the beginning of a block; more is false at the end of the stream.
-func (r *nativeReader) head(columns int) (rows int, more bool) {
-	if _, err := r.Peek(1); errors.Is(err, io.EOF) || r.err != nil {
-		return 0, false
+func (r *nativeReader) uint64() uint64 {
+	if b := r.bytes(8); b != nil {
+		return binary.LittleEndian.Uint64(b)
 	}
-	if n := r.uvarint(); n != uint64(columns) {
-		r.fail(fmt.Errorf("%w: %d columns, want %d", errNative, n, columns))
-	}
-	rows = int(min(r.uvarint(), maxText))
-	return rows, r.err == nil
+	return 0
 }
 
-// column reads the name and the type of a column.
-func (r *nativeReader) column(c column) {
-	if name := string(r.text()); name != c.Name() {
-		r.fail(fmt.Errorf("%w: column %q, want %q", errNative, name, c.Name()))
+func (r *nativeReader) text() []byte { return r.bytes(r.size()) }
+
+// texts reads so many texts of any length.
+func (r *nativeReader) texts(n int) view {
+	begin := r.rest
+	for ; n > 0 && r.err == nil; n-- {
+		r.text()
 	}
-	if kind := string(r.text()); kind != c.Type() {
-		r.fail(fmt.Errorf("%w: column %s is %s, want %s", errNative, c.Name(), kind, c.Type()))
-	}
+	return view{raw: begin[:len(begin)-len(r.rest)]}
 }
 
-// low reads a dictionary of texts, or of texts of the given size, and as many keys as asked for. The texts are copies.
-func (r *nativeReader) low(size, rows int) (dictionary []string, keys []byte, width int) {
+// fixed reads so many values of one size.
+func (r *nativeReader) fixed(n, size int) view { return view{raw: r.bytes(n * size), width: size} }
+
+// low reads a dictionary of texts, or of texts of the given size, and so many keys.
+func (r *nativeReader) low(n, size int) (v view) {
 	flags, values := r.uint64(), r.uint64()
-	if width = 1 << (flags & 3); flags&^lowFlags != 0 || width > 4 {
-		r.fail(errNative)
+	if v.width = 1 << (flags & 3); flags&^lowFlags != 0 || v.width > 4 {
+		r.fail("a dictionary with the flags %x", flags)
 	}
 	for ; values > 0 && r.err == nil; values-- {
 		if size > 0 {
-			dictionary = append(dictionary, string(r.bytes(size)))
+			v.values = append(v.values, r.bytes(size))
 		} else {
-			dictionary = append(dictionary, string(r.text()))
+			v.values = append(v.values, r.text())
 		}
 	}
-	if r.uint64() != uint64(rows) {
-		r.fail(errNative)
+	if keys := r.uint64(); keys != uint64(n) {
+		r.fail("%d keys for %d rows", keys, n)
 	}
-	if r.err != nil {
-		return nil, nil, 0
+	v.raw = r.bytes(n * v.width)
+	return v
+}
+
+// version reads what stands before a LowCardinality column.
+func (r *nativeReader) version() {
+	if v := r.uint64(); v != lowVersion {
+		r.fail("dictionaries of version %d", v)
 	}
-	return dictionary, r.bytes(rows * width), width
 }
 
 // lowFlags are the bits that a dictionary's head may have: the width of keys, additional keys, and that the dictionary is new.
 const lowFlags = 3 | 1<<9 | 1<<10
 
-// lowKey is one key.
-func lowKey(keys []byte, width, i int) uint32 {
-	switch width {
+// key is one key of a dictionary.
+func (v *view) key(i int) uint32 {
+	switch v.width {
 	case 1:
-		return uint32(keys[i])
+		return uint32(v.raw[i])
 	case 2:
-		return uint32(binary.LittleEndian.Uint16(keys[2*i:]))
+		return uint32(binary.LittleEndian.Uint16(v.raw[2*i:]))
 	}
-	return binary.LittleEndian.Uint32(keys[4*i:])
+	return binary.LittleEndian.Uint32(v.raw[4*i:])
+}
+
+// looked is the value of a dictionary's row; nil if its key has none.
+func (v *view) looked(i int) []byte {
+	if k := v.key(i); int(k) < len(v.values) {
+		return v.values[k]
+	}
+	return nil
+}
+
+// uint64 is one value of a column of that type.
+func (v *view) uint64(i int) uint64 { return binary.LittleEndian.Uint64(v.raw[8*i:]) }
+
+// uint32 is one value of a column of that type.
+func (v *view) uint32(i int) uint32 { return binary.LittleEndian.Uint32(v.raw[4*i:]) }
+
+// fixed is one value of a column whose values have one size.
+func (v *view) fixed(i int) []byte { return v.raw[i*v.width : (i+1)*v.width : (i+1)*v.width] }
+
+// cut takes the next text from what texts has read.
+func cut(raw *[]byte) []byte {
+	n, width := binary.Uvarint(*raw)
+	b := (*raw)[width : width+int(n) : width+int(n)]
+	*raw = (*raw)[width+int(n):]
+	return b
 }

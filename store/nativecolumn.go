@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"slices"
@@ -9,7 +8,11 @@ import (
 	"unsafe"
 )
 
-// The columns in the Native format, written and compared. What is compared comes in the order of the rows given.
+// The columns in the Native format, written and compared. A view has been read, so that all that it says is there is there; it is
+// compared with runs of rows of the column, which have as many rows together as the view.
+
+// run is consecutive rows of a table.
+type run struct{ from, to int }
 
 func (c *text) write(w nativeWriter) {
 	for _, s := range c.rows {
@@ -21,16 +24,23 @@ func (c *text) write(w nativeWriter) {
 	}
 }
 
-func (c *text) same(r *nativeReader, rows []int) bool {
-	for _, row := range rows {
-		var stored []byte
-		if c.blank == "" {
-			stored = r.text()
-		} else {
-			stored = r.bytes(len(c.blank))
-		}
-		if string(stored) != c.rows[row] {
-			return false
+func (c *text) view(r *nativeReader, n int) view {
+	if c.blank == "" {
+		return r.texts(n)
+	}
+	return r.fixed(n, len(c.blank))
+}
+
+func (c *text) same(v *view, runs []run) bool {
+	if c.blank != "" {
+		return equalFixed(v, runs, c.rows)
+	}
+	raw := v.raw
+	for _, run := range runs {
+		for _, s := range c.rows[run.from:run.to] {
+			if string(cut(&raw)) != s {
+				return false
+			}
 		}
 	}
 	return true
@@ -44,18 +54,36 @@ func (c *number[T]) write(w nativeWriter) {
 	}
 }
 
-func (c *number[T]) same(r *nativeReader, rows []int) bool {
+func (c *number[T]) view(r *nativeReader, n int) view { return r.fixed(n, c.width()) }
+
+func (c *number[T]) width() int {
 	var zero T
-	width := int(unsafe.Sizeof(zero))
-	stored := r.bytes(width * len(rows))
-	for i, row := range rows {
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], uint64(c.rows[row]))
-		if !bytes.Equal(stored[i*width:(i+1)*width], b[:width]) {
-			return false
+	return int(unsafe.Sizeof(zero))
+}
+
+func (c *number[T]) same(v *view, runs []run) bool {
+	raw, width := v.raw, c.width()
+	for _, run := range runs {
+		for _, own := range c.rows[run.from:run.to] {
+			if valueOf[T](raw) != own {
+				return false
+			}
+			raw = raw[width:]
 		}
 	}
 	return true
+}
+
+// valueOf is the first value in little-endian bytes.
+func valueOf[T integer](raw []byte) T {
+	var zero T
+	switch unsafe.Sizeof(zero) {
+	case 1:
+		return T(raw[0])
+	case 4:
+		return T(binary.LittleEndian.Uint32(raw))
+	}
+	return T(binary.LittleEndian.Uint64(raw))
 }
 
 func (c *dict) write(w nativeWriter) {
@@ -66,18 +94,19 @@ func (c *dict) write(w nativeWriter) {
 	_, _ = w.Write(c.native(nil))
 }
 
-func (c *dict) same(r *nativeReader, rows []int) bool {
-	if r.uint64() != lowVersion {
-		return false
-	}
-	values, keys, width := r.low(c.size, len(rows))
-	if r.err != nil {
-		return false
-	}
-	ours := c.translate(values)
-	for i, row := range rows {
-		if k := lowKey(keys, width, i); int(k) >= len(ours) || ours[k] != c.keys[row] {
-			return false
+func (c *dict) view(r *nativeReader, n int) view {
+	r.version()
+	return r.low(n, c.size)
+}
+
+func (c *dict) same(v *view, runs []run) bool {
+	ours, i := c.translate(v.values), 0
+	for _, run := range runs {
+		for _, own := range c.keys[run.from:run.to] {
+			if k := v.key(i); int(k) >= len(ours) || ours[k] != own {
+				return false
+			}
+			i++
 		}
 	}
 	return true
@@ -87,13 +116,13 @@ func (c *dict) same(r *nativeReader, rows []int) bool {
 const noKey = ^uint32(0)
 
 // translate gives the column's own key of each value.
-func (c *dict) translate(values []string) []uint32 {
+func (c *dict) translate(values [][]byte) []uint32 {
 	keys := make([]uint32, len(values))
 	for i, v := range values {
-		if v == c.values[0] {
+		if string(v) == c.values[0] {
 			continue
 		}
-		key, known := c.index[v]
+		key, known := c.index[string(v)]
 		if keys[i] = key; !known {
 			keys[i] = noKey
 		}
@@ -115,55 +144,177 @@ func (c *list[T]) write(w nativeWriter) {
 	_, _ = w.Write(c.native(nil, c.items))
 }
 
-func (c *list[T]) same(r *nativeReader, rows []int) bool {
-	if c.low && r.uint64() != lowVersion {
-		return false
+// view reads the ends, and as many items as the last says, if they ascend.
+func (c *list[T]) view(r *nativeReader, n int) view {
+	if c.low {
+		r.version()
 	}
-	ends := r.bytes(8 * len(rows))
-	var items []T
-	for i, row := range rows {
-		items = append(items, c.values(row)...)
-		if binary.LittleEndian.Uint64(ends[8*i:]) != uint64(len(items)) {
-			return false
-		}
-	}
-	return len(items) == 0 || c.equal(r, items)
-}
-
-func equalFixed(r *nativeReader, items []string) bool {
-	for _, s := range items {
-		if string(r.bytes(len(s))) != s {
-			return false
-		}
-	}
-	return true
-}
-
-func equalCodes(r *nativeReader, items []int8) bool {
-	stored := r.bytes(len(items))
-	return slices.EqualFunc(stored, items, func(b byte, code int8) bool { return int8(b) == code })
-}
-
-func equalLow(r *nativeReader, items []string) bool {
-	values, keys, width := r.low(0, len(items))
+	v := r.fixed(n, 8)
 	if r.err != nil {
+		return v
+	}
+	last := v.uint64(n - 1)
+	if v.count = int(min(last, maxRows)); v.count == 0 {
+		return v
+	}
+	items := c.open(r, v.count)
+	v.items = &items
+	return v
+}
+
+func (c *list[T]) same(v *view, runs []run) bool {
+	c.fill(len(c.ends) - 1)
+	i, before := 0, uint64(0) // items of the view before the run
+	var items []run
+	for _, run := range runs {
+		first := c.start(run.from)
+		for _, end := range c.ends[run.from:run.to] {
+			if v.uint64(i) != end-first+before {
+				return false
+			}
+			i++
+		}
+		last := c.start(run.to)
+		before += last - first
+		items = append(items, newRun(first, last))
+	}
+	return uint64(v.count) == before && (before == 0 || c.equal(v.items, items, c.items))
+}
+
+func newRun(from, to uint64) run { return run{int(from), int(to)} }
+
+// equalFixed is for values of one size.
+func equalFixed(v *view, runs []run, own []string) bool {
+	raw := v.raw
+	for _, run := range runs {
+		for _, s := range own[run.from:run.to] {
+			if string(raw[:v.width]) != s {
+				return false
+			}
+			raw = raw[v.width:]
+		}
+	}
+	return true
+}
+
+func equalCodes(v *view, runs []run, own []int8) bool {
+	raw := v.raw
+	for _, run := range runs {
+		for _, code := range own[run.from:run.to] {
+			if int8(raw[0]) != code {
+				return false
+			}
+			raw = raw[1:]
+		}
+	}
+	return true
+}
+
+func equalLow(v *view, runs []run, own []string) bool {
+	i := 0
+	for _, run := range runs {
+		for _, s := range own[run.from:run.to] {
+			if int(v.key(i)) >= len(v.values) || string(v.looked(i)) != s {
+				return false
+			}
+			i++
+		}
+	}
+	return true
+}
+
+// sameRows reports whether blocks, which come in the order of the table's key, hold exactly the table's rows.
+func (t *table) sameRows(blocks []nativeBlock) bool {
+	total := 0
+	for i := range blocks {
+		total += blocks[i].rows
+	}
+	if total != t.rows {
 		return false
 	}
-	for i, s := range items {
-		if k := lowKey(keys, width, i); int(k) >= len(values) || values[k] != s {
+	rest := t.inOrder()
+	for i := range blocks {
+		var runs []run
+		if runs, rest = split(rest, blocks[i].rows); !t.sameBlock(&blocks[i], runs) {
 			return false
 		}
 	}
 	return true
 }
 
-// sorted is the table's rows in the order of its key.
-func (t *table) sorted() []int {
-	rows, key := count(0, t.rows), make([]column, len(t.key))
+func (t *table) sameBlock(b *nativeBlock, runs []run) bool {
+	for i, c := range t.columns {
+		if !c.same(&b.columns[i], runs) {
+			return false
+		}
+	}
+	return true
+}
+
+// split takes the first n rows.
+func split(runs []run, n int) (taken, rest []run) {
+	for i, r := range runs {
+		size := r.to - r.from
+		switch {
+		case size < n:
+			n -= size
+		case size == n:
+			return runs[:i+1], runs[i+1:]
+		default:
+			taken = append(slices.Clone(runs[:i]), run{r.from, r.from + n})
+			rest = append([]run{{r.from + n, r.to}}, runs[i+1:]...)
+			return taken, rest
+		}
+	}
+	return runs, nil
+}
+
+// inOrder is the table's rows in the order of its key. Rows of a message come in order, so that it is mostly whole runs that are put
+// in order.
+func (t *table) inOrder() []run {
+	compare := t.compareRows()
+	runs := ascending(t.rows, compare)
+	slices.SortFunc(runs, func(a, b run) int { return compare(a.from, b.from) })
+	for i := 1; i < len(runs); i++ {
+		if compare(runs[i-1].to-1, runs[i].from) > 0 {
+			return t.rowByRow(compare)
+		}
+	}
+	return runs
+}
+
+// ascending cuts rows where one is before the row in front of it.
+func ascending(rows int, compare func(a, b int) int) (runs []run) {
+	from := 0
+	for row := 1; row < rows; row++ {
+		if compare(row-1, row) > 0 {
+			runs, from = append(runs, run{from, row}), row
+		}
+	}
+	if rows > 0 {
+		runs = append(runs, run{from, rows})
+	}
+	return runs
+}
+
+// rowByRow is for runs that overlap.
+func (t *table) rowByRow(compare func(a, b int) int) []run {
+	rows := count(0, t.rows)
+	slices.SortFunc(rows, compare)
+	runs := make([]run, len(rows))
+	for i, row := range rows {
+		runs[i] = run{row, row + 1}
+	}
+	return runs
+}
+
+// compareRows orders two rows as the engine does, and equal ones as they stand.
+func (t *table) compareRows() func(a, b int) int {
+	key := make([]column, len(t.key))
 	for i, name := range t.key {
 		key[i] = t.column(name)
 	}
-	compare := func(a, b int) int {
+	return func(a, b int) int {
 		for _, c := range key {
 			if d := compareValues(c, a, b); d != 0 {
 				return d
@@ -171,10 +322,6 @@ func (t *table) sorted() []int {
 		}
 		return a - b
 	}
-	if !slices.IsSortedFunc(rows, compare) {
-		slices.SortFunc(rows, compare)
-	}
-	return rows
 }
 
 // compareValues orders two values of a column as the engine does.

@@ -127,7 +127,7 @@ func (f *fixture) number(query string) (n uint64) {
 func (f *fixture) same(blocks ...*store.Block) {
 	f.Helper()
 	for _, b := range blocks {
-		problems, err := f.store.Compare(f.Context(), b)
+		problems, err := f.store.Compare(f.Context(), b, nil)
 		f.must(err)
 		for _, p := range problems {
 			f.Errorf("block %d–%d: %v", b.First, b.Last, p)
