@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// A test may take this many times as long with a mutant as without, and this long in any case, before it counts as one that
+// does not end.
+const (
+	patience      = 10
+	leastPatience = 20 * time.Second
+)
+
+// quick is how long the tests take together that a mutant meets first, in one process; each further round may take longer.
+const quick = 300 * time.Millisecond
+
+// bench is a test binary with its tests, the quickest first.
+type bench struct {
+	*subject
+	program string
+	flags   []string // that make runs alike
+	tests   []timed
+}
+
+// timed is one test and how long it takes.
+type timed struct {
+	name string
+	took time.Duration
+}
+
+// test says of each chosen mutant whether it survives.
+func (s *subject) test(ctx context.Context, out io.Writer, jobs int) (err error) {
+	if !slices.ContainsFunc(s.mutants, func(m *mutant) bool { return m.chosen }) {
+		return nil
+	}
+	dir, err := os.MkdirTemp("", "custody-mutate-*")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	b := &bench{subject: s}
+	began := time.Now()
+	if b.program, err = s.build(ctx, dir); err != nil {
+		return err
+	}
+	if err := b.trace(ctx, dir); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "mutate: %s: %d mutants, %d tests (%.0f s to build and trace)\n", s.path, len(s.mutants), len(b.tests), time.Since(began).Seconds())
+	return b.each(ctx, jobs)
+}
+
+// each tests the chosen mutants, some at a time.
+func (b *bench) each(ctx context.Context, jobs int) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(jobs, 1))
+	for _, m := range b.mutants {
+		if !m.chosen {
+			continue
+		}
+		g.Go(func() (err error) {
+			m.survived, err = b.survives(ctx, m)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// trace lists the tests, and says which mutants each of them reaches.
+func (b *bench) trace(ctx context.Context, dir string) error {
+	help, _ := b.command(ctx, "-h").CombinedOutput()
+	if bytes.Contains(help, []byte("-rapid.seed")) {
+		b.flags = []string{"-rapid.seed=1", "-rapid.nofailfile"}
+	}
+	names, err := b.command(ctx, "-test.list=.").Output()
+	if err != nil {
+		return fmt.Errorf("list tests: %w", err)
+	}
+	reached := map[string][]int{}
+	for name := range strings.Lines(string(names)) {
+		name = strings.TrimSpace(name)
+		if strings.HasPrefix(name, "Benchmark") {
+			continue
+		}
+		file, began := filepath.Join(dir, name), time.Now()
+		cmd := b.command(ctx, "-test.run=^"+name+"$")
+		cmd.Env = append(os.Environ(), traceVariable+"="+file)
+		if said, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s fails without a mutant: %w\n%s", name, err, said)
+		}
+		b.tests = append(b.tests, timed{name, time.Since(began)})
+		if reached[name], err = readNumbers(file); err != nil {
+			return err
+		}
+	}
+	slices.SortStableFunc(b.tests, func(x, y timed) int { return int(x.took - y.took) })
+	b.place(reached)
+	return nil
+}
+
+// place writes down by which tests each mutant is reached.
+func (b *bench) place(reached map[string][]int) {
+	byID := map[int]*mutant{}
+	for _, m := range b.mutants {
+		byID[m.id] = m
+	}
+	for i, test := range b.tests {
+		for _, id := range reached[test.name] {
+			if m := byID[id]; m != nil {
+				m.reached = append(m.reached, i)
+			}
+		}
+	}
+}
+
+func readNumbers(file string) (numbers []int, err error) {
+	f, err := os.Open(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		n, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, lines.Err()
+}
+
+// command runs the test binary where the package's tests run.
+func (b *bench) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, b.program, append(args, b.flags...)...) //nolint:gosec // built from our own package
+	cmd.Dir = b.dir
+	return cmd
+}
+
+// survives runs the tests that reach a mutant, in rounds that grow, until one fails.
+func (b *bench) survives(ctx context.Context, m *mutant) (bool, error) {
+	for rest, most := m.reached, quick; len(rest) > 0; most *= patience {
+		n, took := 0, time.Duration(0)
+		for n < len(rest) && (n == 0 || took+b.tests[rest[n]].took <= most) {
+			took += b.tests[rest[n]].took
+			n++
+		}
+		failed, err := b.fails(ctx, m, rest[:n], took)
+		if failed || err != nil {
+			return false, err
+		}
+		rest = rest[n:]
+	}
+	return true, nil
+}
+
+// fails runs some tests with one mutant awake. A test binary that does not end has failed.
+func (b *bench) fails(ctx context.Context, m *mutant, tests []int, took time.Duration) (bool, error) {
+	names := make([]string, len(tests))
+	for i, t := range tests {
+		names[i] = b.tests[t].name
+	}
+	limit := max(took*patience, leastPatience)
+	within, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	cmd := b.command(within, "-test.failfast", "-test.run=^("+strings.Join(names, "|")+")$")
+	cmd.Env = append(os.Environ(), awakeVariable+"="+strconv.Itoa(m.id))
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	return err != nil, nil
+}
