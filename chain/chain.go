@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 )
 
 // Errors of [Chain.Replay], one for each way in which leaves fail to link.
@@ -198,7 +197,7 @@ func (c *Chain) checkState() error {
 		return fmt.Errorf("time before 1970 or beyond 2262: %w", ErrState)
 	case empty && (c.time != 0 || !c.prev.IsZero()):
 		return fmt.Errorf("an empty log with a last leaf: %w", ErrState)
-	case !empty && bits.TrailingZeros64(c.tree.size) == 0 && c.tree.levels[0] != c.prev:
+	case c.tree.size&1 == 1 && c.tree.levels[0] != c.prev:
 		return fmt.Errorf("last leaf is not in the tree: %w", ErrState)
 	}
 	return nil

@@ -70,7 +70,7 @@ func ParseCheckpoint(body []byte) (Checkpoint, error) {
 		return Checkpoint{}, fmt.Errorf("parse checkpoint: %d bytes: %w", len(body), ErrCheckpoint)
 	}
 	lines := strings.Split(string(body), "\n")
-	if len(lines) != 4 || lines[3] != "" {
+	if len(lines) != 4 {
 		return Checkpoint{}, fmt.Errorf("parse checkpoint: not three lines: %w", ErrCheckpoint)
 	}
 	c, err := parseLines(lines[0], lines[1], lines[2])

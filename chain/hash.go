@@ -108,8 +108,7 @@ func hashLeaf(data []byte) Hash {
 	if len(data) > smallInput {
 		return hashLongLeaf(data)
 	}
-	var b [1 + smallInput]byte
-	b[0] = leafPrefix
+	b := [1 + smallInput]byte{leafPrefix}
 	n := copy(b[1:], data)
 	return sha256.Sum256(b[:1+n])
 }

@@ -34,7 +34,7 @@ type NodeReader interface {
 // LeafReader supplies leaf hashes of one log.
 type LeafReader interface {
 	// ReadLeafHashes returns the leaf hashes of [begin, end), in order and
-	// without holes, or an error. end − begin ≤ LeafChunk.
+	// without holes, or an error. 0 < end − begin ≤ LeafChunk.
 	ReadLeafHashes(ctx context.Context, begin, end Index) ([]Hash, error)
 }
 
@@ -121,7 +121,7 @@ func ProveConsistency(ctx context.Context, r NodeReader, older, newer Index) ([]
 // VerifyConsistency checks that the log with root newRoot at newer leaves
 // extends the log with root oldRoot at older leaves. The error is ErrProof.
 func VerifyConsistency(path []Hash, older, newer Index, oldRoot, newRoot Hash) error {
-	if newer > MaxSize || older == 0 && oldRoot != emptyRoot || newer == 0 && newRoot != emptyRoot {
+	if newer > MaxSize || older == 0 && oldRoot != emptyRoot {
 		return fmt.Errorf("verify consistency of %d with %d leaves: %w", older, newer, ErrProof)
 	}
 	err := proof.VerifyConsistency(rfc6962.DefaultHasher, uint64(older), uint64(newer), toSlices(path), oldRoot[:], newRoot[:])

@@ -97,11 +97,7 @@ func (t Tile) Path() string {
 
 // Within reports whether every hash of the tile is that of a complete subtree of the first size leaves.
 func (t Tile) Within(size Index) bool {
-	shift := TileHeight * t.Level
-	if shift >= 63 {
-		return false
-	}
-	nodes := size >> shift // complete subtrees on the tile's level
+	nodes := size >> (TileHeight * t.Level) // complete subtrees on the tile's level; none from level 8 on
 	return t.Index < nodes/TileWidth || t.Index == nodes/TileWidth && Index(t.Width) <= nodes%TileWidth
 }
 

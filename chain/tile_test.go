@@ -86,7 +86,7 @@ type counted struct {
 func (c *counted) ReadLeafHashes(_ context.Context, begin, end chain.Index) ([]chain.Hash, error) {
 	c.leaves += int(end - begin)
 	c.calls++
-	if end > chain.Index(len(c.hashes)) {
+	if begin >= end || end > chain.Index(len(c.hashes)) {
 		return nil, chain.ErrRange
 	}
 	return c.hashes[begin:end], nil

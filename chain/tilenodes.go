@@ -52,7 +52,7 @@ func runOf(nodes []Node) int {
 // level returns the hashes of the nodes [begin, end) of one level.
 func (r *TileNodes) level(ctx context.Context, level uint, begin, end Index) ([]Hash, error) {
 	switch {
-	case level >= 63 || end > MaxSize>>level:
+	case end > MaxSize>>level: // of no level from 63 on
 		return nil, fmt.Errorf("nodes [%d, %d) of level %d: %w", begin, end, level, ErrRange)
 	case level == 0:
 		return r.read(ctx, begin, end)

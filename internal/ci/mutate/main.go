@@ -130,7 +130,7 @@ func (o *options) test(ctx context.Context, out io.Writer, subjects []*subject, 
 	}
 	var all []*mutant
 	for _, s := range subjects {
-		if err := s.test(ctx, out, o.jobs); err != nil {
+		if err := s.test(ctx, out, o.jobs, allowed); err != nil {
 			return fmt.Errorf("%s: %w", s.path, err)
 		}
 		all = append(all, s.mutants...)
@@ -158,7 +158,6 @@ func (o *options) judge(out io.Writer, all []*mutant, subjects []*subject, allow
 	for _, m := range all {
 		if m.chosen && m.survived && allowed[m.name] == "" {
 			c.news++
-			fmt.Fprintf(out, "survives: %s\n\t%s\n", m.name, m.where)
 		}
 	}
 	names := map[string]*mutant{}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -42,8 +43,8 @@ type timed struct {
 	took time.Duration
 }
 
-// test says of each chosen mutant whether it survives.
-func (s *subject) test(ctx context.Context, out io.Writer, jobs int) (err error) {
+// test says of each chosen mutant whether it survives, and at once of those that are not allowed to.
+func (s *subject) test(ctx context.Context, out io.Writer, jobs int, allowed map[string]string) (err error) {
 	if !slices.ContainsFunc(s.mutants, func(m *mutant) bool { return m.chosen }) {
 		return nil
 	}
@@ -61,11 +62,16 @@ func (s *subject) test(ctx context.Context, out io.Writer, jobs int) (err error)
 		return err
 	}
 	fmt.Fprintf(out, "mutate: %s: %d mutants, %d tests (%.0f s to build and trace)\n", s.path, len(s.mutants), len(b.tests), time.Since(began).Seconds())
-	return b.each(ctx, jobs)
+	return b.each(ctx, jobs, func(m *mutant) {
+		if allowed[m.name] == "" {
+			fmt.Fprintf(out, "survives: %s\n\t%s\n", m.name, m.where)
+		}
+	})
 }
 
-// each tests the chosen mutants, some at a time.
-func (b *bench) each(ctx context.Context, jobs int) error {
+// each tests the chosen mutants, some at a time, and says which survive.
+func (b *bench) each(ctx context.Context, jobs int, say func(*mutant)) error {
+	var one sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(jobs, 1))
 	for _, m := range b.mutants {
@@ -73,7 +79,11 @@ func (b *bench) each(ctx context.Context, jobs int) error {
 			continue
 		}
 		g.Go(func() (err error) {
-			m.survived, err = b.survives(ctx, m)
+			if m.survived, err = b.survives(ctx, m); m.survived {
+				one.Lock()
+				defer one.Unlock()
+				say(m)
+			}
 			return err
 		})
 	}
