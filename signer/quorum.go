@@ -89,7 +89,7 @@ type quorumParser struct {
 }
 
 func (p *quorumParser) line(keyword string, words []string) error {
-	if len(p.q.Logs)+len(p.q.defs) >= maxQuorumDefs {
+	if len(p.q.Logs)+len(p.q.defs) >= maxQuorumDefs && keyword != "quorum" {
 		return fmt.Errorf("more than %d definitions: %w", maxQuorumDefs, ErrQuorum)
 	}
 	switch keyword {

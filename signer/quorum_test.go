@@ -166,8 +166,11 @@ func TestAddCosignatures(t *testing.T) {
 	}
 	forged := []byte(strings.Replace(string(line(3, "w3")), "A", "B", 1))
 	for what, lines := range map[string][]byte{"forged": forged, "no line": []byte("w3\n"), "text": []byte("\n\n— x y\n")} {
-		if _, added, err := signer.AddCosignatures(signed, lines, origin, key(1).Public(), known...); err == nil && len(added) > 0 {
-			t.Errorf("%s: added %v", what, added)
+		if out, added, err := signer.AddCosignatures(signed, lines, origin, key(1).Public(), known...); err == nil || len(added) > 0 || out != nil {
+			t.Errorf("%s: added %v, %v", what, added, err)
 		}
+	}
+	if out, _, err := signer.AddCosignatures(signed, answers, origin, key(5).Public(), known...); !errors.Is(err, signer.ErrSignature) || out != nil {
+		t.Errorf("not this log's: %v, want ErrSignature", err)
 	}
 }

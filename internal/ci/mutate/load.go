@@ -29,9 +29,9 @@ type subject struct {
 
 // source is one file of a package.
 type source struct {
-	path string // absolute
-	text []byte
-	file *ast.File
+	path  string // absolute
+	text  []byte
+	file  *ast.File
 	edits []edit // as they were met
 }
 

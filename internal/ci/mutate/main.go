@@ -47,6 +47,7 @@ type options struct {
 	seed   uint64
 	list   bool
 	only   string
+	skip   string
 	allow  string
 	jobs   int
 }
@@ -71,6 +72,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.Uint64Var(&o.seed, "seed", 1, "what a sample is drawn with")
 	flags.BoolVar(&o.list, "list", false, "print the mutants and run nothing")
 	flags.StringVar(&o.only, "only", "", "take the mutants whose name has this `text`")
+	flags.StringVar(&o.skip, "skip", "", "leave out the tests that match this `pattern`: those that take too long for each mutant")
 	flags.StringVar(&o.allow, "allow", "mutants.allow", "`file` of the survivors that are known")
 	flags.IntVar(&o.jobs, "jobs", 1, "mutants that are tested at a time")
 	if err := flags.Parse(args); err != nil {
@@ -130,7 +132,7 @@ func (o *options) test(ctx context.Context, out io.Writer, subjects []*subject, 
 	}
 	var all []*mutant
 	for _, s := range subjects {
-		if err := s.test(ctx, out, o.jobs, allowed); err != nil {
+		if err := s.test(ctx, out, o, allowed); err != nil {
 			return fmt.Errorf("%s: %w", s.path, err)
 		}
 		all = append(all, s.mutants...)

@@ -33,6 +33,7 @@ const quick = 300 * time.Millisecond
 type bench struct {
 	*subject
 	program string
+	skip    string   // pattern of tests that are left out
 	flags   []string // that make runs alike
 	tests   []timed
 }
@@ -44,7 +45,7 @@ type timed struct {
 }
 
 // test says of each chosen mutant whether it survives, and at once of those that are not allowed to.
-func (s *subject) test(ctx context.Context, out io.Writer, jobs int, allowed map[string]string) (err error) {
+func (s *subject) test(ctx context.Context, out io.Writer, o *options, allowed map[string]string) (err error) {
 	if !slices.ContainsFunc(s.mutants, func(m *mutant) bool { return m.chosen }) {
 		return nil
 	}
@@ -53,7 +54,7 @@ func (s *subject) test(ctx context.Context, out io.Writer, jobs int, allowed map
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &bench{subject: s}
+	b := &bench{subject: s, skip: o.skip}
 	began := time.Now()
 	if b.program, err = s.build(ctx, dir); err != nil {
 		return err
@@ -62,7 +63,7 @@ func (s *subject) test(ctx context.Context, out io.Writer, jobs int, allowed map
 		return err
 	}
 	fmt.Fprintf(out, "mutate: %s: %d mutants, %d tests (%.0f s to build and trace)\n", s.path, len(s.mutants), len(b.tests), time.Since(began).Seconds())
-	return b.each(ctx, jobs, func(m *mutant) {
+	return b.each(ctx, o.jobs, func(m *mutant) {
 		if allowed[m.name] == "" {
 			fmt.Fprintf(out, "survives: %s\n\t%s\n", m.name, m.where)
 		}
@@ -94,7 +95,10 @@ func (b *bench) each(ctx context.Context, jobs int, say func(*mutant)) error {
 func (b *bench) trace(ctx context.Context, dir string) error {
 	help, _ := b.command(ctx, "-h").CombinedOutput()
 	if bytes.Contains(help, []byte("-rapid.seed")) {
-		b.flags = []string{"-rapid.seed=1", "-rapid.nofailfile"}
+		b.flags = append(b.flags, "-rapid.seed=1", "-rapid.nofailfile")
+	}
+	if b.skip != "" {
+		b.flags = append(b.flags, "-test.skip="+b.skip)
 	}
 	names, err := b.command(ctx, "-test.list=.").Output()
 	if err != nil {
