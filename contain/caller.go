@@ -92,7 +92,7 @@ func (w *caller) revoke(ctx context.Context, c *Containment, s *Step) error {
 	if err := w.at(PointIntended); err != nil {
 		return err
 	}
-	bounded, cancel := w.bounded(ctx)
+	bounded, cancel := w.connector.bounded(ctx)
 	defer cancel()
 	evidence, err := w.connector.Revoker.Revoke(bounded, w.errand(c))
 	if hook := w.at(PointCalled); hook != nil {
@@ -110,7 +110,7 @@ func (w *caller) revoke(ctx context.Context, c *Containment, s *Step) error {
 
 // probe looks whether the credential is dead. Nothing else proves.
 func (w *caller) probe(ctx context.Context, c *Containment, s *Step) (dead bool, err error) {
-	bounded, cancel := w.bounded(ctx)
+	bounded, cancel := w.connector.bounded(ctx)
 	defer cancel()
 	found, evidence, err := w.connector.Revoker.Probe(bounded, w.errand(c))
 	if hook := w.at(PointProbed); hook != nil {
@@ -158,14 +158,6 @@ func (w *caller) now() *Step {
 		return nil
 	}
 	return c.step(w.job.path)
-}
-
-func (w *caller) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	timeout := w.connector.Timeout
-	if timeout == 0 {
-		timeout = DefaultTimeout
-	}
-	return context.WithTimeout(ctx, timeout)
 }
 
 func (w *caller) errand(c *Containment) Errand {

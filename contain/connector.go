@@ -3,6 +3,7 @@ package contain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/agentcustody/custody/event"
@@ -27,6 +28,10 @@ type Errand struct {
 	Target event.Target
 	Level  Level
 	Reason string
+
+	// Delegate is what the errand is about instead of the connector's own credential: one that was derived from it, by the name
+	// that Delegator gives. Empty is the credential itself.
+	Delegate string
 }
 
 // Revoker takes a credential out of the world and looks whether it is gone. Evidence is one line without secrets. Both are
@@ -39,6 +44,20 @@ type Revoker interface {
 	Probe(ctx context.Context, e Errand) (found Liveness, evidence string, err error)
 }
 
+// Delegator is a Revoker whose credential may have others derived from it: roles that hold a role, tokens that were made from a
+// token. Each becomes a step of its own.
+type Delegator interface {
+	// Delegates are the names of the derived credentials that there are now, sorted, without secrets.
+	Delegates(ctx context.Context) ([]string, error)
+}
+
+// DryRunner is a Revoker that can say beforehand what it would do.
+type DryRunner interface {
+	// DryRun reaches the server with the rights of Revoke and leaves everything as it is. would says what Revoke would do, a
+	// line for each credential, delegates last, without secrets. The error says why Revoke would fail now.
+	DryRun(ctx context.Context, e Errand) (would []string, err error)
+}
+
 // Connector is a way to revoke what some targets use.
 type Connector struct {
 	Name       string
@@ -47,6 +66,45 @@ type Connector struct {
 	Idempotent bool           // repeating a revocation does no harm
 	Timeout    time.Duration  // of one call; 0 is DefaultTimeout
 	Revoker    Revoker
+}
+
+// Exercise is what came of trying a connector without harm.
+type Exercise struct {
+	Found    Liveness // what its probe says of the credential
+	Would    []string // what a revocation would do; empty where the connector cannot say
+	Evidence string   // of the probe
+}
+
+// Exercise tries a connector's whole path without harm: its rights by a dry run, where it has one, and its probe on the live
+// credential. It is armed if the error is nil. Then Found is Alive, or Dead, where the credential has been revoked already:
+// who does it for the armed board shows which. The error says why a revocation could not be made now, or not be proven.
+func (c *Connector) Exercise(ctx context.Context) (x Exercise, err error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
+	e := Errand{ID: "exercise", Target: c.Covers[0], Level: Quarantine, Reason: "exercise"}
+	if dry, ok := c.Revoker.(DryRunner); ok {
+		if x.Would, err = dry.DryRun(ctx, e); err != nil {
+			return x, fmt.Errorf("dry run of %s: %w", c.Name, err)
+		}
+	}
+	x.Found, x.Evidence, err = c.Revoker.Probe(ctx, e)
+	x.Evidence = short(x.Evidence)
+	switch {
+	case err != nil:
+		return x, fmt.Errorf("probe of %s: %w", c.Name, err)
+	case x.Found == Unclear:
+		return x, fmt.Errorf("probe of %s: it cannot tell whether the credential lives", c.Name)
+	}
+	return x, nil
+}
+
+// bounded gives one call its time.
+func (c *Connector) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	return context.WithTimeout(ctx, timeout)
 }
 
 // DefaultTimeout bounds one call of a connector.
