@@ -60,12 +60,13 @@ type DryRunner interface {
 
 // Connector is a way to revoke what some targets use.
 type Connector struct {
-	Name       string
-	Covers     []event.Target // a containment of one of these, or of what holds them, revokes
-	Credential string         // the credential's fingerprint: a containment of credential/T/<this> revokes; may be empty
-	Idempotent bool           // repeating a revocation does no harm
-	Timeout    time.Duration  // of one call; 0 is DefaultTimeout
-	Revoker    Revoker
+	Name        string
+	Covers      []event.Target // a containment of one of these, or of what holds them, revokes
+	Credential  string         // the credential's fingerprint: a containment of credential/T/<this> revokes; may be empty
+	DerivedFrom string         // the connector whose credential this one's was made from: whoever calls that one calls this; may be empty
+	Idempotent  bool           // repeating a revocation does no harm
+	Timeout     time.Duration  // of one call; 0 is DefaultTimeout
+	Revoker     Revoker
 }
 
 // Exercise is what came of trying a connector without harm.
@@ -76,16 +77,14 @@ type Exercise struct {
 }
 
 // Exercise tries a connector's whole path without harm: its rights by a dry run, where it has one, and its probe on the live
-// credential. It is armed if the error is nil. Then Found is Alive, or Dead, where the credential has been revoked already:
-// who does it for the armed board shows which. The error says why a revocation could not be made now, or not be proven.
+// credential. It is armed if the error is nil: then Found is Alive, or Dead where the credential has been revoked already. The
+// error says why a revocation could not be made now, or not be proven.
 func (c *Connector) Exercise(ctx context.Context) (x Exercise, err error) {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
 	e := Errand{ID: "exercise", Target: c.Covers[0], Level: Quarantine, Reason: "exercise"}
-	if dry, ok := c.Revoker.(DryRunner); ok {
-		if x.Would, err = dry.DryRun(ctx, e); err != nil {
-			return x, fmt.Errorf("dry run of %s: %w", c.Name, err)
-		}
+	if x.Would, err = c.dryRun(ctx, e); err != nil {
+		return x, fmt.Errorf("dry run of %s: %w", c.Name, err)
 	}
 	x.Found, x.Evidence, err = c.Revoker.Probe(ctx, e)
 	x.Evidence = short(x.Evidence)
@@ -96,6 +95,19 @@ func (c *Connector) Exercise(ctx context.Context) (x Exercise, err error) {
 		return x, fmt.Errorf("probe of %s: it cannot tell whether the credential lives", c.Name)
 	}
 	return x, nil
+}
+
+// dryRun is what a revocation would do; nothing where the connector cannot say.
+func (c *Connector) dryRun(ctx context.Context, e Errand) (would []string, err error) {
+	dry, ok := c.Revoker.(DryRunner)
+	if !ok {
+		return nil, nil
+	}
+	would, err = dry.DryRun(ctx, e)
+	for i := range would {
+		would[i] = short(would[i])
+	}
+	return would, err
 }
 
 // bounded gives one call its time.

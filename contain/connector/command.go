@@ -24,7 +24,10 @@ const (
 )
 
 // command is the connector that runs a program.
-type command struct{ argv []string }
+type command struct {
+	argv   []string
+	dryRun bool // it knows "dry-run"
+}
 
 // errandJSON is the errand as programs and webhooks get it.
 type errandJSON struct {
@@ -33,10 +36,11 @@ type errandJSON struct {
 	Tenant      string `json:"tenant"`
 	Level       string `json:"level"`
 	Reason      string `json:"reason"`
+	Delegate    string `json:"delegate,omitempty"`
 }
 
 func asJSON(e contain.Errand) errandJSON {
-	return errandJSON{string(e.ID), e.Target.String(), string(e.Target.Tenant), string(e.Level), e.Reason}
+	return errandJSON{string(e.ID), e.Target.String(), string(e.Target.Tenant), string(e.Level), e.Reason, e.Delegate}
 }
 
 // Revoke runs the command with "revoke".
@@ -65,6 +69,23 @@ func (c *command) Probe(ctx context.Context, e contain.Errand) (contain.Liveness
 		return contain.Alive, line, nil
 	}
 	return contain.Unclear, line, nil
+}
+
+// DryRun runs the command with "dry-run" if the file says that it knows this, and otherwise only looks for it: who takes any other word
+// than probe for revoke must not be asked.
+func (c *command) DryRun(ctx context.Context, e contain.Errand) ([]string, error) {
+	if !c.dryRun {
+		path, err := exec.LookPath(c.argv[0])
+		return []string{fmt.Sprintf("run %s; what it does is not known here", path)}, err
+	}
+	code, line, err := c.run(ctx, e, "dry-run")
+	switch {
+	case err != nil:
+		return nil, err
+	case code != 0:
+		return nil, fmt.Errorf("exit code %d: %s", code, line)
+	}
+	return []string{line}, nil
 }
 
 // run runs the command to its end and returns its exit code and first line.

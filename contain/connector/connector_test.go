@@ -36,13 +36,13 @@ func script(t *testing.T, text string) []string {
 	return []string{path}
 }
 
-func secretFile(t *testing.T, text string) string {
+func secretFile(t *testing.T, text string) secret {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return secret(path)
 }
 
 func TestCommand(t *testing.T) {
@@ -192,16 +192,25 @@ func TestParse(t *testing.T) {
 		"connectors: [{name: a, kind: exec, covers: [tenant/acme]}]": "connectors[0].command: missing",
 		exec + ", timeout: 1h}]":      "connectors[0].timeout: must be at most 5m0s",
 		exec + ", idempotnet: true}]": "field idempotnet not found",
-		exec + "}, {name: a, kind: exec, covers: [tenant/acme], command: [x]}]":                                                                       "connectors[1].name: is used twice",
-		"connectors: [{name: A, kind: exec, covers: [tenant/acme], command: [x]}]":                                                                    "connectors[0].name: must be",
-		"connectors: [{name: a, kind: exec, command: [x]}]":                                                                                           "covers: names no target",
-		"connectors: [{name: a, kind: exec, covers: [acme], command: [x]}]":                                                                           "not a target",
-		"connectors: [{name: a, kind: magic, covers: [tenant/acme]}]":                                                                                 `kind: "magic" is not exec, webhook or oauth`,
-		"connectors: [{name: a, kind: webhook, covers: [tenant/acme], url: 'http://x.example', secret_file: s}]":                                      "url: must be https://",
-		"connectors: [{name: a, kind: webhook, covers: [tenant/acme], url: 'https://u:p@x.example', secret_file: s}]":                                 "without a password",
-		"connectors: [{name: a, kind: webhook, covers: [tenant/acme], url: 'https://x.example'}]":                                                     "secret_file: missing",
-		"connectors: [{name: a, kind: oauth, covers: [tenant/acme], url: 'https://x.example'}]":                                                       "needs client, secret_file and token_file",
-		"connectors: [{name: a, kind: webhook, covers: [tenant/acme], url: 'http://127.0.0.1:1', secret_file: s, probe: {url: 'https://x.example'}}]": "probe: needs the statuses",
+		exec + "}, {name: a, kind: exec, covers: [tenant/acme], command: [x]}]":                                                                              "connectors[1].name: is used twice",
+		"connectors: [{name: A, kind: exec, covers: [tenant/acme], command: [x]}]":                                                                           "connectors[0].name: must be",
+		"connectors: [{name: a, kind: exec, command: [x]}]":                                                                                                  "covers: names no target",
+		"connectors: [{name: a, kind: exec, covers: [acme], command: [x]}]":                                                                                  "not a target",
+		"connectors: [{name: a, kind: magic, covers: [tenant/acme]}]":                                                                                        `kind: "magic" is not one of exec, nats, oauth, postgres, redis, webhook`,
+		"connectors: [{name: a, kind: webhook, covers: [tenant/acme], url: 'http://x.example', secret_file: s}]":                                             "url: must be https://",
+		"connectors: [{name: a, kind: webhook, covers: [tenant/acme], url: 'https://u:p@x.example', secret_file: s}]":                                        "without a password",
+		"connectors: [{name: a, kind: webhook, covers: [tenant/acme], url: 'https://x.example'}]":                                                            "secret_file: missing",
+		"connectors: [{name: a, kind: oauth, covers: [tenant/acme], url: 'https://x.example'}]":                                                              "introspection: missing",
+		"connectors: [{name: a, kind: webhook, covers: [tenant/acme], url: 'http://127.0.0.1:1', secret_file: s, probe: {url: 'https://x.example'}}]":        "probe: needs the statuses",
+		exec + ", url: 'https://x.example'}]":                                                                                                                "connectors[0].url: exec takes no such key",
+		exec + ", derived_from: b}]":                                                                                                                         `derived_from: there is no connector "b"`,
+		exec + ", derived_from: a}]":                                                                                                                         "derived_from: goes round in a circle",
+		"connectors: [{name: a, kind: postgres, covers: [tenant/acme], role: r, admin_file: a}]":                                                             "login_file: missing",
+		"connectors: [{name: a, kind: redis, covers: [tenant/acme], urls: [], user: u, admin_file: a, login_file: b}]":                                       "urls: missing",
+		"connectors: [{name: a, kind: redis, covers: [tenant/acme], urls: ['redis://x'], user: u, admin_file: a, login_file: b}]":                            "urls: must be rediss://",
+		"connectors: [{name: a, kind: redis, covers: [tenant/acme], urls: ['rediss://u:p@x'], user: u, admin_file: a, login_file: b}]":                       "without a password",
+		"connectors: [{name: a, kind: nats, covers: [tenant/acme], urls: ['nats://x'], admin_file: a, login_file: b, signing_key_file: c}]":                  "urls: must be tls://",
+		"connectors: [{name: a, kind: nats, covers: [tenant/acme], urls: ['tls://x', 'nats://[::1]:1'], admin_file: a, login_file: b, signing_key_file: c}]": "",
 	}
 	for text, want := range tests {
 		_, err := Parse([]byte(text))

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -13,6 +14,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +23,9 @@ import (
 
 	"github.com/agentcustody/custody/contain"
 )
+
+// delegateForm is what names of delegates may look like where we choose them.
+var delegateForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
 // maxAnswer is how much of an answer is read, in bytes.
 const maxAnswer = 64 << 10
@@ -52,7 +58,7 @@ func sent(err error) error {
 // request is a probe: a request with the credential itself.
 type request struct {
 	url        string
-	headerFile string // "Authorization: Bearer …", one header a line
+	headerFile secret // "Authorization: Bearer …", one header a line
 	dead       []int  // statuses
 	alive      []int
 }
@@ -87,7 +93,7 @@ func (q *request) setHeaders(r *http.Request) error {
 	if q.headerFile == "" {
 		return nil
 	}
-	text, err := readSecret(q.headerFile)
+	text, err := q.headerFile.text()
 	if err != nil {
 		return err
 	}
@@ -104,13 +110,13 @@ func (q *request) setHeaders(r *http.Request) error {
 // webhook is the connector that asks somebody else to revoke.
 type webhook struct {
 	url        string
-	secretFile string
+	secretFile secret
 	probe      *request
 }
 
 // Revoke posts the errand, signed.
 func (w *webhook) Revoke(ctx context.Context, e contain.Errand) (string, error) {
-	secret, err := readSecret(w.secretFile)
+	secret, err := w.secretFile.text()
 	if err != nil {
 		return "", err
 	}
@@ -140,6 +146,23 @@ func (w *webhook) Probe(ctx context.Context, _ contain.Errand) (contain.Liveness
 	return w.probe.probe(ctx)
 }
 
+// DryRun reaches the webhook's server, and sends it nothing: only the receiver knows whether it would do it.
+func (w *webhook) DryRun(ctx context.Context, e contain.Errand) ([]string, error) {
+	if _, err := w.secretFile.text(); err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(w.url)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), u.Scheme)))
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.Close()
+	return []string{fmt.Sprintf("POST the containment to %s, which can be reached; what it does is not known here", u.Host)}, nil
+}
+
 // sign sets the headers of Standard Webhooks. The secret is base64 after "whsec_", or taken as it is.
 func sign(r *http.Request, id string, body []byte, secret string, now time.Time) error {
 	key := []byte(secret)
@@ -163,14 +186,50 @@ func sign(r *http.Request, id string, body []byte, secret string, now time.Time)
 type oauth struct {
 	revocation, introspection string
 	client                    string
-	secretFile, tokenFile     string
+	secretFile, tokenFile     secret
+	derived                   []secret // tokens that were made from it
 	probe                     *request
+}
+
+// checkDerived refuses derived tokens whose files cannot be told apart by name.
+func (o *oauth) checkDerived() error {
+	seen := make(map[string]bool)
+	for _, file := range o.derived {
+		name := filepath.Base(string(file))
+		if seen[name] || !delegateForm.MatchString(name) {
+			return errors.New("derived_files: their base names must differ, and be 1 to 128 of letters, digits, '.', '_' and '-'")
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// Delegates are the derived tokens that there are, by the names of their files.
+func (o *oauth) Delegates(context.Context) (names []string, err error) {
+	for _, file := range o.derived {
+		names = append(names, filepath.Base(string(file)))
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// token is the file of the token that an errand is about.
+func (o *oauth) token(e contain.Errand) (secret, error) {
+	if e.Delegate == "" {
+		return o.tokenFile, nil
+	}
+	for _, file := range o.derived {
+		if filepath.Base(string(file)) == e.Delegate {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("%w: derived_files has no %q any more", contain.ErrNotSent, e.Delegate)
 }
 
 // Revoke asks the authorization server to revoke the token (RFC 7009, section 2.1). It answers 200 for a token that it does
 // not know too, so that a repetition does no harm.
-func (o *oauth) Revoke(ctx context.Context, _ contain.Errand) (string, error) {
-	status, _, host, err := o.post(ctx, o.revocation)
+func (o *oauth) Revoke(ctx context.Context, e contain.Errand) (string, error) {
+	status, _, host, err := o.post(ctx, o.revocation, e)
 	if err != nil {
 		return "", err
 	}
@@ -181,33 +240,70 @@ func (o *oauth) Revoke(ctx context.Context, _ contain.Errand) (string, error) {
 }
 
 // Probe asks whether the token is active (RFC 7662, section 2.2), and tries it where the file says how.
-func (o *oauth) Probe(ctx context.Context, _ contain.Errand) (contain.Liveness, string, error) {
-	status, body, host, err := o.post(ctx, o.introspection)
+func (o *oauth) Probe(ctx context.Context, e contain.Errand) (contain.Liveness, string, error) {
+	active, evidence, err := o.introspect(ctx, e)
+	switch {
+	case err != nil || active == contain.Unclear:
+		return contain.Unclear, evidence, err
+	case active == contain.Dead && o.probe != nil && e.Delegate == "":
+		return o.probe.probe(ctx)
+	}
+	return active, evidence, nil
+}
+
+// DryRun introspects the tokens: the same client, server and tokens as a revocation.
+func (o *oauth) DryRun(ctx context.Context, e contain.Errand) (would []string, err error) {
+	names := []string{e.Delegate}
+	if e.Delegate == "" {
+		more, _ := o.Delegates(ctx)
+		names = append(names, more...)
+	}
+	for _, e.Delegate = range names {
+		active, evidence, err := o.introspect(ctx, e)
+		if err != nil || active == contain.Unclear {
+			return would, errors.Join(err, errors.New(evidence))
+		}
+		would = append(would, fmt.Sprintf("revoke the %s: %s", tokenName(e.Delegate), evidence))
+	}
+	return would, nil
+}
+
+func tokenName(delegate string) string {
+	if delegate == "" {
+		return "token"
+	}
+	return "derived token " + delegate
+}
+
+// introspect asks the authorization server about a token.
+func (o *oauth) introspect(ctx context.Context, e contain.Errand) (contain.Liveness, string, error) {
+	status, body, host, err := o.post(ctx, o.introspection, e)
 	if err != nil {
 		return contain.Unclear, "", err
 	}
 	var answer struct {
 		Active *bool `json:"active"`
 	}
-	if status != http.StatusOK || json.Unmarshal(body, &answer) != nil || answer.Active == nil {
+	switch {
+	case status != http.StatusOK || json.Unmarshal(body, &answer) != nil || answer.Active == nil:
 		return contain.Unclear, fmt.Sprintf("%s answers %d", host, status), nil
-	}
-	if *answer.Active {
+	case *answer.Active:
 		return contain.Alive, host + " says that the token is active", nil
-	}
-	if o.probe != nil {
-		return o.probe.probe(ctx)
 	}
 	return contain.Dead, host + " says that the token is not active", nil
 }
 
 // post sends the token with the client's own credentials.
-func (o *oauth) post(ctx context.Context, address string) (status int, body []byte, host string, err error) {
-	secret, err := readSecret(o.secretFile)
+func (o *oauth) post(ctx context.Context, address string, e contain.Errand) (status int, body []byte, host string, err error) {
+	secret, err := o.secretFile.text()
 	if err != nil {
 		return 0, nil, "", err
 	}
-	token, err := readSecret(o.tokenFile)
+	file, err := o.token(e)
+	if err != nil {
+		return 0, nil, "", err
+	}
+	token, err := file.text()
 	if err != nil {
 		return 0, nil, "", err
 	}

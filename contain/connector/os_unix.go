@@ -3,6 +3,7 @@
 package connector
 
 import (
+	"io/fs"
 	"os/exec"
 	"syscall"
 )
@@ -12,3 +13,6 @@ func alone(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
+
+// private reports whether nobody but its owner can read a file.
+func private(m fs.FileMode) bool { return m.Perm()&0o077 == 0 }
