@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -17,6 +18,7 @@ type Point string
 
 // The points, in their order.
 const (
+	PointFollowed Point = "followed" // the delegates are listed, none of them is recorded
 	PointIntended Point = "intended" // the intent is durable, nothing was called
 	PointCalled   Point = "called"   // the call has ended, nothing of it is recorded
 	PointClaimed  Point = "claimed"  // its success is recorded as the connector's word
@@ -26,6 +28,10 @@ const (
 const (
 	leastRetry = time.Second
 	mostRetry  = time.Minute
+	// mostSteps bounds the steps that delegates add: an agent that may make roles may make a million.
+	mostSteps = 1024
+	// maxDelegateName is how long a delegate's name may be, in bytes: what PostgreSQL and file systems take.
+	maxDelegateName = 256
 	// maxEvidence is how much of what others say is recorded, in bytes.
 	maxEvidence = 512
 )
@@ -66,22 +72,73 @@ func (w *caller) run(ctx context.Context) {
 	}
 }
 
-// attempt is one go: look first if a call may have been made, call if that is safe, look again.
+// attempt is one go: look first if a call may have been made, call if that is safe and of use, look again.
 func (w *caller) attempt(ctx context.Context, c *Containment, s *Step) error {
-	if s.Attempts > 0 && !w.unsent {
-		dead, err := w.probe(ctx, c, s)
-		if dead || err != nil {
-			return err
-		}
-		if !w.connector.Idempotent {
-			return w.leave(ctx, c)
-		}
+	if s.Attempts == 0 || w.unsent {
+		return w.revokeAndProbe(ctx, c, s)
+	}
+	found, err := w.probe(ctx, c, s)
+	switch {
+	case found == Dead || w.crashed:
+		return err
+	case s.State == acknowledged && (found == Unclear || !w.connector.Idempotent):
+		return err // it was done, as far as anybody says; a person hears of it in time
+	case !w.connector.Idempotent:
+		return errors.Join(err, w.leave(ctx, c))
+	}
+	return errors.Join(err, w.revokeAndProbe(ctx, c, s))
+}
+
+func (w *caller) revokeAndProbe(ctx context.Context, c *Containment, s *Step) error {
+	followed := w.follow(ctx, c) // what cannot be listed does not keep the credential alive
+	if w.crashed {
+		return followed
 	}
 	if err := w.revoke(ctx, c, s); err != nil {
-		return err
+		return errors.Join(followed, err)
 	}
 	_, err := w.probe(ctx, c, s)
 	return err
+}
+
+// follow makes a step of every delegate that has none. Their callers come with the patrol's next round.
+func (w *caller) follow(ctx context.Context, c *Containment) error {
+	delegator, ok := w.connector.Revoker.(Delegator)
+	if !ok {
+		return nil
+	}
+	bounded, cancel := w.connector.bounded(ctx)
+	defer cancel()
+	names, err := delegator.Delegates(bounded)
+	if hook := w.at(PointFollowed); hook != nil {
+		return hook
+	}
+	if err != nil {
+		return fmt.Errorf("delegates: %w", err)
+	}
+	events, err := w.newSteps(names)
+	if len(events) == 0 {
+		return err
+	}
+	return errors.Join(err, w.engine.record(ctx, w.job.tenant, events...))
+}
+
+// newSteps are the requests of delegates that are no steps yet. What cannot be one is an error: then nothing is verified.
+func (w *caller) newSteps(delegates []string) (events []*eventv1.System, err error) {
+	c := w.engine.snapshot(w.job.tenant, w.job.id)
+	for _, name := range delegates {
+		path := DelegatePath(w.connector.Name, name)
+		switch {
+		case c == nil || c.step(path) != nil:
+		case len(name) > maxDelegateName || !utf8.ValidString(name) || name == "":
+			err = errors.Join(err, fmt.Errorf("delegate %q cannot be a step", event.Escape(name)))
+		case len(c.Steps)+len(events) >= mostSteps:
+			return events, fmt.Errorf("%d delegates are more than a containment has steps for: needs a person", len(delegates))
+		default:
+			events = append(events, step(wholeOf(c), uint32(len(c.Steps)+len(events))+1, path, requested, byCustody, ""))
+		}
+	}
+	return events, err
 }
 
 // revoke records the intent, calls, and records what was answered.
@@ -108,23 +165,26 @@ func (w *caller) revoke(ctx context.Context, c *Containment, s *Step) error {
 	return w.at(PointClaimed)
 }
 
-// probe looks whether the credential is dead. Nothing else proves.
-func (w *caller) probe(ctx context.Context, c *Containment, s *Step) (dead bool, err error) {
+// probe looks whether the credential is dead. Nothing else proves; and nothing is proven before what was derived from it is known.
+func (w *caller) probe(ctx context.Context, c *Containment, s *Step) (found Liveness, err error) {
 	bounded, cancel := w.connector.bounded(ctx)
 	defer cancel()
 	found, evidence, err := w.connector.Revoker.Probe(bounded, w.errand(c))
 	if hook := w.at(PointProbed); hook != nil {
-		return false, hook
+		return Unclear, hook
 	}
 	switch {
 	case err != nil:
-		return false, fmt.Errorf("probe: %w", err)
-	case found == Dead:
-		return true, w.record(ctx, c, s, verified, byProbe, evidence)
+		return Unclear, fmt.Errorf("probe: %w", err)
 	case found == Alive:
-		return false, w.stillAlive(ctx, c, evidence)
+		return Alive, w.stillAlive(ctx, c, evidence)
+	case found == Unclear:
+		return Unclear, nil
 	}
-	return false, nil
+	if err := w.follow(ctx, c); err != nil {
+		return Dead, err
+	}
+	return Dead, w.record(ctx, c, s, verified, byProbe, evidence)
 }
 
 // What a step is doubted for beside its deadline.
@@ -161,7 +221,7 @@ func (w *caller) now() *Step {
 }
 
 func (w *caller) errand(c *Containment) Errand {
-	return Errand{ID: c.ID, Target: c.Target, Level: c.Level, Reason: c.Reason}
+	return Errand{ID: c.ID, Target: c.Target, Level: c.Level, Reason: c.Reason, Delegate: w.job.path.Delegate()}
 }
 
 func (w *caller) record(ctx context.Context, c *Containment, s *Step, state eventv1.ContainmentState, observer, evidence string) error {

@@ -139,17 +139,28 @@ func (c *Connector) revokes(t event.Target) bool {
 }
 
 // connectorsFor are the connectors that a containment calls: all that fit at quarantine, and for a credential at any level,
-// because there is nothing else to do about one.
+// because there is nothing else to do about one; and those whose credentials were made from one of these.
 func (e *Engine) connectorsFor(t event.Target, l Level) (list []*Connector) {
 	if l != Quarantine && t.Kind != event.TargetCredential {
 		return nil
 	}
 	for i := range e.cfg.Connectors {
-		if c := &e.cfg.Connectors[i]; c.revokes(t) {
+		if c := &e.cfg.Connectors[i]; e.descends(c, func(c *Connector) bool { return c.revokes(t) }) {
 			list = append(list, c)
 		}
 	}
 	return list
+}
+
+// descends reports whether a connector, or one that its credential was made from, is such.
+func (e *Engine) descends(c *Connector, is func(*Connector) bool) bool {
+	for range e.cfg.Connectors { // no chain is longer
+		if c == nil || is(c) {
+			return c != nil
+		}
+		c = e.connector(c.DerivedFrom)
+	}
+	return false
 }
 
 func (e *Engine) connector(name string) *Connector {

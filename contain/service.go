@@ -129,7 +129,16 @@ func (s *Service) PlanContainment(ctx context.Context, r *apiv1.PlanContainmentR
 	return &apiv1.PlanContainmentResponse{
 		Plan: plan.ID, Instances: plan.Instances, Gates: texts(plan.Gates), Connectors: texts(plan.Connectors),
 		Clients: plan.Clients, Irreversible: plan.Irreversible, SecondPerson: plan.SecondPerson,
+		Revocations: plannedRevocations(s.Engine.rehearse(ctx, o.Target, level)),
 	}, nil
+}
+
+func plannedRevocations(list []Rehearsal) []*apiv1.PlannedRevocation {
+	all := make([]*apiv1.PlannedRevocation, len(list))
+	for i, r := range list {
+		all[i] = &apiv1.PlannedRevocation{Path: string(r.Path), Would: r.Would, Trouble: r.Trouble}
+	}
+	return all
 }
 
 func texts(paths []Path) []string {

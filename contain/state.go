@@ -52,6 +52,11 @@ func GatePath(key [32]byte) Path { return Path(gatePrefix + hex.EncodeToString(k
 // ConnectorPath is a connector.
 func ConnectorPath(name string) Path { return Path(connectorPrefix + name) }
 
+// DelegatePath is a credential that was derived from a connector's.
+func DelegatePath(connector, delegate string) Path {
+	return ConnectorPath(connector) + "/" + Path(delegate)
+}
+
 // Gate is the key of a gate's path.
 func (p Path) Gate() (key [32]byte, ok bool) {
 	text, ok := strings.CutPrefix(string(p), gatePrefix)
@@ -62,9 +67,18 @@ func (p Path) Gate() (key [32]byte, ok bool) {
 	return key, err == nil
 }
 
-// Connector is the name of a connector's path.
+// Connector is the name of a connector's path, or of that of its delegate.
 func (p Path) Connector() (name string, ok bool) {
-	return strings.CutPrefix(string(p), connectorPrefix)
+	rest, ok := strings.CutPrefix(string(p), connectorPrefix)
+	name, _, _ = strings.Cut(rest, "/")
+	return name, ok
+}
+
+// Delegate is the name of a delegate's path; empty if it is none.
+func (p Path) Delegate() string {
+	rest, _ := strings.CutPrefix(string(p), connectorPrefix)
+	_, delegate, _ := strings.Cut(rest, "/")
+	return delegate
 }
 
 // Phase is where a containment stands as a whole.

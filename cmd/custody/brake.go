@@ -300,10 +300,23 @@ func (a *app) renderPlan(w io.Writer, target event.Target, level string, p *apiv
 			fmt.Fprintf(w, "    %s\n", plain(item, 0))
 		}
 	}
+	renderRevocations(w, p.GetRevocations())
 	if p.GetSecondPerson() {
 		fmt.Fprintln(w, "  needs a second person")
 	}
 	fmt.Fprintf(w, "apply: %s\n", a.here("custody contain --apply "+p.GetPlan()+" --reason 'WHY'"))
+}
+
+// renderRevocations lists what each connector would do, and why it could not.
+func renderRevocations(w io.Writer, list []*apiv1.PlannedRevocation) {
+	for _, r := range list {
+		for _, line := range r.GetWould() {
+			fmt.Fprintf(w, "  %s would: %s\n", word(r.GetPath()), plain(line, 0))
+		}
+		if r.GetTrouble() != "" {
+			fmt.Fprintf(w, "  %s WOULD FAIL NOW: %s\n", word(r.GetPath()), plain(r.GetTrouble(), 0))
+		}
+	}
 }
 
 // levelDone is what a level is called when it is in force.

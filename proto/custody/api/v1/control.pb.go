@@ -815,7 +815,9 @@ type PlanContainmentResponse struct {
 	// irreversible are calls of high consequence that are on their way now.
 	Irreversible []string `protobuf:"bytes,6,rep,name=irreversible,proto3" json:"irreversible,omitempty"`
 	// second_person says that the containment needs one.
-	SecondPerson  bool `protobuf:"varint,7,opt,name=second_person,json=secondPerson,proto3" json:"second_person,omitempty"`
+	SecondPerson bool `protobuf:"varint,7,opt,name=second_person,json=secondPerson,proto3" json:"second_person,omitempty"`
+	// revocations are what each of the connectors would do, by a dry run.
+	Revocations   []*PlannedRevocation `protobuf:"bytes,20,rep,name=revocations,proto3" json:"revocations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -899,6 +901,77 @@ func (x *PlanContainmentResponse) GetSecondPerson() bool {
 	return false
 }
 
+func (x *PlanContainmentResponse) GetRevocations() []*PlannedRevocation {
+	if x != nil {
+		return x.Revocations
+	}
+	return nil
+}
+
+// PlannedRevocation is what one connector would do.
+type PlannedRevocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// path is the connector's.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// would is a line for each credential, those derived from it last; empty where the connector cannot say.
+	Would []string `protobuf:"bytes,2,rep,name=would,proto3" json:"would,omitempty"`
+	// trouble is why it would fail now; empty if it would not.
+	Trouble       string `protobuf:"bytes,3,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlannedRevocation) Reset() {
+	*x = PlannedRevocation{}
+	mi := &file_custody_api_v1_control_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlannedRevocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlannedRevocation) ProtoMessage() {}
+
+func (x *PlannedRevocation) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_control_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlannedRevocation.ProtoReflect.Descriptor instead.
+func (*PlannedRevocation) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PlannedRevocation) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *PlannedRevocation) GetWould() []string {
+	if x != nil {
+		return x.Would
+	}
+	return nil
+}
+
+func (x *PlannedRevocation) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
 // ContainRequest asks for a containment.
 type ContainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -922,7 +995,7 @@ type ContainRequest struct {
 
 func (x *ContainRequest) Reset() {
 	*x = ContainRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[12]
+	mi := &file_custody_api_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1007,7 @@ func (x *ContainRequest) String() string {
 func (*ContainRequest) ProtoMessage() {}
 
 func (x *ContainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[12]
+	mi := &file_custody_api_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1020,7 @@ func (x *ContainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainRequest.ProtoReflect.Descriptor instead.
 func (*ContainRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ContainRequest) GetTenant() string {
@@ -1012,7 +1085,7 @@ type ContainResponse struct {
 
 func (x *ContainResponse) Reset() {
 	*x = ContainResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[13]
+	mi := &file_custody_api_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1097,7 @@ func (x *ContainResponse) String() string {
 func (*ContainResponse) ProtoMessage() {}
 
 func (x *ContainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[13]
+	mi := &file_custody_api_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1110,7 @@ func (x *ContainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainResponse.ProtoReflect.Descriptor instead.
 func (*ContainResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ContainResponse) GetContainment() *ContainmentInfo {
@@ -1071,7 +1144,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[14]
+	mi := &file_custody_api_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1156,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[14]
+	mi := &file_custody_api_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1169,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReleaseRequest) GetTenant() string {
@@ -1140,7 +1213,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[15]
+	mi := &file_custody_api_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1225,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[15]
+	mi := &file_custody_api_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1238,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReleaseResponse) GetReleased() []*ContainmentInfo {
@@ -1195,7 +1268,7 @@ type ListContainedRequest struct {
 
 func (x *ListContainedRequest) Reset() {
 	*x = ListContainedRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[16]
+	mi := &file_custody_api_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1280,7 @@ func (x *ListContainedRequest) String() string {
 func (*ListContainedRequest) ProtoMessage() {}
 
 func (x *ListContainedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[16]
+	mi := &file_custody_api_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1293,7 @@ func (x *ListContainedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainedRequest.ProtoReflect.Descriptor instead.
 func (*ListContainedRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListContainedRequest) GetTenant() string {
@@ -1248,7 +1321,7 @@ type ListContainedResponse struct {
 
 func (x *ListContainedResponse) Reset() {
 	*x = ListContainedResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[17]
+	mi := &file_custody_api_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1333,7 @@ func (x *ListContainedResponse) String() string {
 func (*ListContainedResponse) ProtoMessage() {}
 
 func (x *ListContainedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[17]
+	mi := &file_custody_api_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1346,7 @@ func (x *ListContainedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainedResponse.ProtoReflect.Descriptor instead.
 func (*ListContainedResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListContainedResponse) GetContainments() []*ContainmentInfo {
@@ -1320,7 +1393,7 @@ type ContainmentInfo struct {
 
 func (x *ContainmentInfo) Reset() {
 	*x = ContainmentInfo{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[18]
+	mi := &file_custody_api_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1405,7 @@ func (x *ContainmentInfo) String() string {
 func (*ContainmentInfo) ProtoMessage() {}
 
 func (x *ContainmentInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[18]
+	mi := &file_custody_api_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1418,7 @@ func (x *ContainmentInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainmentInfo.ProtoReflect.Descriptor instead.
 func (*ContainmentInfo) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ContainmentInfo) GetId() string {
@@ -1471,7 +1544,7 @@ type StepInfo struct {
 
 func (x *StepInfo) Reset() {
 	*x = StepInfo{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[19]
+	mi := &file_custody_api_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1556,7 @@ func (x *StepInfo) String() string {
 func (*StepInfo) ProtoMessage() {}
 
 func (x *StepInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[19]
+	mi := &file_custody_api_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1569,7 @@ func (x *StepInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepInfo.ProtoReflect.Descriptor instead.
 func (*StepInfo) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StepInfo) GetNumber() uint32 {
@@ -1604,7 +1677,7 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\x16PlanContainmentRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\tR\x05level\"\xe4\x01\n" +
+	"\x05level\x18\x03 \x01(\tR\x05level\"\xa9\x02\n" +
 	"\x17PlanContainmentResponse\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\tR\x04plan\x12\x1c\n" +
 	"\tinstances\x18\x02 \x03(\tR\tinstances\x12\x14\n" +
@@ -1614,7 +1687,12 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"connectors\x12\x18\n" +
 	"\aclients\x18\x05 \x03(\tR\aclients\x12\"\n" +
 	"\firreversible\x18\x06 \x03(\tR\firreversible\x12#\n" +
-	"\rsecond_person\x18\a \x01(\bR\fsecondPerson\"\xb7\x01\n" +
+	"\rsecond_person\x18\a \x01(\bR\fsecondPerson\x12C\n" +
+	"\vrevocations\x18\x14 \x03(\v2!.custody.api.v1.PlannedRevocationR\vrevocations\"W\n" +
+	"\x11PlannedRevocation\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05would\x18\x02 \x03(\tR\x05would\x12\x18\n" +
+	"\atrouble\x18\x03 \x01(\tR\atrouble\"\xb7\x01\n" +
 	"\x0eContainRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
@@ -1691,7 +1769,7 @@ func file_custody_api_v1_control_proto_rawDescGZIP() []byte {
 	return file_custody_api_v1_control_proto_rawDescData
 }
 
-var file_custody_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_custody_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_custody_api_v1_control_proto_goTypes = []any{
 	(*WatchRequest)(nil),            // 0: custody.api.v1.WatchRequest
 	(*Renew)(nil),                   // 1: custody.api.v1.Renew
@@ -1705,54 +1783,56 @@ var file_custody_api_v1_control_proto_goTypes = []any{
 	(*ResolveTargetResponse)(nil),   // 9: custody.api.v1.ResolveTargetResponse
 	(*PlanContainmentRequest)(nil),  // 10: custody.api.v1.PlanContainmentRequest
 	(*PlanContainmentResponse)(nil), // 11: custody.api.v1.PlanContainmentResponse
-	(*ContainRequest)(nil),          // 12: custody.api.v1.ContainRequest
-	(*ContainResponse)(nil),         // 13: custody.api.v1.ContainResponse
-	(*ReleaseRequest)(nil),          // 14: custody.api.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),         // 15: custody.api.v1.ReleaseResponse
-	(*ListContainedRequest)(nil),    // 16: custody.api.v1.ListContainedRequest
-	(*ListContainedResponse)(nil),   // 17: custody.api.v1.ListContainedResponse
-	(*ContainmentInfo)(nil),         // 18: custody.api.v1.ContainmentInfo
-	(*StepInfo)(nil),                // 19: custody.api.v1.StepInfo
-	(*Hello)(nil),                   // 20: custody.api.v1.Hello
-	(*Proof)(nil),                   // 21: custody.api.v1.Proof
-	(*Challenge)(nil),               // 22: custody.api.v1.Challenge
-	(*v1.Permission)(nil),           // 23: custody.event.v1.Permission
-	(v1.ContainmentState)(0),        // 24: custody.event.v1.ContainmentState
+	(*PlannedRevocation)(nil),       // 12: custody.api.v1.PlannedRevocation
+	(*ContainRequest)(nil),          // 13: custody.api.v1.ContainRequest
+	(*ContainResponse)(nil),         // 14: custody.api.v1.ContainResponse
+	(*ReleaseRequest)(nil),          // 15: custody.api.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),         // 16: custody.api.v1.ReleaseResponse
+	(*ListContainedRequest)(nil),    // 17: custody.api.v1.ListContainedRequest
+	(*ListContainedResponse)(nil),   // 18: custody.api.v1.ListContainedResponse
+	(*ContainmentInfo)(nil),         // 19: custody.api.v1.ContainmentInfo
+	(*StepInfo)(nil),                // 20: custody.api.v1.StepInfo
+	(*Hello)(nil),                   // 21: custody.api.v1.Hello
+	(*Proof)(nil),                   // 22: custody.api.v1.Proof
+	(*Challenge)(nil),               // 23: custody.api.v1.Challenge
+	(*v1.Permission)(nil),           // 24: custody.event.v1.Permission
+	(v1.ContainmentState)(0),        // 25: custody.event.v1.ContainmentState
 }
 var file_custody_api_v1_control_proto_depIdxs = []int32{
-	20, // 0: custody.api.v1.WatchRequest.hello:type_name -> custody.api.v1.Hello
-	21, // 1: custody.api.v1.WatchRequest.proof:type_name -> custody.api.v1.Proof
+	21, // 0: custody.api.v1.WatchRequest.hello:type_name -> custody.api.v1.Hello
+	22, // 1: custody.api.v1.WatchRequest.proof:type_name -> custody.api.v1.Proof
 	1,  // 2: custody.api.v1.WatchRequest.renew:type_name -> custody.api.v1.Renew
 	2,  // 3: custody.api.v1.Renew.running:type_name -> custody.api.v1.RunningCall
 	3,  // 4: custody.api.v1.Renew.refused:type_name -> custody.api.v1.RefusedCall
-	22, // 5: custody.api.v1.WatchResponse.challenge:type_name -> custody.api.v1.Challenge
+	23, // 5: custody.api.v1.WatchResponse.challenge:type_name -> custody.api.v1.Challenge
 	5,  // 6: custody.api.v1.WatchResponse.control:type_name -> custody.api.v1.Control
 	7,  // 7: custody.api.v1.WatchResponse.lease:type_name -> custody.api.v1.Lease
 	6,  // 8: custody.api.v1.Control.contained:type_name -> custody.api.v1.Contained
-	23, // 9: custody.api.v1.Control.permissions:type_name -> custody.event.v1.Permission
-	18, // 10: custody.api.v1.ContainResponse.containment:type_name -> custody.api.v1.ContainmentInfo
-	18, // 11: custody.api.v1.ReleaseResponse.released:type_name -> custody.api.v1.ContainmentInfo
-	18, // 12: custody.api.v1.ReleaseResponse.remaining:type_name -> custody.api.v1.ContainmentInfo
-	18, // 13: custody.api.v1.ListContainedResponse.containments:type_name -> custody.api.v1.ContainmentInfo
-	19, // 14: custody.api.v1.ContainmentInfo.steps:type_name -> custody.api.v1.StepInfo
-	24, // 15: custody.api.v1.StepInfo.state:type_name -> custody.event.v1.ContainmentState
-	0,  // 16: custody.api.v1.ControlService.Watch:input_type -> custody.api.v1.WatchRequest
-	8,  // 17: custody.api.v1.ContainmentService.ResolveTarget:input_type -> custody.api.v1.ResolveTargetRequest
-	10, // 18: custody.api.v1.ContainmentService.PlanContainment:input_type -> custody.api.v1.PlanContainmentRequest
-	12, // 19: custody.api.v1.ContainmentService.Contain:input_type -> custody.api.v1.ContainRequest
-	14, // 20: custody.api.v1.ContainmentService.Release:input_type -> custody.api.v1.ReleaseRequest
-	16, // 21: custody.api.v1.ContainmentService.ListContained:input_type -> custody.api.v1.ListContainedRequest
-	4,  // 22: custody.api.v1.ControlService.Watch:output_type -> custody.api.v1.WatchResponse
-	9,  // 23: custody.api.v1.ContainmentService.ResolveTarget:output_type -> custody.api.v1.ResolveTargetResponse
-	11, // 24: custody.api.v1.ContainmentService.PlanContainment:output_type -> custody.api.v1.PlanContainmentResponse
-	13, // 25: custody.api.v1.ContainmentService.Contain:output_type -> custody.api.v1.ContainResponse
-	15, // 26: custody.api.v1.ContainmentService.Release:output_type -> custody.api.v1.ReleaseResponse
-	17, // 27: custody.api.v1.ContainmentService.ListContained:output_type -> custody.api.v1.ListContainedResponse
-	22, // [22:28] is the sub-list for method output_type
-	16, // [16:22] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	24, // 9: custody.api.v1.Control.permissions:type_name -> custody.event.v1.Permission
+	12, // 10: custody.api.v1.PlanContainmentResponse.revocations:type_name -> custody.api.v1.PlannedRevocation
+	19, // 11: custody.api.v1.ContainResponse.containment:type_name -> custody.api.v1.ContainmentInfo
+	19, // 12: custody.api.v1.ReleaseResponse.released:type_name -> custody.api.v1.ContainmentInfo
+	19, // 13: custody.api.v1.ReleaseResponse.remaining:type_name -> custody.api.v1.ContainmentInfo
+	19, // 14: custody.api.v1.ListContainedResponse.containments:type_name -> custody.api.v1.ContainmentInfo
+	20, // 15: custody.api.v1.ContainmentInfo.steps:type_name -> custody.api.v1.StepInfo
+	25, // 16: custody.api.v1.StepInfo.state:type_name -> custody.event.v1.ContainmentState
+	0,  // 17: custody.api.v1.ControlService.Watch:input_type -> custody.api.v1.WatchRequest
+	8,  // 18: custody.api.v1.ContainmentService.ResolveTarget:input_type -> custody.api.v1.ResolveTargetRequest
+	10, // 19: custody.api.v1.ContainmentService.PlanContainment:input_type -> custody.api.v1.PlanContainmentRequest
+	13, // 20: custody.api.v1.ContainmentService.Contain:input_type -> custody.api.v1.ContainRequest
+	15, // 21: custody.api.v1.ContainmentService.Release:input_type -> custody.api.v1.ReleaseRequest
+	17, // 22: custody.api.v1.ContainmentService.ListContained:input_type -> custody.api.v1.ListContainedRequest
+	4,  // 23: custody.api.v1.ControlService.Watch:output_type -> custody.api.v1.WatchResponse
+	9,  // 24: custody.api.v1.ContainmentService.ResolveTarget:output_type -> custody.api.v1.ResolveTargetResponse
+	11, // 25: custody.api.v1.ContainmentService.PlanContainment:output_type -> custody.api.v1.PlanContainmentResponse
+	14, // 26: custody.api.v1.ContainmentService.Contain:output_type -> custody.api.v1.ContainResponse
+	16, // 27: custody.api.v1.ContainmentService.Release:output_type -> custody.api.v1.ReleaseResponse
+	18, // 28: custody.api.v1.ContainmentService.ListContained:output_type -> custody.api.v1.ListContainedResponse
+	23, // [23:29] is the sub-list for method output_type
+	17, // [17:23] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_custody_api_v1_control_proto_init() }
@@ -1777,7 +1857,7 @@ func file_custody_api_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_control_proto_rawDesc), len(file_custody_api_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
