@@ -45,6 +45,7 @@ type CallOptions struct {
 	Destination string      // the plain host or domain that it reaches
 	Attempt     uint32      // from 1; 0 is not stated
 	RetryOf     event.ID    // the started event of the attempt before
+	Because     event.ID    // what another program has recorded of this call, and led to it
 	Subject     string      // pseudonymous id of whom arguments and result are about
 	// Result is what the result is as content: of the zero Trust, it is not recorded and does not enter the context.
 	Result Trust
@@ -152,6 +153,14 @@ func begin(ctx context.Context, tool string, arguments any, o CallOptions) (*cal
 	return c, nil
 }
 
+// because is what led to the call beside what its context knows.
+func (o *CallOptions) because() []*eventv1.Cause {
+	if o.Because == (event.ID{}) {
+		return nil
+	}
+	return []*eventv1.Cause{recorded(o.Because, eventv1.Relation_RELATION_DECISION)}
+}
+
 // complete takes from the run's tool what the call does not say.
 func (c *call) complete() {
 	o := &c.options
@@ -182,7 +191,7 @@ func (c *call) record(ctx context.Context, ev *Event) (event.ID, error) {
 }
 
 func (c *call) propose(ctx context.Context) error {
-	ev, x := c.event(eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED, c.scope.causes())
+	ev, x := c.event(eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED, c.scope.causes(c.options.because()...))
 	ev.Sealed = []Content{Cut(Content{Path: argumentsPath, MediaType: jsonType, Subject: c.options.Subject, Value: c.arguments})}
 	id, err := c.record(ctx, ev)
 	c.digest = x.ArgumentsDigest
