@@ -117,7 +117,7 @@ func (a *app) groups() []commandGroup {
 	return []commandGroup{
 		{"Run", []*cobra.Command{a.serveCommand(), a.statusCommand(), a.doctorCommand(), a.demoCommand()}},
 		{"Set up", []*cobra.Command{a.tenantCommand(), a.instanceCommand(), a.enrollCommand(), a.keyCommand(), a.userCommand()}},
-		{"Record", []*cobra.Command{a.joinCommand(), a.edgeCommand(), a.importCommand()}},
+		{"Record", []*cobra.Command{a.joinCommand(), a.edgeCommand(), a.mcpCommand(), a.importCommand()}},
 		{"Look", []*cobra.Command{a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand(), a.contentCommand()}},
 		{"Recognise", []*cobra.Command{a.rulesCommand()}},
 		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand()}},

@@ -17,6 +17,7 @@ type Process struct {
 	out    *os.File
 	exited chan struct{} // closed when it has
 	status error         // how; valid when exited is closed
+	wait   time.Duration // endPatience, but in tests
 }
 
 // Start starts a server. What it writes to its standard error goes to stderr. It does not get the environment variables that
@@ -38,7 +39,7 @@ func Start(command []string, stderr io.Writer) (*Process, error) {
 	if err = errors.Join(err, theirs.Close()); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the server: %w", err), out.Close())
 	}
-	p := &Process{cmd: cmd, in: in, out: out, exited: make(chan struct{})}
+	p := &Process{cmd: cmd, in: in, out: out, exited: make(chan struct{}), wait: endPatience}
 	go func() {
 		p.status = cmd.Wait()
 		close(p.exited)
@@ -73,7 +74,7 @@ func (p *Process) Close() error {
 		select {
 		case <-p.exited:
 			return p.out.Close()
-		case <-time.After(endPatience):
+		case <-time.After(p.wait):
 		}
 	}
 	return errors.Join(errors.New("the server does not end"), p.out.Close())
@@ -86,7 +87,7 @@ func (p *Process) Status() error {
 	select {
 	case <-p.exited:
 		return p.status
-	case <-time.After(endPatience): // its output has ended: it is about to
+	case <-time.After(p.wait): // its output has ended: it is about to
 		return nil
 	}
 }
