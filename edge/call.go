@@ -132,6 +132,7 @@ type call struct {
 	digest    []byte           // of the sealed arguments
 	why       []*eventv1.Cause // of the start: the proposal, decision and approval
 	startedID event.ID
+	endedID   event.ID
 }
 
 // begin brings a call to its start.
@@ -359,6 +360,7 @@ func (c *call) end(ctx context.Context, result any, failure error, took time.Dur
 	if err != nil {
 		return fmt.Errorf("call %s: record its end: %w", c.tool, err)
 	}
+	c.endedID = id
 	if failure != nil || c.options.Result == 0 {
 		return nil
 	}

@@ -46,6 +46,12 @@ func (a *Act) ID() string { return a.call.options.ID }
 // Started is the event that says so: the cause of a retry.
 func (a *Act) Started() event.ID { return a.call.startedID }
 
+// Ended is the event that says how it ended, zero before.
+func (a *Act) Ended() event.ID { return a.call.endedID }
+
+// Result says, before the end, what the result is as content: see CallOptions.Result.
+func (a *Act) Result(trust Trust) { a.call.options.Result = trust }
+
 // End records how the act ended: with a result, or with a failure.
 func (a *Act) End(result any, failure error) error {
 	failure = becauseContained(a.inside, failure)
@@ -99,13 +105,13 @@ type Known struct {
 }
 
 // Adopt returns the context of a run that somebody else starts, records and ends. Events in it are of that run; what is known
-// already are their causes.
-func (e *Emitter) Adopt(ctx context.Context, o RunOptions, known ...Known) context.Context {
+// already are their causes. Given is the trust of what led here, if that is worse than the trust of what is known.
+func (e *Emitter) Adopt(ctx context.Context, o RunOptions, given Trust, known ...Known) context.Context {
 	r := &Run{emitter: e, id: o.ID, options: o, tools: map[string]*Tool{}}
 	if e.isGated() {
 		e.control.begin()
 	}
-	r.root = &scope{run: r}
+	r.root = &scope{run: r, given: given}
 	for _, k := range known {
 		r.root.add(item{id: k.ID, relation: k.Relation, trust: k.Trust})
 	}

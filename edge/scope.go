@@ -17,7 +17,8 @@ var ErrNoRun = errors.New("context belongs to no run")
 // context with a new scope; the results of calls are added to the scope that the call was made with, because the model
 // sees them next.
 type scope struct {
-	run *Run
+	run   *Run
+	given Trust // of what led here, where the program that knows it says so
 
 	bringing sync.Mutex // held from naming the causes of an event that brings content until it is added
 
@@ -56,7 +57,7 @@ func (s *scope) into(ctx context.Context) context.Context {
 func (s *scope) child() *scope {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &scope{run: s.run, inputs: slices.Clone(s.inputs), items: slices.Clone(s.items), err: s.err}
+	return &scope{run: s.run, given: s.given, inputs: slices.Clone(s.inputs), items: slices.Clone(s.items), err: s.err}
 }
 
 // add takes in what an event has brought. A full list gives way to the event, which names all of it: see bring.
@@ -131,7 +132,7 @@ func recorded(id event.ID, relation eventv1.Relation) *eventv1.Cause {
 func (s *scope) trust() Trust {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return worst(s.items, worst(s.inputs, 0))
+	return worst(s.items, worst(s.inputs, s.given))
 }
 
 // worst of a list and t: untrusted, then checked, then trusted, then none.

@@ -251,7 +251,7 @@ func (g *gateway) runOf(name string) context.Context {
 	}
 	o := g.Run
 	o.ID = name
-	ctx := g.Emitter.Adopt(g.session, o)
+	ctx := g.Emitter.Adopt(g.session, o, 0)
 	g.runs[name], g.order = ctx, append(g.order, name)
 	return ctx
 }

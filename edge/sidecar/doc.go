@@ -27,6 +27,37 @@
 //
 // [Example] has a line for every action.
 //
+// # The gate
+//
+// A program that may not act on its own asks before each call, and says afterwards how it ended. The sidecar records proposal,
+// decision, approval, start and end, so the program records none of them:
+//
+//	{"ask": {"call": "c1", "tool": "send_email", "connector": "mail", "consequence": "high"},
+//	 "run": "run-7", "principal": "user-7f3a", "trust": "untrusted", "causes": [{"id": "…", "relation": "input"}],
+//	 "sealed": {"arguments": "{\"to\":\"alice@example.com\"}"}}
+//	{"done": {"call": "c1", "outcome": "ok"}, "sealed": {"result": "sent"}}
+//
+//	key     value
+//	ask     call (unique in the connection until it is done) and tool; optional: operation, connector, consequence,
+//	        destination, attempt. Beside it: run, and what a line has otherwise
+//	done    call and outcome. Beside it: sealed result, or sealed error; trust of the result, untrusted if it is left out
+//	watch   true: from now on the sidecar also writes lines that answer nothing
+//
+// The answer to an ask says what was decided. Only "allow" allows:
+//
+//	{"ok":true,"id":"0190a8e2-…","call":"c1","decision":"allow"}
+//	{"ok":true,"call":"c1","decision":"block","reason":"call send_email: call is blocked: contained: pause of …"}
+//	{"ok":true,"call":"c1","decision":"needs_approval","reason":"… nobody has approved it …"}
+//
+// An ask can wait: for an approver, a lease, or the receipt of a start of high consequence. The answer to a done has the id of the
+// end, and the reason if the call was to stop. Calls that are not done when the connection ends are recorded as failed.
+//
+// These lines come on their own, between answers, after watch: all that is contained, at once and whenever it changes; and each
+// call of this connection that must stop now.
+//
+//	{"contained":[{"id":"c-1","target":"instance/acme/support-1","level":"pause"}]}
+//	{"stop":{"call":"c1","reason":"call is blocked: contained: pause of instance/acme/support-1 (c-1)"}}
+//
 // # An answer
 //
 //	{"ok":true,"id":"0190a8e2-6d2a-7b4c-8e3f-4a5b6c7d8e9f"}

@@ -17,11 +17,23 @@ import (
 // MaxLine is the longest line in bytes: the longest sealed value in base64, and room for the event.
 const MaxLine = 24 << 20
 
-// Line is one line, read.
+// Line is one line, read. What it asks of the gate stands in the execution of its event: see the verbs.
 type Line struct {
+	Verb       Verb
 	Event      *edge.Event
 	WriteAhead bool
 }
+
+// Verb is what a line wants.
+type Verb string
+
+// Verbs.
+const (
+	Record Verb = ""      // to record an event
+	Ask    Verb = "ask"   // to begin a call: call, tool, operation, connector, consequence, destination and attempt
+	Done   Verb = "done"  // to end one: call and outcome
+	Watch  Verb = "watch" // to be told what is contained, and what must stop
+)
 
 // ParseLine reads one line. The error is an *event.FieldError. What it does not check, Record does.
 func ParseLine(line []byte) (*Line, error) {
@@ -38,10 +50,10 @@ func ParseLine(line []byte) (*Line, error) {
 	if err := d.end(); err != nil {
 		return nil, err
 	}
-	if d.line.Event.Plain.Body == nil {
-		return nil, wrong("", "has none of identity, data, execution, approval")
+	if d.line.Event.Plain.Body == nil && d.line.Verb != Watch {
+		return nil, wrong("", "has none of identity, data, execution, approval, ask, done, watch")
 	}
-	return &d.line, nil
+	return &d.line, d.line.check()
 }
 
 type decoder struct {
@@ -60,11 +72,33 @@ func (d *decoder) key(key string) (err error) {
 	case "version", "tenant", "instance", "run_seq", "fingerprints", "system":
 		return wrong(key, "is set by the sidecar")
 	case "identity", "data", "execution", "approval":
-		if d.line.Event.Plain.Body != nil {
+		if d.hasBody() {
 			return wrong(key, "is a second body")
 		}
+	case string(Ask), string(Done), string(Watch):
+		return d.verb(Verb(key))
 	}
 	return d.member("", key, d.line.Event.Plain.ProtoReflect())
+}
+
+func (d *decoder) hasBody() bool { return d.line.Event.Plain.Body != nil || d.line.Verb != Record }
+
+// verb reads what is for the gate.
+func (d *decoder) verb(v Verb) error {
+	if d.hasBody() {
+		return wrong(string(v), "is a second body")
+	}
+	d.line.Verb = v
+	if v == Watch {
+		on, err := d.boolean(string(v))
+		if err == nil && !on {
+			err = wrong(string(v), "cannot be taken back")
+		}
+		return err
+	}
+	x := &eventv1.Execution{}
+	d.line.Event.Plain.Body = &eventv1.Event_Execution{Execution: x}
+	return d.message(string(v), x.ProtoReflect())
 }
 
 // sealed reads one content.

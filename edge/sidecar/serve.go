@@ -24,6 +24,10 @@ type Recorder interface {
 	Record(ctx context.Context, ev *edge.Event) (event.ID, error)
 	// WriteAhead is Record, and returns when Custody has given the receipt.
 	WriteAhead(ctx context.Context, ev *edge.Event) (event.ID, error)
+	// Adopt is the context of a run, in which edge.Begin asks the gate.
+	Adopt(ctx context.Context, o edge.RunOptions, given edge.Trust, known ...edge.Known) context.Context
+	// InForce is what is contained, and a channel that is closed when that may have changed.
+	InForce() (all []edge.Containment, changed <-chan struct{})
 }
 
 // answer is the answer to one line.
@@ -33,29 +37,68 @@ type answer struct {
 	Line  int    `json:"line,omitempty"` // of the input, from 1
 	Field string `json:"field,omitempty"`
 	Error string `json:"error,omitempty"`
+
+	Call     string `json:"call,omitempty"`
+	Decision string `json:"decision,omitempty"`
+	Reason   string `json:"reason,omitempty"`
 }
 
-// Serve records each line of in and answers it on out, until in ends or ctx is done. Empty lines are passed over. If ctx
-// ends first, one goroutine stays until its read of in returns.
+// Serve serves the lines of one program: it records each of in and answers it on out, until in ends or ctx is done. Empty lines
+// are passed over. If ctx ends first, one goroutine stays until its read of in returns.
 func Serve(ctx context.Context, to Recorder, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c := &connection{gate: newGate(to), to: to, out: bufio.NewWriter(out)}
 	lines := make(chan input)
 	go read(ctx, in, lines)
-	answers := bufio.NewWriter(out)
-	for number := 1; ; number++ {
+	err := c.serve(ctx, lines)
+	return errors.Join(err, c.gate.close())
+}
+
+// connection is one program's. It belongs to one goroutine.
+type connection struct {
+	gate *gate
+	to   Recorder
+	out  *bufio.Writer
+}
+
+func (c *connection) serve(ctx context.Context, lines <-chan input) error {
+	for number := 1; ; {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case p := <-c.gate.pushes:
+			if err := c.pushed(p); err != nil {
+				return err
+			}
 		case line := <-lines:
-			if err := serveLine(ctx, to, line, number, answers); err != nil {
+			if err := c.line(ctx, line, number); err != nil {
 				return err
 			}
 			if line.err != nil {
 				return ended(line.err, number)
 			}
+			number++
 		}
 	}
+}
+
+// pushed writes a line that answers nothing, if the program wants such lines.
+func (c *connection) pushed(p push) error {
+	if !c.gate.watching {
+		return nil
+	}
+	if err := write(c.out, p); err != nil {
+		return err
+	}
+	return c.flush()
+}
+
+func (c *connection) flush() error {
+	if err := c.out.Flush(); err != nil {
+		return fmt.Errorf("write answer: %w", err)
+	}
+	return nil
 }
 
 // input is one line of a stream.
@@ -82,19 +125,21 @@ func read(ctx context.Context, in io.Reader, lines chan<- input) {
 	}
 }
 
-func serveLine(ctx context.Context, to Recorder, line input, number int, answers *bufio.Writer) error {
+// line answers one line.
+func (c *connection) line(ctx context.Context, line input, number int) error {
 	if len(bytes.TrimSpace(line.text)) > 0 || line.tooLong {
-		if err := write(answers, handle(ctx, to, line.text, line.tooLong, number)); err != nil {
+		a, err := c.handle(ctx, line.text, line.tooLong, number)
+		if err == nil {
+			err = write(c.out, a)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	if line.more && line.err == nil {
 		return nil
 	}
-	if err := answers.Flush(); err != nil {
-		return fmt.Errorf("write answer: %w", err)
-	}
-	return nil
+	return c.flush()
 }
 
 func ended(err error, number int) error {
@@ -117,8 +162,8 @@ func readLine(r *bufio.Reader) (line []byte, tooLong bool, err error) {
 	}
 }
 
-func write(w *bufio.Writer, a answer) error {
-	b, err := json.Marshal(a)
+func write(w *bufio.Writer, line any) error {
+	b, err := json.Marshal(line)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
@@ -128,21 +173,65 @@ func write(w *bufio.Writer, a answer) error {
 	return nil
 }
 
-func handle(ctx context.Context, to Recorder, line []byte, tooLong bool, number int) answer {
+// handle does what a line wants. The error is that of the connection.
+func (c *connection) handle(ctx context.Context, line []byte, tooLong bool, number int) (answer, error) {
 	if tooLong {
-		return answer{Line: number, Error: fmt.Sprintf("longer than %d bytes", MaxLine)}
+		return answer{Line: number, Error: fmt.Sprintf("longer than %d bytes", MaxLine)}, nil
 	}
 	parsed, err := ParseLine(line)
 	if err != nil {
-		return failure(err, number, nil)
+		return failure(err, number, nil), nil
 	}
+	var a answer
+	switch parsed.Verb {
+	case Ask:
+		a, err = c.ask(ctx, parsed, number)
+	case Done:
+		a = c.gate.done(parsed)
+	case Watch:
+		c.gate.watch(ctx)
+		a = answer{OK: true}
+	default:
+		a = record(ctx, c.to, parsed, number)
+	}
+	if !a.OK {
+		a.Line = number
+	}
+	return a, err
+}
+
+// ask asks the gate. An approver may take long; what must stop meanwhile is told meanwhile.
+func (c *connection) ask(ctx context.Context, l *Line, number int) (a answer, err error) {
+	if err := c.gate.refuseAsk(l.Event.Plain.GetExecution().GetCall()); err != nil {
+		return failure(err, number, nil), nil
+	}
+	var act *edge.Act
+	decided := make(chan struct{})
+	go func() {
+		act, a = c.gate.ask(ctx, l)
+		close(decided)
+	}()
+	for {
+		select {
+		case <-decided:
+			if act != nil {
+				c.gate.begun(ctx, act)
+			}
+			return a, err
+		case p := <-c.gate.pushes:
+			err = errors.Join(err, c.pushed(p))
+		}
+	}
+}
+
+func record(ctx context.Context, to Recorder, l *Line, number int) answer {
 	record := to.Record
-	if parsed.WriteAhead {
+	if l.WriteAhead {
 		record = to.WriteAhead
 	}
-	id, err := record(ctx, parsed.Event)
+	id, err := record(ctx, l.Event)
 	if err != nil {
-		return failure(err, number, parsed.Event.Sealed)
+		return failure(err, number, l.Event.Sealed)
 	}
 	return answer{OK: true, ID: id.String()}
 }

@@ -134,7 +134,7 @@ func TestRefusedLinesNameTheField(t *testing.T) {
 		"an array":              {`[]`, "", "not an object"},
 		"two values":            {`{` + body + `}{}`, "", "more than one JSON value"},
 		"cut short":             {`{"run":"r`, "run", "string has no end"},
-		"no body":               {`{"run":"r"}`, "", "has none of identity, data, execution, approval"},
+		"no body":               {`{"run":"r"}`, "", "has none of identity, data, execution, approval, ask, done, watch"},
 		"two bodies":            {`{` + body + `,"data":{"action":"memory_read"}}`, "data", "is a second body"},
 		"unknown key":           {`{"color":"red",` + body + `}`, "color", "unknown key"},
 		"unknown key inside":    {`{"execution":{"action":"proposed","call":"c","verb":"x"}}`, "execution.verb", "unknown key"},
@@ -262,6 +262,9 @@ func FuzzLine(f *testing.F) {
 	for line := range bytes.Lines(example.Bytes()) {
 		f.Add(line)
 	}
+	f.Add([]byte(`{"ask":{"call":"c","tool":"send","consequence":"high"},"run":"r","trust":"untrusted","sealed":{"arguments":"{}"}}`))
+	f.Add([]byte(`{"done":{"call":"c","outcome":"error"},"sealed":{"error":"no"}}`))
+	f.Add([]byte(`{"watch":true}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		parsed, err := sidecar.ParseLine(line)
 		if err != nil {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A small support agent that records what it does. Standard library only.
+"""A small support agent that asks before it acts, and records what it does. Standard library only.
 
 It writes JSON lines to the sidecar and reads one answer for each. The sidecar is either
 
@@ -15,7 +15,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 import uuid
 
 
@@ -23,8 +22,12 @@ class Refused(Exception):
     """The sidecar did not record an event: nothing may be done unrecorded."""
 
 
+class Blocked(Exception):
+    """The gate does not allow a call: it was not made."""
+
+
 class Recorder:
-    """Sends events to the sidecar. Each call returns the event's id."""
+    """Sends lines to the sidecar, and reads an answer for each."""
 
     def __init__(self):
         path = os.environ.get("CUSTODY_SOCKET")
@@ -43,16 +46,21 @@ class Recorder:
             )
             self.input, self.output = self.process.stdin, self.process.stdout
 
-    def record(self, **event):
-        self.input.write(json.dumps(event, ensure_ascii=False) + "\n")
+    def say(self, **line):
+        """Sends one line and returns its answer. With {"watch": true} there would be others between: see `stop` there."""
+        self.input.write(json.dumps(line, ensure_ascii=False) + "\n")
         self.input.flush()
-        line = self.output.readline()
-        if not line:
+        text = self.output.readline()
+        if not text:
             raise Refused("the sidecar has ended")
-        answer = json.loads(line)
+        answer = json.loads(text)
         if not answer["ok"]:
             raise Refused(f"{answer.get('field', '')}: {answer['error']}")
-        return answer["id"]
+        return answer
+
+    def record(self, **event):
+        """Records an event and returns its id."""
+        return self.say(**event)["id"]
 
     def close(self):
         """Waits until the sidecar has delivered everything, if it is ours."""
@@ -86,37 +94,25 @@ class Run:
         self.causes.append({"id": event, "relation": "input"})
 
     def call(self, tool, do, consequence="low", **arguments):
-        """Records a tool call around do(**arguments)."""
-        stage = {"call": str(uuid.uuid4()), "tool": tool, "consequence": consequence}
-        proposed = self.record(
+        """Asks the gate, does it, and says how it ended. The sidecar records all of that."""
+        call = str(uuid.uuid4())
+        asked = self.recorder.say(
+            **self.common,
             trust=self.trust,
             causes=self.causes,
-            execution={"action": "proposed", **stage},
+            ask={"call": call, "tool": tool, "consequence": consequence},
             sealed={"arguments": {"value": json.dumps(arguments), "media_type": "application/json"}},
         )
-        started = self.record(
-            trust=self.trust,
-            write_ahead=consequence == "high",
-            causes=[{"id": proposed, "relation": "decision"}],
-            execution={"action": "started", **stage},
-        )
-        cause = [{"id": started, "relation": "decision"}]
-        begin = time.monotonic_ns()
+        if asked["decision"] != "allow":
+            raise Blocked(asked["reason"])
         try:
             result = do(**arguments)
         except Exception as error:
-            self.record(
-                causes=cause,
-                execution={"action": "failed", "outcome": "error", "duration": time.monotonic_ns() - begin, **stage},
-                sealed={"error": str(error)},
-            )
+            self.recorder.say(done={"call": call, "outcome": "error"}, sealed={"error": str(error)})
             raise
-        finished = self.record(
-            causes=cause,
-            execution={"action": "finished", "outcome": "ok", "duration": time.monotonic_ns() - begin, **stage},
-            sealed={"result": result},
-        )
-        self.causes.append({"id": finished, "relation": "retrieved"})
+        done = self.recorder.say(done={"call": call, "outcome": "ok"}, trust="untrusted", sealed={"result": result})
+        self.causes.append({"id": done["id"], "relation": "retrieved"})
+        self.trust = "untrusted"
         return result
 
     def end(self, outcome):
@@ -146,3 +142,5 @@ if __name__ == "__main__":
         main()
     except Refused as refused:
         sys.exit(f"not recorded: {refused}")
+    except Blocked as blocked:
+        sys.exit(f"blocked: {blocked}")

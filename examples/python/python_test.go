@@ -17,6 +17,7 @@ import (
 	"github.com/agentcustody/custody/edge/edgetest"
 	"github.com/agentcustody/custody/edge/sidecar"
 	"github.com/agentcustody/custody/event"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 )
 
 // The environment in which the test program is the sidecar that the agent starts.
@@ -46,8 +47,10 @@ func serve(ctx context.Context) error {
 
 var want = []string{
 	"identity.run_started", "data.input_received untrusted",
-	"execution.proposed lookup_order untrusted", "execution.started lookup_order untrusted", "execution.finished lookup_order",
-	"execution.proposed send_email untrusted", "execution.started send_email untrusted", "execution.finished send_email",
+	"execution.proposed lookup_order untrusted", "execution.decided lookup_order untrusted", "execution.started lookup_order untrusted",
+	"execution.finished lookup_order untrusted", "data.document_retrieved untrusted",
+	"execution.proposed send_email untrusted", "execution.decided send_email untrusted", "execution.started send_email untrusted",
+	"execution.finished send_email untrusted", "data.document_retrieved untrusted",
 	"identity.run_ended",
 }
 
@@ -82,7 +85,24 @@ func TestTheAgentUsesASocket(t *testing.T) {
 	checkStory(t, server)
 }
 
+// TestAPausedAgentDoesNothing: what the gate holds back is not done.
+func TestAPausedAgentDoesNothing(t *testing.T) {
+	server := edgetest.New(t)
+	server.Control(&apiv1.Control{Contained: []*apiv1.Contained{{Id: "c-1", Target: "tenant/acme", Level: "pause"}}})
+	out, err := runAgent(t, asSidecar+"=1", "CUSTODY_EDGE="+os.Args[0], edge.EnvEmitter+"="+server.Join(t, "support-py"))
+	if err == nil || !strings.Contains(out, "blocked: ") || !strings.Contains(out, "pause of tenant/acme (c-1)") || strings.Contains(out, "shipped") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func agent(t *testing.T, environment ...string) {
+	t.Helper()
+	if out, err := runAgent(t, environment...); err != nil || !strings.Contains(out, "send_email: sent to alice@example.com") {
+		t.Fatalf("agent.py: %v\n%s", err, out)
+	}
+}
+
+func runAgent(t *testing.T, environment ...string) (string, error) {
 	t.Helper()
 	python, err := exec.LookPath("python3")
 	if err != nil {
@@ -91,9 +111,7 @@ func agent(t *testing.T, environment ...string) {
 	cmd := exec.CommandContext(t.Context(), python, "agent.py")
 	cmd.Env = append(os.Environ(), environment...)
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "send_email: sent to alice@example.com") {
-		t.Fatalf("agent.py: %v\n%s", err, out)
-	}
+	return string(out), err
 }
 
 func checkStory(t *testing.T, server *edgetest.Server) {
