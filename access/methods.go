@@ -42,6 +42,18 @@ var Methods = map[string]Rule{
 		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: SeenTenants, Recorded: true,
 	},
 
+	apiv1.FiringService_ListFirings_FullMethodName: {
+		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: SeenTenants, Recorded: true,
+	},
+	apiv1.FiringService_GetFiring_FullMethodName: {
+		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: OneTenant, Recorded: true,
+	},
+	apiv1.FiringService_ChangeFiring_FullMethodName: {Roles: RolesOf(admin, operator, responder), Scope: OneTenant},
+	apiv1.FiringService_ListRules_FullMethodName: {
+		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: OneTenant, Recorded: true,
+	},
+	apiv1.FiringService_SetRuleMode_FullMethodName: {Roles: RolesOf(admin, responder), Scope: OneTenant},
+
 	apiv1.AdminService_CreateTenant_FullMethodName:    {Roles: RolesOf(admin, operator), Scope: AllTenants},
 	apiv1.AdminService_ListTenants_FullMethodName:     {Roles: people, Scope: SeenTenants},
 	apiv1.AdminService_CreateInstance_FullMethodName:  {Roles: RolesOf(admin, operator), Scope: OneTenant},

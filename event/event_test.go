@@ -228,6 +228,8 @@ func TestValidate(t *testing.T) {
 		{"system.finding", func(e ev) { e.GetSystem().GetFinding().Emitter = []byte{1} }, "system.finding.emitter: not 32 bytes"},
 		{"system.review", func(e ev) { e.GetSystem().GetReview().Outcome = "passed" }, "system.review.outcome: none of approved, rejected, changes"},
 		{"system.review", func(e ev) { e.GetSystem().GetReview().Topic = "sharing" }, "system.review.subject: not credential/HEX, connector/NAME, memory/KEY or artefact/HEX"},
+		{"system.firing", func(e ev) { e.GetSystem().GetFiring().State = "closed" }, "system.firing.state: none of acknowledged, false_positive, needs_person"},
+		{"system.firing", func(e ev) { e.GetSystem().GetFiring().Firing = []byte{1} }, "system.firing.firing: not 16 bytes"},
 	} {
 		e := proto.CloneOf(event.Example(c.action))
 		c.change(e)

@@ -301,5 +301,9 @@ func exampleRecord(x *eventv1.System, name string) {
 		x.Detail = &eventv1.System_Review{Review: &eventv1.Review{
 			Topic: "memory", Subject: "customer-notes", Outcome: "approved", NextAt: exampleStart + 90*24*3600*1e9,
 		}}
+	case "firing":
+		x.Detail = &eventv1.System_Firing{Firing: &eventv1.FiringChange{
+			Firing: exampleDigest("firing")[:IDSize], Rule: "outbound-burst", Version: 1, State: "acknowledged",
+		}}
 	}
 }

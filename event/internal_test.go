@@ -87,7 +87,7 @@ func TestMessagesUseTwoWireTypes(t *testing.T) {
 }
 
 // twoWireTypes holds what the walk and the scan of events assume: varints and bytes only, no packed lists, no maps, no
-// explicit presence, field numbers below 32, messages that do not hold themselves.
+// explicit presence, field numbers below 64, messages that do not hold themselves.
 func twoWireTypes(t *testing.T, md protoreflect.MessageDescriptor) {
 	t.Helper()
 	for i := range md.Fields().Len() {
@@ -100,8 +100,8 @@ func twoWireTypes(t *testing.T, md protoreflect.MessageDescriptor) {
 		default:
 			t.Errorf("%s is a %s", fd.FullName(), fd.Kind())
 		}
-		if fd.IsMap() || fd.IsPacked() || fd.HasOptionalKeyword() || fd.Number() >= 32 {
-			t.Errorf("%s is a map, packed, optional or numbered above 31", fd.FullName())
+		if fd.IsMap() || fd.IsPacked() || fd.HasOptionalKeyword() || fd.Number() >= 64 {
+			t.Errorf("%s is a map, packed, optional or numbered above 63", fd.FullName())
 		}
 	}
 }

@@ -192,6 +192,8 @@ func systemAction(x *eventv1.System) string {
 		return "system.finding"
 	case *eventv1.System_Review:
 		return "system.review"
+	case *eventv1.System_Firing:
+		return "system.firing"
 	}
 	return ""
 }

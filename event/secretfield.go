@@ -7,7 +7,7 @@ import (
 )
 
 // shape is what ScanEvent needs to know of a message, by field number.
-type shape [32]struct {
+type shape [64]struct {
 	name  string
 	text  bool   // a string
 	inner *shape // a message

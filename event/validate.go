@@ -321,6 +321,8 @@ func detail(x *eventv1.System) *FieldError {
 		return finding(d.Finding).under("finding")
 	case *eventv1.System_Review:
 		return review(d.Review).under("review")
+	case *eventv1.System_Firing:
+		return firingChange(d.Firing).under("firing")
 	}
 	return &FieldError{"detail", "missing"}
 }
@@ -544,4 +546,13 @@ func shared(x *eventv1.Review) *FieldError {
 		return &FieldError{"subject", "not credential/HEX, connector/NAME, memory/KEY or artefact/HEX"}
 	}
 	return oneOf("subject", kind, "credential", "connector", "memory", "artefact")
+}
+
+func firingChange(x *eventv1.FiringChange) *FieldError {
+	return first(
+		exactly("firing", x.GetFiring(), IDSize),
+		given("rule", x.GetRule(), MaxID),
+		positive("version", uint64(x.GetVersion())),
+		oneOf("state", x.GetState(), "acknowledged", "false_positive", "needs_person"),
+	)
 }

@@ -38,7 +38,7 @@ Approval action:E5 approver:t256 shown_digest:b32 subject_event:d shown_at:i val
   escalated_to:t256
 System actor:t256 reason:t4096 10:genesis:{Genesis} instance:{InstanceChange} manifest:{ManifestChange} key:{KeyChange}
   grant:{GrantChange} rule:{RuleChange} containment:{Containment} hold:{Hold} erasure:{Erasure} access:{Access} refusal:{Refusal}
-  finding:{Finding} review:{Review}
+  finding:{Finding} review:{Review} 40:firing:{FiringChange}
 Genesis origin:T256 system_key:B32 log_key:B32 display_name:t256 system_salt:B32
 Labels client:t256 owner:t256 on_call:t256 environment:t256 regulation:[T256]16
 InstanceChange instance:N salt:b32 labels:{Labels}
@@ -55,6 +55,7 @@ Access method:T256 query_digest:b32 opened:f certificate:b32
 Refusal emitter:b32 reason:T256 count:U first_at:i detail:t4096
 Finding verdict:T256 emitter:b32 index:u
 Review topic|memory|retrieval|access|scope|sharing subject:t4096 outcome|approved|rejected|changes next_at:i
+FiringChange firing:B16 rule:T256 version:W state|acknowledged|false_positive|needs_person
 StreamBatch version=1 statement:B1-1024 signature:B64 events:[x65536]1024 openings:[x]4096 held:[x]1024
 """
 CALL = "call tool? operation? connector? consequence? arguments_digest? destination? attempt? "

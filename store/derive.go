@@ -336,6 +336,8 @@ func deed(x *eventv1.System) string {
 		return d.Finding.GetVerdict()
 	case *eventv1.System_Review:
 		return d.Review.GetSubject()
+	case *eventv1.System_Firing:
+		return d.Firing.GetRule()
 	}
 	return ""
 }

@@ -83,6 +83,8 @@ func detailWords(s *eventv1.System) []string {
 		return given(word, d.Finding.GetVerdict(), short(d.Finding.GetEmitter()))
 	case *eventv1.System_Review:
 		return given(word, d.Review.GetTopic(), d.Review.GetSubject(), d.Review.GetOutcome())
+	case *eventv1.System_Firing:
+		return given(word, d.Firing.GetRule(), strconv.FormatUint(uint64(d.Firing.GetVersion()), 10), short(d.Firing.GetFiring()), d.Firing.GetState())
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ type WatchRequest struct {
 	//	*WatchRequest_Hello
 	//	*WatchRequest_Proof
 	//	*WatchRequest_Renew
+	//	*WatchRequest_Judge
 	Message       isWatchRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -103,6 +104,15 @@ func (x *WatchRequest) GetRenew() *Renew {
 	return nil
 }
 
+func (x *WatchRequest) GetJudge() *Judge {
+	if x != nil {
+		if x, ok := x.Message.(*WatchRequest_Judge); ok {
+			return x.Judge
+		}
+	}
+	return nil
+}
+
 type isWatchRequest_Message interface {
 	isWatchRequest_Message()
 }
@@ -122,11 +132,128 @@ type WatchRequest_Renew struct {
 	Renew *Renew `protobuf:"bytes,3,opt,name=renew,proto3,oneof"`
 }
 
+type WatchRequest_Judge struct {
+	// judge asks to hear when the rules have seen what the gate's key has recorded.
+	Judge *Judge `protobuf:"bytes,10,opt,name=judge,proto3,oneof"`
+}
+
 func (*WatchRequest_Hello) isWatchRequest_Message() {}
 
 func (*WatchRequest_Proof) isWatchRequest_Message() {}
 
 func (*WatchRequest_Renew) isWatchRequest_Message() {}
+
+func (*WatchRequest_Judge) isWatchRequest_Message() {}
+
+// Judge asks for an answer once the rules have seen everything up to an event of the gate's key, and what they asked for was sent.
+type Judge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number is repeated by the answer.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// epoch_no is the epoch of the event.
+	EpochNo uint64 `protobuf:"varint,2,opt,name=epoch_no,json=epochNo,proto3" json:"epoch_no,omitempty"`
+	// seq is the event's number in the epoch.
+	Seq           uint64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Judge) Reset() {
+	*x = Judge{}
+	mi := &file_custody_api_v1_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Judge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Judge) ProtoMessage() {}
+
+func (x *Judge) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Judge.ProtoReflect.Descriptor instead.
+func (*Judge) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Judge) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Judge) GetEpochNo() uint64 {
+	if x != nil {
+		return x.EpochNo
+	}
+	return 0
+}
+
+func (x *Judge) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// Judged answers Judge. What the rules have asked for because of the events stands in the control that was sent before.
+type Judged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number is that of the question.
+	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Judged) Reset() {
+	*x = Judged{}
+	mi := &file_custody_api_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Judged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Judged) ProtoMessage() {}
+
+func (x *Judged) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Judged.ProtoReflect.Descriptor instead.
+func (*Judged) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Judged) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
 
 // Renew asks for a lease.
 type Renew struct {
@@ -147,7 +274,7 @@ type Renew struct {
 
 func (x *Renew) Reset() {
 	*x = Renew{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[1]
+	mi := &file_custody_api_v1_control_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +286,7 @@ func (x *Renew) String() string {
 func (*Renew) ProtoMessage() {}
 
 func (x *Renew) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[1]
+	mi := &file_custody_api_v1_control_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +299,7 @@ func (x *Renew) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Renew.ProtoReflect.Descriptor instead.
 func (*Renew) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{1}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Renew) GetNumber() uint64 {
@@ -225,7 +352,7 @@ type RunningCall struct {
 
 func (x *RunningCall) Reset() {
 	*x = RunningCall{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[2]
+	mi := &file_custody_api_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -237,7 +364,7 @@ func (x *RunningCall) String() string {
 func (*RunningCall) ProtoMessage() {}
 
 func (x *RunningCall) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[2]
+	mi := &file_custody_api_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -250,7 +377,7 @@ func (x *RunningCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunningCall.ProtoReflect.Descriptor instead.
 func (*RunningCall) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RunningCall) GetRun() string {
@@ -289,7 +416,7 @@ type RefusedCall struct {
 
 func (x *RefusedCall) Reset() {
 	*x = RefusedCall{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[3]
+	mi := &file_custody_api_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -301,7 +428,7 @@ func (x *RefusedCall) String() string {
 func (*RefusedCall) ProtoMessage() {}
 
 func (x *RefusedCall) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[3]
+	mi := &file_custody_api_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -314,7 +441,7 @@ func (x *RefusedCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedCall.ProtoReflect.Descriptor instead.
 func (*RefusedCall) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RefusedCall) GetContainment() string {
@@ -348,6 +475,7 @@ type WatchResponse struct {
 	//	*WatchResponse_Challenge
 	//	*WatchResponse_Control
 	//	*WatchResponse_Lease
+	//	*WatchResponse_Judged
 	Message       isWatchResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -355,7 +483,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[4]
+	mi := &file_custody_api_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +495,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[4]
+	mi := &file_custody_api_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +508,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchResponse) GetMessage() isWatchResponse_Message {
@@ -417,6 +545,15 @@ func (x *WatchResponse) GetLease() *Lease {
 	return nil
 }
 
+func (x *WatchResponse) GetJudged() *Judged {
+	if x != nil {
+		if x, ok := x.Message.(*WatchResponse_Judged); ok {
+			return x.Judged
+		}
+	}
+	return nil
+}
+
 type isWatchResponse_Message interface {
 	isWatchResponse_Message()
 }
@@ -436,11 +573,18 @@ type WatchResponse_Lease struct {
 	Lease *Lease `protobuf:"bytes,3,opt,name=lease,proto3,oneof"`
 }
 
+type WatchResponse_Judged struct {
+	// judged answers judge.
+	Judged *Judged `protobuf:"bytes,10,opt,name=judged,proto3,oneof"`
+}
+
 func (*WatchResponse_Challenge) isWatchResponse_Message() {}
 
 func (*WatchResponse_Control) isWatchResponse_Message() {}
 
 func (*WatchResponse_Lease) isWatchResponse_Message() {}
+
+func (*WatchResponse_Judged) isWatchResponse_Message() {}
 
 // Control is all that is in force for one gate. It replaces what was sent before.
 type Control struct {
@@ -461,7 +605,7 @@ type Control struct {
 
 func (x *Control) Reset() {
 	*x = Control{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[5]
+	mi := &file_custody_api_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -473,7 +617,7 @@ func (x *Control) String() string {
 func (*Control) ProtoMessage() {}
 
 func (x *Control) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[5]
+	mi := &file_custody_api_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -486,7 +630,7 @@ func (x *Control) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Control.ProtoReflect.Descriptor instead.
 func (*Control) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Control) GetVersion() uint64 {
@@ -539,7 +683,7 @@ type Contained struct {
 
 func (x *Contained) Reset() {
 	*x = Contained{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[6]
+	mi := &file_custody_api_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +695,7 @@ func (x *Contained) String() string {
 func (*Contained) ProtoMessage() {}
 
 func (x *Contained) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[6]
+	mi := &file_custody_api_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +708,7 @@ func (x *Contained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contained.ProtoReflect.Descriptor instead.
 func (*Contained) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Contained) GetId() string {
@@ -601,7 +745,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[7]
+	mi := &file_custody_api_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +757,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[7]
+	mi := &file_custody_api_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +770,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Lease) GetNumber() uint64 {
@@ -654,7 +798,7 @@ type ResolveTargetRequest struct {
 
 func (x *ResolveTargetRequest) Reset() {
 	*x = ResolveTargetRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[8]
+	mi := &file_custody_api_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +810,7 @@ func (x *ResolveTargetRequest) String() string {
 func (*ResolveTargetRequest) ProtoMessage() {}
 
 func (x *ResolveTargetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[8]
+	mi := &file_custody_api_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +823,7 @@ func (x *ResolveTargetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTargetRequest.ProtoReflect.Descriptor instead.
 func (*ResolveTargetRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResolveTargetRequest) GetName() string {
@@ -700,7 +844,7 @@ type ResolveTargetResponse struct {
 
 func (x *ResolveTargetResponse) Reset() {
 	*x = ResolveTargetResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[9]
+	mi := &file_custody_api_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +856,7 @@ func (x *ResolveTargetResponse) String() string {
 func (*ResolveTargetResponse) ProtoMessage() {}
 
 func (x *ResolveTargetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[9]
+	mi := &file_custody_api_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +869,7 @@ func (x *ResolveTargetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTargetResponse.ProtoReflect.Descriptor instead.
 func (*ResolveTargetResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResolveTargetResponse) GetTargets() []string {
@@ -750,7 +894,7 @@ type PlanContainmentRequest struct {
 
 func (x *PlanContainmentRequest) Reset() {
 	*x = PlanContainmentRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[10]
+	mi := &file_custody_api_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +906,7 @@ func (x *PlanContainmentRequest) String() string {
 func (*PlanContainmentRequest) ProtoMessage() {}
 
 func (x *PlanContainmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[10]
+	mi := &file_custody_api_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +919,7 @@ func (x *PlanContainmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanContainmentRequest.ProtoReflect.Descriptor instead.
 func (*PlanContainmentRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PlanContainmentRequest) GetTenant() string {
@@ -824,7 +968,7 @@ type PlanContainmentResponse struct {
 
 func (x *PlanContainmentResponse) Reset() {
 	*x = PlanContainmentResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[11]
+	mi := &file_custody_api_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +980,7 @@ func (x *PlanContainmentResponse) String() string {
 func (*PlanContainmentResponse) ProtoMessage() {}
 
 func (x *PlanContainmentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[11]
+	mi := &file_custody_api_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +993,7 @@ func (x *PlanContainmentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanContainmentResponse.ProtoReflect.Descriptor instead.
 func (*PlanContainmentResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PlanContainmentResponse) GetPlan() string {
@@ -923,7 +1067,7 @@ type PlannedRevocation struct {
 
 func (x *PlannedRevocation) Reset() {
 	*x = PlannedRevocation{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[12]
+	mi := &file_custody_api_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1079,7 @@ func (x *PlannedRevocation) String() string {
 func (*PlannedRevocation) ProtoMessage() {}
 
 func (x *PlannedRevocation) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[12]
+	mi := &file_custody_api_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1092,7 @@ func (x *PlannedRevocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedRevocation.ProtoReflect.Descriptor instead.
 func (*PlannedRevocation) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PlannedRevocation) GetPath() string {
@@ -995,7 +1139,7 @@ type ContainRequest struct {
 
 func (x *ContainRequest) Reset() {
 	*x = ContainRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[13]
+	mi := &file_custody_api_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1151,7 @@ func (x *ContainRequest) String() string {
 func (*ContainRequest) ProtoMessage() {}
 
 func (x *ContainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[13]
+	mi := &file_custody_api_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1164,7 @@ func (x *ContainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainRequest.ProtoReflect.Descriptor instead.
 func (*ContainRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ContainRequest) GetTenant() string {
@@ -1085,7 +1229,7 @@ type ContainResponse struct {
 
 func (x *ContainResponse) Reset() {
 	*x = ContainResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[14]
+	mi := &file_custody_api_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1241,7 @@ func (x *ContainResponse) String() string {
 func (*ContainResponse) ProtoMessage() {}
 
 func (x *ContainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[14]
+	mi := &file_custody_api_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1254,7 @@ func (x *ContainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainResponse.ProtoReflect.Descriptor instead.
 func (*ContainResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ContainResponse) GetContainment() *ContainmentInfo {
@@ -1144,7 +1288,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[15]
+	mi := &file_custody_api_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1156,7 +1300,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[15]
+	mi := &file_custody_api_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1169,7 +1313,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReleaseRequest) GetTenant() string {
@@ -1213,7 +1357,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[16]
+	mi := &file_custody_api_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1369,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[16]
+	mi := &file_custody_api_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1382,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReleaseResponse) GetReleased() []*ContainmentInfo {
@@ -1268,7 +1412,7 @@ type ListContainedRequest struct {
 
 func (x *ListContainedRequest) Reset() {
 	*x = ListContainedRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[17]
+	mi := &file_custody_api_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1424,7 @@ func (x *ListContainedRequest) String() string {
 func (*ListContainedRequest) ProtoMessage() {}
 
 func (x *ListContainedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[17]
+	mi := &file_custody_api_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1437,7 @@ func (x *ListContainedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainedRequest.ProtoReflect.Descriptor instead.
 func (*ListContainedRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListContainedRequest) GetTenant() string {
@@ -1321,7 +1465,7 @@ type ListContainedResponse struct {
 
 func (x *ListContainedResponse) Reset() {
 	*x = ListContainedResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[18]
+	mi := &file_custody_api_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1477,7 @@ func (x *ListContainedResponse) String() string {
 func (*ListContainedResponse) ProtoMessage() {}
 
 func (x *ListContainedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[18]
+	mi := &file_custody_api_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1490,7 @@ func (x *ListContainedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainedResponse.ProtoReflect.Descriptor instead.
 func (*ListContainedResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListContainedResponse) GetContainments() []*ContainmentInfo {
@@ -1393,7 +1537,7 @@ type ContainmentInfo struct {
 
 func (x *ContainmentInfo) Reset() {
 	*x = ContainmentInfo{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[19]
+	mi := &file_custody_api_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1405,7 +1549,7 @@ func (x *ContainmentInfo) String() string {
 func (*ContainmentInfo) ProtoMessage() {}
 
 func (x *ContainmentInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[19]
+	mi := &file_custody_api_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1418,7 +1562,7 @@ func (x *ContainmentInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainmentInfo.ProtoReflect.Descriptor instead.
 func (*ContainmentInfo) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ContainmentInfo) GetId() string {
@@ -1544,7 +1688,7 @@ type StepInfo struct {
 
 func (x *StepInfo) Reset() {
 	*x = StepInfo{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[20]
+	mi := &file_custody_api_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1700,7 @@ func (x *StepInfo) String() string {
 func (*StepInfo) ProtoMessage() {}
 
 func (x *StepInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[20]
+	mi := &file_custody_api_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1713,7 @@ func (x *StepInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepInfo.ProtoReflect.Descriptor instead.
 func (*StepInfo) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StepInfo) GetNumber() uint32 {
@@ -1632,12 +1776,20 @@ var File_custody_api_v1_control_proto protoreflect.FileDescriptor
 
 const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccustody/api/v1/control.proto\x12\x0ecustody.api.v1\x1a\x1bcustody/api/v1/ingest.proto\x1a\x1dcustody/event/v1/system.proto\"\xa6\x01\n" +
+	"\x1ccustody/api/v1/control.proto\x12\x0ecustody.api.v1\x1a\x1bcustody/api/v1/ingest.proto\x1a\x1dcustody/event/v1/system.proto\"\xd5\x01\n" +
 	"\fWatchRequest\x12-\n" +
 	"\x05hello\x18\x01 \x01(\v2\x15.custody.api.v1.HelloH\x00R\x05hello\x12-\n" +
 	"\x05proof\x18\x02 \x01(\v2\x15.custody.api.v1.ProofH\x00R\x05proof\x12-\n" +
-	"\x05renew\x18\x03 \x01(\v2\x15.custody.api.v1.RenewH\x00R\x05renewB\t\n" +
-	"\amessage\"\xc3\x01\n" +
+	"\x05renew\x18\x03 \x01(\v2\x15.custody.api.v1.RenewH\x00R\x05renew\x12-\n" +
+	"\x05judge\x18\n" +
+	" \x01(\v2\x15.custody.api.v1.JudgeH\x00R\x05judgeB\t\n" +
+	"\amessage\"L\n" +
+	"\x05Judge\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x19\n" +
+	"\bepoch_no\x18\x02 \x01(\x04R\aepochNo\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\" \n" +
+	"\x06Judged\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\xc3\x01\n" +
 	"\x05Renew\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x18\n" +
 	"\acontrol\x18\x02 \x01(\x04R\acontrol\x12\x1a\n" +
@@ -1651,11 +1803,13 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\vRefusedCall\x12 \n" +
 	"\vcontainment\x18\x01 \x01(\tR\vcontainment\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x12\n" +
-	"\x04tool\x18\x03 \x01(\tR\x04tool\"\xb9\x01\n" +
+	"\x04tool\x18\x03 \x01(\tR\x04tool\"\xeb\x01\n" +
 	"\rWatchResponse\x129\n" +
 	"\tchallenge\x18\x01 \x01(\v2\x19.custody.api.v1.ChallengeH\x00R\tchallenge\x123\n" +
 	"\acontrol\x18\x02 \x01(\v2\x17.custody.api.v1.ControlH\x00R\acontrol\x12-\n" +
-	"\x05lease\x18\x03 \x01(\v2\x15.custody.api.v1.LeaseH\x00R\x05leaseB\t\n" +
+	"\x05lease\x18\x03 \x01(\v2\x15.custody.api.v1.LeaseH\x00R\x05lease\x120\n" +
+	"\x06judged\x18\n" +
+	" \x01(\v2\x16.custody.api.v1.JudgedH\x00R\x06judgedB\t\n" +
 	"\amessage\"\xf9\x01\n" +
 	"\aControl\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x127\n" +
@@ -1769,70 +1923,74 @@ func file_custody_api_v1_control_proto_rawDescGZIP() []byte {
 	return file_custody_api_v1_control_proto_rawDescData
 }
 
-var file_custody_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_custody_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_custody_api_v1_control_proto_goTypes = []any{
 	(*WatchRequest)(nil),            // 0: custody.api.v1.WatchRequest
-	(*Renew)(nil),                   // 1: custody.api.v1.Renew
-	(*RunningCall)(nil),             // 2: custody.api.v1.RunningCall
-	(*RefusedCall)(nil),             // 3: custody.api.v1.RefusedCall
-	(*WatchResponse)(nil),           // 4: custody.api.v1.WatchResponse
-	(*Control)(nil),                 // 5: custody.api.v1.Control
-	(*Contained)(nil),               // 6: custody.api.v1.Contained
-	(*Lease)(nil),                   // 7: custody.api.v1.Lease
-	(*ResolveTargetRequest)(nil),    // 8: custody.api.v1.ResolveTargetRequest
-	(*ResolveTargetResponse)(nil),   // 9: custody.api.v1.ResolveTargetResponse
-	(*PlanContainmentRequest)(nil),  // 10: custody.api.v1.PlanContainmentRequest
-	(*PlanContainmentResponse)(nil), // 11: custody.api.v1.PlanContainmentResponse
-	(*PlannedRevocation)(nil),       // 12: custody.api.v1.PlannedRevocation
-	(*ContainRequest)(nil),          // 13: custody.api.v1.ContainRequest
-	(*ContainResponse)(nil),         // 14: custody.api.v1.ContainResponse
-	(*ReleaseRequest)(nil),          // 15: custody.api.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),         // 16: custody.api.v1.ReleaseResponse
-	(*ListContainedRequest)(nil),    // 17: custody.api.v1.ListContainedRequest
-	(*ListContainedResponse)(nil),   // 18: custody.api.v1.ListContainedResponse
-	(*ContainmentInfo)(nil),         // 19: custody.api.v1.ContainmentInfo
-	(*StepInfo)(nil),                // 20: custody.api.v1.StepInfo
-	(*Hello)(nil),                   // 21: custody.api.v1.Hello
-	(*Proof)(nil),                   // 22: custody.api.v1.Proof
-	(*Challenge)(nil),               // 23: custody.api.v1.Challenge
-	(*v1.Permission)(nil),           // 24: custody.event.v1.Permission
-	(v1.ContainmentState)(0),        // 25: custody.event.v1.ContainmentState
+	(*Judge)(nil),                   // 1: custody.api.v1.Judge
+	(*Judged)(nil),                  // 2: custody.api.v1.Judged
+	(*Renew)(nil),                   // 3: custody.api.v1.Renew
+	(*RunningCall)(nil),             // 4: custody.api.v1.RunningCall
+	(*RefusedCall)(nil),             // 5: custody.api.v1.RefusedCall
+	(*WatchResponse)(nil),           // 6: custody.api.v1.WatchResponse
+	(*Control)(nil),                 // 7: custody.api.v1.Control
+	(*Contained)(nil),               // 8: custody.api.v1.Contained
+	(*Lease)(nil),                   // 9: custody.api.v1.Lease
+	(*ResolveTargetRequest)(nil),    // 10: custody.api.v1.ResolveTargetRequest
+	(*ResolveTargetResponse)(nil),   // 11: custody.api.v1.ResolveTargetResponse
+	(*PlanContainmentRequest)(nil),  // 12: custody.api.v1.PlanContainmentRequest
+	(*PlanContainmentResponse)(nil), // 13: custody.api.v1.PlanContainmentResponse
+	(*PlannedRevocation)(nil),       // 14: custody.api.v1.PlannedRevocation
+	(*ContainRequest)(nil),          // 15: custody.api.v1.ContainRequest
+	(*ContainResponse)(nil),         // 16: custody.api.v1.ContainResponse
+	(*ReleaseRequest)(nil),          // 17: custody.api.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),         // 18: custody.api.v1.ReleaseResponse
+	(*ListContainedRequest)(nil),    // 19: custody.api.v1.ListContainedRequest
+	(*ListContainedResponse)(nil),   // 20: custody.api.v1.ListContainedResponse
+	(*ContainmentInfo)(nil),         // 21: custody.api.v1.ContainmentInfo
+	(*StepInfo)(nil),                // 22: custody.api.v1.StepInfo
+	(*Hello)(nil),                   // 23: custody.api.v1.Hello
+	(*Proof)(nil),                   // 24: custody.api.v1.Proof
+	(*Challenge)(nil),               // 25: custody.api.v1.Challenge
+	(*v1.Permission)(nil),           // 26: custody.event.v1.Permission
+	(v1.ContainmentState)(0),        // 27: custody.event.v1.ContainmentState
 }
 var file_custody_api_v1_control_proto_depIdxs = []int32{
-	21, // 0: custody.api.v1.WatchRequest.hello:type_name -> custody.api.v1.Hello
-	22, // 1: custody.api.v1.WatchRequest.proof:type_name -> custody.api.v1.Proof
-	1,  // 2: custody.api.v1.WatchRequest.renew:type_name -> custody.api.v1.Renew
-	2,  // 3: custody.api.v1.Renew.running:type_name -> custody.api.v1.RunningCall
-	3,  // 4: custody.api.v1.Renew.refused:type_name -> custody.api.v1.RefusedCall
-	23, // 5: custody.api.v1.WatchResponse.challenge:type_name -> custody.api.v1.Challenge
-	5,  // 6: custody.api.v1.WatchResponse.control:type_name -> custody.api.v1.Control
-	7,  // 7: custody.api.v1.WatchResponse.lease:type_name -> custody.api.v1.Lease
-	6,  // 8: custody.api.v1.Control.contained:type_name -> custody.api.v1.Contained
-	24, // 9: custody.api.v1.Control.permissions:type_name -> custody.event.v1.Permission
-	12, // 10: custody.api.v1.PlanContainmentResponse.revocations:type_name -> custody.api.v1.PlannedRevocation
-	19, // 11: custody.api.v1.ContainResponse.containment:type_name -> custody.api.v1.ContainmentInfo
-	19, // 12: custody.api.v1.ReleaseResponse.released:type_name -> custody.api.v1.ContainmentInfo
-	19, // 13: custody.api.v1.ReleaseResponse.remaining:type_name -> custody.api.v1.ContainmentInfo
-	19, // 14: custody.api.v1.ListContainedResponse.containments:type_name -> custody.api.v1.ContainmentInfo
-	20, // 15: custody.api.v1.ContainmentInfo.steps:type_name -> custody.api.v1.StepInfo
-	25, // 16: custody.api.v1.StepInfo.state:type_name -> custody.event.v1.ContainmentState
-	0,  // 17: custody.api.v1.ControlService.Watch:input_type -> custody.api.v1.WatchRequest
-	8,  // 18: custody.api.v1.ContainmentService.ResolveTarget:input_type -> custody.api.v1.ResolveTargetRequest
-	10, // 19: custody.api.v1.ContainmentService.PlanContainment:input_type -> custody.api.v1.PlanContainmentRequest
-	13, // 20: custody.api.v1.ContainmentService.Contain:input_type -> custody.api.v1.ContainRequest
-	15, // 21: custody.api.v1.ContainmentService.Release:input_type -> custody.api.v1.ReleaseRequest
-	17, // 22: custody.api.v1.ContainmentService.ListContained:input_type -> custody.api.v1.ListContainedRequest
-	4,  // 23: custody.api.v1.ControlService.Watch:output_type -> custody.api.v1.WatchResponse
-	9,  // 24: custody.api.v1.ContainmentService.ResolveTarget:output_type -> custody.api.v1.ResolveTargetResponse
-	11, // 25: custody.api.v1.ContainmentService.PlanContainment:output_type -> custody.api.v1.PlanContainmentResponse
-	14, // 26: custody.api.v1.ContainmentService.Contain:output_type -> custody.api.v1.ContainResponse
-	16, // 27: custody.api.v1.ContainmentService.Release:output_type -> custody.api.v1.ReleaseResponse
-	18, // 28: custody.api.v1.ContainmentService.ListContained:output_type -> custody.api.v1.ListContainedResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	23, // 0: custody.api.v1.WatchRequest.hello:type_name -> custody.api.v1.Hello
+	24, // 1: custody.api.v1.WatchRequest.proof:type_name -> custody.api.v1.Proof
+	3,  // 2: custody.api.v1.WatchRequest.renew:type_name -> custody.api.v1.Renew
+	1,  // 3: custody.api.v1.WatchRequest.judge:type_name -> custody.api.v1.Judge
+	4,  // 4: custody.api.v1.Renew.running:type_name -> custody.api.v1.RunningCall
+	5,  // 5: custody.api.v1.Renew.refused:type_name -> custody.api.v1.RefusedCall
+	25, // 6: custody.api.v1.WatchResponse.challenge:type_name -> custody.api.v1.Challenge
+	7,  // 7: custody.api.v1.WatchResponse.control:type_name -> custody.api.v1.Control
+	9,  // 8: custody.api.v1.WatchResponse.lease:type_name -> custody.api.v1.Lease
+	2,  // 9: custody.api.v1.WatchResponse.judged:type_name -> custody.api.v1.Judged
+	8,  // 10: custody.api.v1.Control.contained:type_name -> custody.api.v1.Contained
+	26, // 11: custody.api.v1.Control.permissions:type_name -> custody.event.v1.Permission
+	14, // 12: custody.api.v1.PlanContainmentResponse.revocations:type_name -> custody.api.v1.PlannedRevocation
+	21, // 13: custody.api.v1.ContainResponse.containment:type_name -> custody.api.v1.ContainmentInfo
+	21, // 14: custody.api.v1.ReleaseResponse.released:type_name -> custody.api.v1.ContainmentInfo
+	21, // 15: custody.api.v1.ReleaseResponse.remaining:type_name -> custody.api.v1.ContainmentInfo
+	21, // 16: custody.api.v1.ListContainedResponse.containments:type_name -> custody.api.v1.ContainmentInfo
+	22, // 17: custody.api.v1.ContainmentInfo.steps:type_name -> custody.api.v1.StepInfo
+	27, // 18: custody.api.v1.StepInfo.state:type_name -> custody.event.v1.ContainmentState
+	0,  // 19: custody.api.v1.ControlService.Watch:input_type -> custody.api.v1.WatchRequest
+	10, // 20: custody.api.v1.ContainmentService.ResolveTarget:input_type -> custody.api.v1.ResolveTargetRequest
+	12, // 21: custody.api.v1.ContainmentService.PlanContainment:input_type -> custody.api.v1.PlanContainmentRequest
+	15, // 22: custody.api.v1.ContainmentService.Contain:input_type -> custody.api.v1.ContainRequest
+	17, // 23: custody.api.v1.ContainmentService.Release:input_type -> custody.api.v1.ReleaseRequest
+	19, // 24: custody.api.v1.ContainmentService.ListContained:input_type -> custody.api.v1.ListContainedRequest
+	6,  // 25: custody.api.v1.ControlService.Watch:output_type -> custody.api.v1.WatchResponse
+	11, // 26: custody.api.v1.ContainmentService.ResolveTarget:output_type -> custody.api.v1.ResolveTargetResponse
+	13, // 27: custody.api.v1.ContainmentService.PlanContainment:output_type -> custody.api.v1.PlanContainmentResponse
+	16, // 28: custody.api.v1.ContainmentService.Contain:output_type -> custody.api.v1.ContainResponse
+	18, // 29: custody.api.v1.ContainmentService.Release:output_type -> custody.api.v1.ReleaseResponse
+	20, // 30: custody.api.v1.ContainmentService.ListContained:output_type -> custody.api.v1.ListContainedResponse
+	25, // [25:31] is the sub-list for method output_type
+	19, // [19:25] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_custody_api_v1_control_proto_init() }
@@ -1845,11 +2003,13 @@ func file_custody_api_v1_control_proto_init() {
 		(*WatchRequest_Hello)(nil),
 		(*WatchRequest_Proof)(nil),
 		(*WatchRequest_Renew)(nil),
+		(*WatchRequest_Judge)(nil),
 	}
-	file_custody_api_v1_control_proto_msgTypes[4].OneofWrappers = []any{
+	file_custody_api_v1_control_proto_msgTypes[6].OneofWrappers = []any{
 		(*WatchResponse_Challenge)(nil),
 		(*WatchResponse_Control)(nil),
 		(*WatchResponse_Lease)(nil),
+		(*WatchResponse_Judged)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1857,7 +2017,7 @@ func file_custody_api_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_control_proto_rawDesc), len(file_custody_api_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

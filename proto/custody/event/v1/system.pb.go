@@ -376,6 +376,7 @@ type System struct {
 	//	*System_Refusal
 	//	*System_Finding
 	//	*System_Review
+	//	*System_Firing
 	Detail        isSystem_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -549,6 +550,15 @@ func (x *System) GetReview() *Review {
 	return nil
 }
 
+func (x *System) GetFiring() *FiringChange {
+	if x != nil {
+		if x, ok := x.Detail.(*System_Firing); ok {
+			return x.Firing
+		}
+	}
+	return nil
+}
+
 type isSystem_Detail interface {
 	isSystem_Detail()
 }
@@ -618,6 +628,11 @@ type System_Review struct {
 	Review *Review `protobuf:"bytes,22,opt,name=review,proto3,oneof"`
 }
 
+type System_Firing struct {
+	// firing is what became of a firing of a rule.
+	Firing *FiringChange `protobuf:"bytes,40,opt,name=firing,proto3,oneof"`
+}
+
 func (*System_Genesis) isSystem_Detail() {}
 
 func (*System_Instance) isSystem_Detail() {}
@@ -643,6 +658,8 @@ func (*System_Refusal) isSystem_Detail() {}
 func (*System_Finding) isSystem_Detail() {}
 
 func (*System_Review) isSystem_Detail() {}
+
+func (*System_Firing) isSystem_Detail() {}
 
 // Genesis opens a log.
 type Genesis struct {
@@ -1829,11 +1846,84 @@ func (x *Review) GetNextAt() int64 {
 	return 0
 }
 
+// FiringChange says what a person, or Custody, makes of a firing. The firing itself is no event: whoever folds the log with the rule finds it.
+type FiringChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// firing is its id, 16 bytes: a hash of the rule, its version and the event that completed it.
+	Firing []byte `protobuf:"bytes,1,opt,name=firing,proto3" json:"firing,omitempty"`
+	// rule is the rule's id.
+	Rule string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	// version is that of the rule.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// state is "acknowledged", "false_positive" or "needs_person".
+	State         string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FiringChange) Reset() {
+	*x = FiringChange{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FiringChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FiringChange) ProtoMessage() {}
+
+func (x *FiringChange) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FiringChange.ProtoReflect.Descriptor instead.
+func (*FiringChange) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *FiringChange) GetFiring() []byte {
+	if x != nil {
+		return x.Firing
+	}
+	return nil
+}
+
+func (x *FiringChange) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *FiringChange) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *FiringChange) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
 var File_custody_event_v1_system_proto protoreflect.FileDescriptor
 
 const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\n" +
-	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\x91\x06\n" +
+	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\xcb\x06\n" +
 	"\x06System\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x125\n" +
@@ -1850,7 +1940,8 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x06access\x18\x13 \x01(\v2\x18.custody.event.v1.AccessH\x00R\x06access\x125\n" +
 	"\arefusal\x18\x14 \x01(\v2\x19.custody.event.v1.RefusalH\x00R\arefusal\x125\n" +
 	"\afinding\x18\x15 \x01(\v2\x19.custody.event.v1.FindingH\x00R\afinding\x122\n" +
-	"\x06review\x18\x16 \x01(\v2\x18.custody.event.v1.ReviewH\x00R\x06reviewB\b\n" +
+	"\x06review\x18\x16 \x01(\v2\x18.custody.event.v1.ReviewH\x00R\x06review\x128\n" +
+	"\x06firing\x18( \x01(\v2\x1e.custody.event.v1.FiringChangeH\x00R\x06firingB\b\n" +
 	"\x06detail\"\x9d\x01\n" +
 	"\aGenesis\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x1d\n" +
@@ -1948,7 +2039,12 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x12\x18\n" +
 	"\aoutcome\x18\x03 \x01(\tR\aoutcome\x12\x17\n" +
-	"\anext_at\x18\x04 \x01(\x03R\x06nextAt*\x9e\x01\n" +
+	"\anext_at\x18\x04 \x01(\x03R\x06nextAt\"j\n" +
+	"\fFiringChange\x12\x16\n" +
+	"\x06firing\x18\x01 \x01(\fR\x06firing\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state*\x9e\x01\n" +
 	"\rProducerClass\x12\x1e\n" +
 	"\x1aPRODUCER_CLASS_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PRODUCER_CLASS_AGENT\x10\x01\x12\x1a\n" +
@@ -2000,7 +2096,7 @@ func file_custody_event_v1_system_proto_rawDescGZIP() []byte {
 }
 
 var file_custody_event_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_custody_event_v1_system_proto_goTypes = []any{
 	(ProducerClass)(0),     // 0: custody.event.v1.ProducerClass
 	(PermissionVerb)(0),    // 1: custody.event.v1.PermissionVerb
@@ -2023,7 +2119,8 @@ var file_custody_event_v1_system_proto_goTypes = []any{
 	(*Refusal)(nil),        // 18: custody.event.v1.Refusal
 	(*Finding)(nil),        // 19: custody.event.v1.Finding
 	(*Review)(nil),         // 20: custody.event.v1.Review
-	(Consequence)(0),       // 21: custody.event.v1.Consequence
+	(*FiringChange)(nil),   // 21: custody.event.v1.FiringChange
+	(Consequence)(0),       // 22: custody.event.v1.Consequence
 }
 var file_custody_event_v1_system_proto_depIdxs = []int32{
 	6,  // 0: custody.event.v1.System.genesis:type_name -> custody.event.v1.Genesis
@@ -2039,19 +2136,20 @@ var file_custody_event_v1_system_proto_depIdxs = []int32{
 	18, // 10: custody.event.v1.System.refusal:type_name -> custody.event.v1.Refusal
 	19, // 11: custody.event.v1.System.finding:type_name -> custody.event.v1.Finding
 	20, // 12: custody.event.v1.System.review:type_name -> custody.event.v1.Review
-	7,  // 13: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
-	1,  // 14: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
-	21, // 15: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
-	9,  // 16: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
-	2,  // 17: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
-	0,  // 18: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
-	3,  // 19: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
-	4,  // 20: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	21, // 13: custody.event.v1.System.firing:type_name -> custody.event.v1.FiringChange
+	7,  // 14: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
+	1,  // 15: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
+	22, // 16: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
+	9,  // 17: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
+	2,  // 18: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
+	0,  // 19: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
+	3,  // 20: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
+	4,  // 21: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_custody_event_v1_system_proto_init() }
@@ -2074,6 +2172,7 @@ func file_custody_event_v1_system_proto_init() {
 		(*System_Refusal)(nil),
 		(*System_Finding)(nil),
 		(*System_Review)(nil),
+		(*System_Firing)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2081,7 +2180,7 @@ func file_custody_event_v1_system_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_event_v1_system_proto_rawDesc), len(file_custody_event_v1_system_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
