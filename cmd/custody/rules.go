@@ -67,19 +67,12 @@ func (a *app) listRules(set *rules.Set) error {
 	if a.format != formatTable {
 		return printList(a, "rules", set.Rules, ruleJSON)
 	}
-	t := newGrid("rule", "severity", "action", "mode", "shows", "known as")
+	t := newGrid("rule", "severity", "action", "shows", "known as")
 	for _, r := range set.Rules {
-		t.row(r.ID, r.Severity, r.Action, mode(r), strings.Join(r.Requirements, " "), strings.Join(slices.Concat(r.ASI, r.Atlas), " "))
+		t.row(r.ID, r.Severity, r.Action, strings.Join(r.Requirements, " "), strings.Join(slices.Concat(r.ASI, r.Atlas), " "))
 	}
 	t.print(a.out)
 	return nil
-}
-
-func mode(r *rules.Rule) string {
-	if r.Live {
-		return "live"
-	}
-	return "shadow"
 }
 
 func ruleJSON(r *rules.Rule) any {
@@ -89,7 +82,7 @@ func ruleJSON(r *rules.Rule) any {
 		{"description", r.Description},
 		{"severity", r.Severity},
 		{"action", r.Action},
-		{"mode", mode(r)},
+		{"reach", r.Reach},
 		{"on", r.On},
 		{"when", r.When},
 		{"requirements", r.Requirements},
@@ -145,7 +138,7 @@ func (a *app) explainRule(r *rules.Rule) error {
 	if a.format != formatTable {
 		return a.printJSON(ruleJSON(r))
 	}
-	fmt.Fprintf(a.out, "%s, version %d, %s, %s\n%s\n\n", r.ID, r.Version, r.Severity, mode(r), r.Description)
+	fmt.Fprintf(a.out, "%s, version %d, %s\n%s\n\n", r.ID, r.Version, r.Severity, r.Description)
 	fmt.Fprintf(a.out, "looks at   %s\nwhen       %s\n", strings.Join(r.On, ", "), r.When)
 	switch {
 	case r.Sequence != nil:

@@ -46,14 +46,22 @@ type due struct {
 func (e *Engine) of(r *Rule) *ruleState {
 	s := e.state.Rules[r.ID]
 	if s == nil {
-		dropped := &e.stats.Dropped
-		s = &ruleState{
-			Partial: newBounded[string, partial](maxKeys, dropped), Windows: newBounded[string, *window](maxKeys, dropped),
-			Seen: newBounded[string, *baselined](maxKeys, dropped), Deadlines: newBounded[string, due](maxDeadlines, dropped),
-		}
+		s = e.newRuleState()
 		e.state.Rules[r.ID] = s
 	}
 	return s
+}
+
+func (e *Engine) newRuleState() *ruleState {
+	dropped := &e.stats.Dropped
+	return &ruleState{
+		Partial: newBounded[string, partial](maxKeys, dropped), Windows: newBounded[string, *window](maxKeys, dropped),
+		Seen: newBounded[string, *baselined](maxKeys, dropped), Deadlines: newBounded[string, due](maxDeadlines, dropped),
+	}
+}
+
+func (e *Engine) newBaselined() *baselined {
+	return &baselined{Values: newBounded[string, bool](maxBaseline, &e.stats.Dropped)}
 }
 
 // sequence goes through the steps from the last to the first, so that one event is one step.
@@ -129,7 +137,7 @@ func (e *Engine) baseline(r *Rule, f *facts) []id {
 	}
 	b, _ := s.Seen.get(key)
 	if b == nil {
-		b = &baselined{Values: newBounded[string, bool](maxBaseline, &e.stats.Dropped)}
+		b = e.newBaselined()
 		s.Seen.set(key, b)
 	}
 	learnt := b.Events >= r.Baseline.Learn

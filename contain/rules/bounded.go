@@ -1,9 +1,6 @@
 package rules
 
-import (
-	"encoding/json"
-	"maps"
-)
+import "maps"
 
 // bounded is a map that forgets its oldest entry when it is full. Its order is that of insertion, so it is the same in every
 // process with the same history.
@@ -91,33 +88,4 @@ func (b *bounded[K, V]) drop() {
 		delete(b.values, k)
 		*b.dropped++
 	}
-}
-
-// bind gives an entry that was read its bound.
-func (b *bounded[K, V]) bind(most int, dropped *uint64) { b.max, b.dropped = most, dropped }
-
-type entry[K comparable, V any] struct {
-	K K
-	V V
-}
-
-// MarshalJSON writes the entries in their order.
-func (b *bounded[K, V]) MarshalJSON() ([]byte, error) {
-	entries := make([]entry[K, V], 0, len(b.values))
-	b.live(func(k K) { entries = append(entries, entry[K, V]{k, b.values[k]}) })
-	return json.Marshal(entries)
-}
-
-// UnmarshalJSON reads them; see bind.
-func (b *bounded[K, V]) UnmarshalJSON(data []byte) error {
-	var entries []entry[K, V]
-	if err := json.Unmarshal(data, &entries); err != nil {
-		return err
-	}
-	b.values, b.order, b.deleted = map[K]V{}, nil, nil
-	for _, e := range entries {
-		b.values[e.K] = e.V
-		b.order = append(b.order, e.K)
-	}
-	return nil
 }

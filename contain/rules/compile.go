@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"regexp"
@@ -22,12 +23,14 @@ type program struct {
 	after      cel.Program
 	until      cel.Program
 	exceptions []cel.Program
+	digest     [sha256.Size]byte
 }
 
 // compiler compiles conditions. It grows with lists and macros, which later files and rules may use.
 type compiler struct {
 	env    *cel.Env
 	macros map[string]string
+	lists  map[string][]string
 	err    error
 }
 
@@ -37,7 +40,7 @@ func newCompiler() *compiler {
 		options = append(options, cel.Variable(v.Name, celTypes[v.Type]))
 	}
 	env, err := cel.NewEnv(options...)
-	return &compiler{env: env, macros: map[string]string{}, err: err}
+	return &compiler{env: env, macros: map[string]string{}, lists: map[string][]string{}, err: err}
 }
 
 // listName is a name of a list or macro: it may not look like a function or a field.
@@ -78,7 +81,7 @@ func (c *compiler) list(name string, items []string) error {
 	if err != nil {
 		return fmt.Errorf("list %q: %w", name, err)
 	}
-	c.env, c.macros[name] = env, "list"
+	c.env, c.macros[name], c.lists[name] = env, "list", items
 	return nil
 }
 

@@ -22,6 +22,7 @@
 //	on: [execution.started]                # the actions that are looked at
 //	when: consequence == "high" && tainted_value
 //	action: pause                          # none, restrict, pause, quarantine
+//	reach: run                             # what it stops: run (default) or instance
 //	exceptions:
 //	- {name: newsletter, when: destination == "news.example", owner: marketing, expires: 2027-06-30}
 //
@@ -53,6 +54,11 @@
 // # Bounds
 //
 // State is bounded, and each bound is a constant of limits.go; what does not fit any more is the oldest, and [Stats] counts it.
+//
+// # Modes
+//
+// A rule begins in shadow. Which mode it has in a tenant is decided by that tenant's log: a system.rule event names the rule, its
+// version and its [Rule.Digest], and holds from the next leaf on. A rule whose version or meaning changes is in shadow again.
 //
 // The engine never acts. Firings of rules in shadow, and of imported events, say so in [Firing.Silent].
 package rules

@@ -3,10 +3,7 @@ package rules
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -36,14 +33,16 @@ type Stats struct {
 
 // Engine holds one tenant's leaves to the rules of a set. It is for one goroutine.
 type Engine struct {
-	set   *Set
-	state *state
-	stats Stats
+	set     *Set
+	state   *state
+	stats   Stats
+	live    map[*Rule]Mode // what is not in shadow
+	written int            // size of the last snapshot, bytes
 }
 
 // New begins before the first leaf.
 func New(set *Set) *Engine {
-	e := &Engine{set: set}
+	e := &Engine{set: set, live: map[*Rule]Mode{}}
 	e.state = e.newState()
 	return e
 }
@@ -65,6 +64,9 @@ func (e *Engine) Observe(l *Leaf) []Firing {
 	e.stats.Events++
 	f := &facts{leaf: l, event: l.Event, action: event.Action(l.Event), seen: e.look(l)}
 	for _, r := range e.set.byAction[f.action] {
+		if e.live[r] == Off {
+			continue
+		}
 		if evidence := e.fires(r, f); evidence != nil && !e.excepted(r, f) {
 			firings = append(firings, e.firing(r, f, evidence))
 		}
@@ -147,7 +149,7 @@ func (e *Engine) fired(r *Rule, s subject, now int64, evidence []id) Firing {
 	switch {
 	case s.Imported:
 		f.Silent = "imported"
-	case !r.Live:
+	case e.live[r] != Live:
 		f.Silent = "shadow"
 	}
 	return f
@@ -162,48 +164,5 @@ func firingID(r *Rule, cause id) event.ID {
 	return out
 }
 
-// snapshot is an engine's state with what it belongs to.
-type snapshot struct {
-	Rules string // of the set, by id and version
-	State *state
-	Stats Stats
-}
-
-// rules names the set that a state belongs to.
-func (s *Set) rules() string {
-	var names []string
-	for _, r := range s.Rules {
-		names = append(names, fmt.Sprintf("%s/%d", r.ID, r.Version))
-	}
-	return strings.Join(names, " ")
-}
-
-// Snapshot is the state after the last leaf, in one encoding.
-func (e *Engine) Snapshot() ([]byte, error) {
-	b, err := json.Marshal(snapshot{e.set.rules(), e.state, e.stats})
-	if err != nil {
-		return nil, fmt.Errorf("write rule state: %w", err)
-	}
-	return b, nil
-}
-
-// Restore goes on from a snapshot that was made with the same rules.
-func Restore(set *Set, data []byte) (*Engine, error) {
-	e := New(set)
-	s := snapshot{State: e.state}
-	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("read rule state: %w", err)
-	}
-	if s.Rules != set.rules() {
-		return nil, fmt.Errorf("read rule state: it belongs to other rules")
-	}
-	e.state, e.stats = s.State, s.Stats
-	e.bind()
-	return e, nil
-}
-
 // Hash is SHA-256 of the snapshot.
-func (e *Engine) Hash() ([sha256.Size]byte, error) {
-	b, err := e.Snapshot()
-	return sha256.Sum256(b), err
-}
+func (e *Engine) Hash() [sha256.Size]byte { return sha256.Sum256(e.Snapshot()) }

@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,15 @@ type Severity string
 
 // Action is what a live rule asks the brake for.
 type Action string
+
+// Reach is what a live rule's action stops.
+type Reach string
+
+// The reaches. A quarantine is of the instance always.
+const (
+	OfRun      Reach = "run"      // the run that the firing is about; the instance where it is about none
+	OfInstance Reach = "instance" // the instance, with all its runs
+)
 
 // The severities and actions that exist, from the least to the most.
 var (
@@ -41,7 +51,7 @@ type Rule struct {
 	Baseline     *Baseline   `yaml:"baseline"`
 	Deadline     *Deadline   `yaml:"deadline"`
 	Action       Action      `yaml:"action"`
-	Live         bool        `yaml:"live"`    // false is shadow: it fires and does nothing
+	Reach        Reach       `yaml:"reach"`   // what the action stops
 	Content      bool        `yaml:"content"` // it goes by what a detector made of the wording of content, which an attacker chooses
 	Exceptions   []Exception `yaml:"exceptions"`
 	Tests        []Test      `yaml:"tests"`
@@ -130,6 +140,7 @@ type Set struct {
 	Rules []*Rule // in the order of the file
 
 	byAction map[string][]*Rule
+	digest   [sha256.Size]byte
 }
 
 // Parse reads rule files, which see the lists and macros of those before. It is strict: an unknown field, a condition that does
@@ -152,6 +163,7 @@ func Parse(files ...[]byte) (*Set, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	set.seal()
 	return set, nil
 }
 
@@ -171,11 +183,14 @@ func decode(source []byte) (*file, error) {
 // add holds a rule to the format and compiles it.
 func (s *Set) add(c *compiler, r *Rule) error {
 	r.Action = cmp.Or(r.Action, "none")
-	r.When = cmp.Or(r.When, "true")
+	r.When, r.Reach = cmp.Or(r.When, "true"), cmp.Or(r.Reach, OfRun)
 	if err := s.check(r); err != nil {
 		return fmt.Errorf("rule %q: %w", r.ID, err)
 	}
 	if err := c.compile(r); err != nil {
+		return fmt.Errorf("rule %q: %w", r.ID, err)
+	}
+	if err := c.digest(r); err != nil {
 		return fmt.Errorf("rule %q: %w", r.ID, err)
 	}
 	s.Rules = append(s.Rules, r)
@@ -204,6 +219,8 @@ func (s *Set) check(r *Rule) error {
 		return fmt.Errorf("severity: want one of %v", Severities)
 	case !slices.Contains(Actions, r.Action):
 		return fmt.Errorf("action: want one of %v", Actions)
+	case r.Reach != OfRun && r.Reach != OfInstance:
+		return errors.New("reach: want run or instance")
 	case len(r.On) == 0:
 		return errors.New("on: missing: the actions that the rule looks at")
 	}

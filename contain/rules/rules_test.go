@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -132,11 +133,8 @@ func fold(tb testing.TB, set *rules.Set, log []*rules.Leaf, restarts ...int) (fi
 	engine := rules.New(set)
 	for i, l := range log {
 		if slices.Contains(restarts, i) {
-			snapshot, err := engine.Snapshot()
-			if err != nil {
-				tb.Fatal(err)
-			}
-			if engine, err = rules.Restore(set, snapshot); err != nil {
+			var err error
+			if engine, err = rules.Restore(set, engine.Snapshot()); err != nil {
 				tb.Fatal(err)
 			}
 		}
@@ -144,11 +142,7 @@ func fold(tb testing.TB, set *rules.Set, log []*rules.Leaf, restarts ...int) (fi
 			firings = append(firings, f.ID)
 		}
 	}
-	hash, err := engine.Hash()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return firings, hash
+	return firings, engine.Hash()
 }
 
 // TestDeterministic: the same log gives the same firings and the same state on one processor and on many, and over a hundred
@@ -180,10 +174,7 @@ func TestDeterministic(t *testing.T) {
 // TestOtherRulesOtherState: a state is not read under rules that it was not made with.
 func TestOtherRulesOtherState(t *testing.T) {
 	set := defaults(t)
-	snapshot, err := rules.New(set).Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	snapshot := rules.New(set).Snapshot()
 	other, err := rules.Parse([]byte("rules:\n- {rule: abc, version: 1, description: d, severity: low, on: [execution.started]}"))
 	if err != nil {
 		t.Fatal(err)
@@ -193,35 +184,87 @@ func TestOtherRulesOtherState(t *testing.T) {
 	}
 }
 
-// TestSilence: a rule in shadow and an imported event fire, and say why nothing is done.
+// TestSilence: a rule in shadow and an imported event fire, and say why nothing is done. The log decides on the mode, from the leaf
+// after a person's word on, for this version and this meaning alone.
 func TestSilence(t *testing.T) {
-	source := "rules:\n- {rule: abc, version: 1, description: d, severity: low, live: LIVE, on: [data.content_finding]}"
+	const source = "rules:\n- {rule: abc, version: 2, description: d, severity: low, on: [data.content_finding]}"
+	set, err := rules.Parse([]byte(source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := set.Rules[0].Digest()
 	tests := map[string]struct {
-		live     string
+		log      []*rules.Leaf
 		producer int
 		silent   string
+		fires    int
 	}{
-		"live":     {"true", 1, ""},
-		"shadow":   {"false", 1, "shadow"},
-		"imported": {"true", 3, "imported"},
+		"nobody has said anything": {nil, 1, "shadow", 1},
+		"live":                     {[]*rules.Leaf{promoted(2, digest, "live")}, 1, "", 1},
+		"imported":                 {[]*rules.Leaf{promoted(2, digest, "live")}, 3, "imported", 1},
+		"off":                      {[]*rules.Leaf{promoted(2, digest, "off")}, 1, "", 0},
+		"taken back":               {[]*rules.Leaf{promoted(2, digest, "live"), promoted(2, digest, "shadow")}, 1, "shadow", 1},
+		"another version":          {[]*rules.Leaf{promoted(3, digest, "live")}, 1, "shadow", 1},
+		"another meaning":          {[]*rules.Leaf{promoted(2, [32]byte{1}, "live")}, 1, "shadow", 1},
+		"an older word":            {[]*rules.Leaf{promoted(2, digest, "live"), promoted(1, digest, "off")}, 1, "", 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			set, err := rules.Parse([]byte(strings.Replace(source, "LIVE", test.live, 1)))
+			engine := rules.New(set)
+			for _, l := range test.log {
+				engine.Observe(l)
+			}
+			restored, err := rules.Restore(set, engine.Snapshot())
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := finding(test.producer)
-			firings := rules.New(set).Observe(l)
-			if len(firings) != 1 || firings[0].Silent != test.silent {
-				t.Errorf("got %v", firings)
-			}
-			again := rules.New(set).Observe(l)
-			if len(again) != 1 || again[0].ID != firings[0].ID {
-				t.Error("the same cause has another id")
+			for _, e := range []*rules.Engine{engine, restored} {
+				firings := e.Observe(finding(test.producer))
+				if len(firings) != test.fires || test.fires > 0 && firings[0].Silent != test.silent {
+					t.Errorf("got %v", firings)
+				}
 			}
 		})
 	}
+}
+
+// promoted is a person's word on the rule abc.
+func promoted(version uint32, digest [32]byte, mode string) *rules.Leaf {
+	return &rules.Leaf{Index: 1, Time: 1, Producer: eventv1.ProducerClass_PRODUCER_CLASS_CUSTODY, Event: &eventv1.Event{
+		Id: make([]byte, 16), Instance: "custody", Body: &eventv1.Event_System{System: &eventv1.System{Actor: "ann", Detail: &eventv1.System_Rule{
+			Rule: &eventv1.RuleChange{Rule: "abc", Version: version, SourceDigest: digest[:], Mode: mode},
+		}}},
+	}}
+}
+
+// TestMeaning: what a rule does makes its digest, with the macros and lists that it uses; how it is described and tested does not.
+func TestMeaning(t *testing.T) {
+	const base = "lists: {ll: [a, b], other: [c]}\nmacros: [{macro: mm, when: 'tool in ll'}]\nrules:\n- {rule: abc, version: 1, description: d, severity: low, on: [execution.started], when: 'mm()'}"
+	want := meaning(t, base)
+	for _, same := range []string{"description: d/description: e", "[c]/[d]", "severity: low,/severity: low, tests: [{name: x}],"} {
+		if meaning(t, replaced(base, same)) != want {
+			t.Errorf("%s: another meaning", same)
+		}
+	}
+	for _, other := range []string{"[a, b]/[a]", "tool in ll/!(tool in ll)", "severity: low/severity: high", "version: 1/version: 2", "mm()'}/mm()', action: pause}"} {
+		if meaning(t, replaced(base, other)) == want {
+			t.Errorf("%s: the same meaning", other)
+		}
+	}
+}
+
+func replaced(source, change string) string {
+	from, to, _ := strings.Cut(change, "/")
+	return strings.Replace(source, from, to, 1)
+}
+
+func meaning(tb testing.TB, source string) [32]byte {
+	tb.Helper()
+	set, err := rules.Parse([]byte(source))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return set.Rules[0].Digest()
 }
 
 // BenchmarkPack is the whole default pack over the benchmark's events.
@@ -251,8 +294,28 @@ func FuzzParse(f *testing.F) {
 		for producer := range 5 {
 			engine.Observe(finding(producer))
 		}
-		if _, err := engine.Snapshot(); err != nil {
+		if _, err := rules.Restore(set, engine.Snapshot()); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzRestore: what is no snapshot is refused, and what is one is written again as it was.
+func FuzzRestore(f *testing.F) {
+	set := defaults(f)
+	engine := rules.New(set)
+	for _, l := range leaves(f, 200) {
+		engine.Observe(l)
+	}
+	f.Add(engine.Snapshot())
+	f.Add(rules.New(set).Snapshot())
+	f.Fuzz(func(t *testing.T, snapshot []byte) {
+		engine, err := rules.Restore(set, snapshot)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(engine.Snapshot(), snapshot) {
+			t.Fatal("another snapshot came back")
 		}
 	})
 }

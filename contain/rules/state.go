@@ -9,7 +9,7 @@ import (
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
-// id and print are keys that JSON can write.
+// id and print are keys of the state.
 type (
 	id    [16]byte
 	print [event.FingerprintSize]byte
@@ -24,6 +24,7 @@ type state struct {
 	Memories    *bounded[string, memory]
 	Credentials *bounded[string, string] // the instance that used it first
 	Rules       map[string]*ruleState    // by rule
+	Modes       map[string]ruleMode      // by rule
 }
 
 // run is one task of an agent.
@@ -73,7 +74,7 @@ func (e *Engine) newState() *state {
 	return &state{
 		Runs: newBounded[string, *run](maxRuns, dropped), Instances: map[string]*instance{},
 		Memories: newBounded[string, memory](maxMemories, dropped), Credentials: newBounded[string, string](maxCredentials, dropped),
-		Rules: map[string]*ruleState{},
+		Rules: map[string]*ruleState{}, Modes: map[string]ruleMode{},
 	}
 }
 
@@ -242,6 +243,9 @@ func (e *Engine) learn(l *Leaf, s *seen) {
 	if m := x.GetSystem().GetManifest(); m != nil {
 		e.learnManifest(m)
 	}
+	if m := x.GetSystem().GetRule(); m != nil {
+		e.learnMode(m)
+	}
 	if d := x.GetData(); d.GetAction() == eventv1.DataAction_DATA_ACTION_MEMORY_WRITTEN && d.GetMemoryKey() != "" {
 		e.state.Memories.set(d.GetMemoryKey(), memory{x.GetInstance(), s.source})
 	}
@@ -351,35 +355,4 @@ var classes = append([]string{""}, event.Consequences.All()...)
 func idOf(b []byte) (i id) {
 	copy(i[:], b)
 	return i
-}
-
-// bind gives the state that was read its bounds.
-func (e *Engine) bind() {
-	s, dropped := e.state, &e.stats.Dropped
-	s.Runs.bind(maxRuns, dropped)
-	s.Memories.bind(maxMemories, dropped)
-	s.Credentials.bind(maxCredentials, dropped)
-	for _, i := range s.Instances {
-		i.Trusted.bind(maxTrusted, dropped)
-	}
-	for _, r := range s.Runs.values {
-		r.Tainted.bind(maxRunEvents, dropped)
-		r.Untrusted.bind(maxRunValues, dropped)
-		r.Trusted.bind(maxRunValues, dropped)
-		r.Calls.bind(maxRunCalls, dropped)
-		r.Proposals.bind(maxRunCalls, dropped)
-	}
-	for _, r := range s.Rules {
-		r.bind(dropped)
-	}
-}
-
-func (s *ruleState) bind(dropped *uint64) {
-	s.Partial.bind(maxKeys, dropped)
-	s.Windows.bind(maxKeys, dropped)
-	s.Seen.bind(maxKeys, dropped)
-	s.Deadlines.bind(maxDeadlines, dropped)
-	for _, b := range s.Seen.values {
-		b.Values.bind(maxBaseline, dropped)
-	}
 }

@@ -194,14 +194,14 @@ func (s *State) setGrant(id grantID, g Grant) {
 	s.touch(id.key())
 }
 
-// applyRule puts the next version in force, or changes the mode of the one that is.
+// applyRule puts a later version in force, or changes the mode of the one that is. Versions may be left out: not each was ever promoted.
 func (s *State) applyRule(index uint64, x *eventv1.RuleChange) error {
 	old := s.rules[x.Rule]
 	same := x.Version == old.Version && bytes.Equal(x.SourceDigest, old.Digest[:])
 	switch {
 	case same && x.Mode == old.Mode:
 		return fmt.Errorf("rule %q: %w", x.Rule, ErrExists)
-	case !same && x.Version != old.Version+1:
+	case !same && x.Version <= old.Version:
 		return fmt.Errorf("rule %q, %d after %d: %w", x.Rule, x.Version, old.Version, ErrVersion)
 	}
 	s.rules[x.Rule] = Rule{x.Rule, x.Version, Hash(x.SourceDigest), x.Mode, index}

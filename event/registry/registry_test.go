@@ -325,13 +325,13 @@ func TestGrants(t *testing.T) {
 
 func TestRulesHoldsAndErasures(t *testing.T) {
 	l := opened(t)
-	l.refuse(registry.ErrVersion, rule("r", 2, "live"))
+	l.must(rule("s", 2, "live"))
 	l.must(rule("r", 1, "shadow"))
 	l.refuse(registry.ErrExists, rule("r", 1, "shadow"))
 	l.must(rule("r", 1, "live"))
 	l.must(rule("r", 2, "off"))
 	l.refuse(registry.ErrVersion, rule("r", 1, "live"))
-	if list := l.state.Rules(); len(list) != 1 || list[0].Version != 2 || list[0].Mode != "off" {
+	if list := l.state.Rules(); len(list) != 2 || list[0].Version != 2 || list[0].Mode != "off" {
 		t.Errorf("%+v", list)
 	}
 
