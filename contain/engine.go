@@ -65,6 +65,7 @@ type Config struct {
 	Moderate      bool          // acts of moderate consequence need a lease too
 	// Hold places a legal hold, under the id of a containment; an id that there is already is no error. nil places none.
 	Hold     func(ctx context.Context, tenant event.TenantID, actor, reason, id, scope string) error
+	Judged   func(ctx context.Context, q Question) error          // returns when the rules have seen what a gate asks about; nil answers at once
 	Escalate func(tenant event.TenantID, c *Containment, s *Step) // is told of each step that a person must look at; may be nil
 	Hook     func(Point) error                                    // called at each point of a connector's call; an error stops it there, as a crash would; may be nil
 	Now      func() time.Time                                     // nil is time.Now

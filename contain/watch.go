@@ -89,6 +89,9 @@ type watcher struct {
 	key    registry.Key
 
 	sent *apiv1.Control // the newest
+
+	judged  chan uint64 // numbers of questions that the rules have answered
+	waiting int         // questions that are open
 }
 
 // greet learns which gate this is, and has it prove its key.
@@ -140,7 +143,7 @@ func (e *Engine) next(requests <-chan received, timer *time.Timer) (*apiv1.Watch
 
 // admit checks the proof with the enrolled key. Every stranger gets the same answer.
 func (e *Engine) admit(link watchStream, hello *apiv1.Hello, message, proof []byte) (*watcher, error) {
-	w := &watcher{engine: e, link: link, tenant: event.TenantID(hello.GetTenant())}
+	w := &watcher{engine: e, link: link, tenant: event.TenantID(hello.GetTenant()), judged: make(chan uint64)}
 	w.key.ID = registry.Hash(hello.GetKeyId())
 	known := w.lookUp()
 	if !known {
@@ -179,6 +182,10 @@ func (w *watcher) serve(requests <-chan received) error {
 		case <-changed:
 		case <-w.engine.drained:
 			return stopping
+		case number := <-w.judged:
+			if err := w.answer(number); err != nil {
+				return err
+			}
 		case r := <-requests:
 			if errors.Is(r.err, io.EOF) {
 				return nil
@@ -186,7 +193,7 @@ func (w *watcher) serve(requests <-chan received) error {
 			if r.err != nil {
 				return r.err
 			}
-			if err := w.renew(r.request.GetRenew()); err != nil {
+			if err := w.obey(r.request); err != nil {
 				return err
 			}
 		}

@@ -307,7 +307,9 @@ func (w *writer) instance(i *instance) {
 
 func (e *Engine) readInstance(r *reader) *instance {
 	i := e.newInstance()
-	r.flags(&i.Manifest)
+	if r.flags(&i.Manifest); i.Manifest {
+		e.state.Manifests++
+	}
 	for range r.list(maxPermissions) {
 		i.Permissions = append(i.Permissions, permission{r.text(), r.text()})
 	}

@@ -53,6 +53,9 @@ func (e *Engine) Stats() Stats { return e.stats }
 // Next is the index of the leaf that comes next.
 func (e *Engine) Next() uint64 { return e.state.Next }
 
+// Instances is how many instances of the tenant have a manifest.
+func (e *Engine) Instances() int { return e.state.Manifests }
+
 // Observe takes the next leaf, and returns what fires: first the deadlines that its time has passed, then the rules in the order
 // of their file. Leaves must come in the order of the log; each is taken once.
 func (e *Engine) Observe(l *Leaf) []Firing {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -51,11 +52,19 @@ func (e *Engine) Mode(r *Rule) (mode Mode, stale bool) {
 	return Mode(m.Mode), false
 }
 
-// learnMode takes a person's word on a rule. An older version than the last is not gone back to.
+// Edited reports whether the log knows this version of a rule with another meaning: its mode cannot be set then.
+func (e *Engine) Edited(r *Rule) bool {
+	m, set := e.state.Modes[r.ID]
+	return set && m.Version == r.Version && m.Digest != r.digest
+}
+
+// learnMode takes a person's word on a rule, as the registry does: an older version than the last is not gone back to, and a version has one
+// meaning.
 func (e *Engine) learnMode(x *eventv1.RuleChange) {
 	old, known := e.state.Modes[x.GetRule()]
 	_, err := ParseMode(x.GetMode())
-	if err != nil || x.GetVersion() < old.Version || !known && len(e.state.Modes) >= maxModes || len(x.GetSourceDigest()) != sha256.Size {
+	other := known && x.GetVersion() == old.Version && !bytes.Equal(x.GetSourceDigest(), old.Digest[:])
+	if err != nil || x.GetVersion() < old.Version || other || !known && len(e.state.Modes) >= maxModes || len(x.GetSourceDigest()) != sha256.Size {
 		return
 	}
 	e.state.Modes[x.GetRule()] = ruleMode{x.GetVersion(), [sha256.Size]byte(x.GetSourceDigest()), x.GetMode()}

@@ -21,6 +21,7 @@ type state struct {
 	Now         int64  // ns, of the last leaf
 	Runs        *bounded[string, *run]
 	Instances   map[string]*instance // as many as the log has created
+	Manifests   int                  // instances with a manifest
 	Memories    *bounded[string, memory]
 	Credentials *bounded[string, string] // the instance that used it first
 	Rules       map[string]*ruleState    // by rule
@@ -343,6 +344,9 @@ func (r *run) approval(x *eventv1.Approval) {
 
 func (e *Engine) learnManifest(m *eventv1.ManifestChange) {
 	i := e.instanceOf(m.GetInstance())
+	if !i.Manifest {
+		e.state.Manifests++
+	}
 	i.Manifest, i.Permissions = true, nil
 	for _, p := range m.GetPermissions()[:min(len(m.GetPermissions()), maxPermissions)] {
 		i.Permissions = append(i.Permissions, permission{p.GetTool(), event.Consequences.Name(p.GetConsequence())})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/contain"
+	"github.com/agentcustody/custody/contain/live"
 	"github.com/agentcustody/custody/ingest"
 	"github.com/agentcustody/custody/ledger"
 )
@@ -56,6 +57,7 @@ type Config struct {
 
 	TuneLedger      func(*ledger.Config)          // for tests of faults: changes what the ledger is made of; may be nil
 	TuneContainment func(*contain.Config)         // the same for the brake
+	TuneRules       func(*live.Config)            // the same for the rules
 	TuneRetention   func(*ingest.RetentionConfig) // the same for erasures
 
 	Version string           // shown in the status

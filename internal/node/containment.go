@@ -19,7 +19,7 @@ import (
 func (n *Node) openContainment(ctx context.Context) (err error) {
 	cfg := contain.Config{
 		Source: n.stream, Recorder: n.system, Roster: n.admission, System: n.keys.system.Public(), Now: n.cfg.Now, Log: n.cfg.Log,
-		Moderate: n.cfg.ModerateNeedsLease, Hold: n.holdRecords,
+		Moderate: n.cfg.ModerateNeedsLease, Hold: n.holdRecords, Judged: n.judged,
 	}
 	if cfg.Connectors, err = n.connectors(); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/agentcustody/custody/contain"
+	"github.com/agentcustody/custody/contain/live"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	"github.com/agentcustody/custody/ingest"
@@ -47,6 +48,8 @@ type Node struct {
 	opened    atomic.Pointer[ingest.Service] // the door, for the ledger, which starts before it
 	admin     *ingest.Admin
 	brake     *contain.Engine
+	rules     *live.Engine
+	judges    atomic.Pointer[live.Engine] // the rules, for the brake, which starts before them
 	retention *ingest.Retention
 	server    *grpc.Server
 	address   string // where emitters connect
@@ -79,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, folder: folder(cfg.DataDir), failed: make(chan error, 3)}
 	for _, step := range []func(context.Context) error{
-		n.openFolder, n.openKeys, n.openConfirm, n.openObjects, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openContainment, n.openServer,
+		n.openFolder, n.openKeys, n.openConfirm, n.openObjects, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openContainment, n.openRules, n.openServer,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("open node: %w", err), n.Close())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/agentcustody/custody/access"
 	"github.com/agentcustody/custody/contain"
+	"github.com/agentcustody/custody/contain/live"
 	"github.com/agentcustody/custody/ingest"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	"github.com/agentcustody/custody/query"
@@ -69,6 +70,7 @@ func (n *Node) register() {
 	apiv1.RegisterLogServiceServer(n.server, &logService{node: n})
 	apiv1.RegisterEvidenceServiceServer(n.server, &evidenceService{node: n})
 	apiv1.RegisterControlServiceServer(n.server, contain.Control{Engine: n.brake})
+	apiv1.RegisterFiringServiceServer(n.server, &live.Service{Engine: n.rules})
 	apiv1.RegisterContainmentServiceServer(n.server, &contain.Service{Engine: n.brake})
 }
 

@@ -1,0 +1,376 @@
+package live
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/agentcustody/custody/contain/rules"
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+const (
+	// snapshotEvery is the least time between two snapshots: what is folded since the last is what a restart folds again.
+	snapshotEvery = 5 * time.Second
+	// snapshotShare is how much longer the engine works than it writes snapshots: no more than one part in so many is lost to them.
+	snapshotShare = 100
+	// tickOf is how often time passes for tenants of which nothing comes: a deadline is passed by others' messages too.
+	tickOf = int64(time.Second)
+)
+
+// Message is a message of the stream with the verdict of the ledger's fold.
+type Message struct {
+	Seq     uint64
+	Time    int64 // ns UTC, of the message
+	Tenant  event.TenantID
+	Key     [32]byte // of the emitter
+	EpochNo uint64   // with LastSeq: up to where the emitter's events are in the stream; 0 where the batch was not the emitter's
+	LastSeq uint64
+	Leaves  []rules.Leaf // Event is nil where it may not be taken for the emitter's
+}
+
+// Source is every message of the stream in its order, judged as the ledger judges it. It is for one goroutine.
+type Source interface {
+	// Restore begins after the message of a saved state. It comes before Next, if at all.
+	Restore(saved []byte) error
+	// Next waits for the next message.
+	Next(ctx context.Context) (*Message, error)
+	// Save is the state after the last message that Next has returned.
+	Save() ([]byte, error)
+	// Seq is the sequence of that message.
+	Seq() uint64
+	// Heads calls each with up to where every emitter's events are in the stream.
+	Heads(each func(tenant event.TenantID, key [32]byte, epochNo, lastSeq uint64))
+	// Close ends reading.
+	Close()
+}
+
+// Brake contains what rules ask for, and Recorder makes Custody's own events durable in a tenant's log.
+type (
+	Brake interface {
+		Automatic(ctx context.Context, o Order) error
+	}
+	Recorder interface {
+		Record(ctx context.Context, tenant event.TenantID, events ...*eventv1.Event) (streamSeq uint64, err error)
+	}
+)
+
+// Config is what an engine is made of. Every field must be set unless it says otherwise.
+type Config struct {
+	Rules       *rules.Set
+	Source      Source
+	Incarnation string // of the stream
+	End         uint64 // the stream's last message at the start: nothing is asked for before it is folded
+	Dir         string // folder of the snapshot; empty keeps none
+	Brake       Brake
+	Recorder    Recorder
+	Every       time.Duration     // between snapshots; 0 is snapshotEvery
+	Hook        func(Point) error // called at each point of an action; an error stops the engine there, as a crash would; may be nil
+	Now         func() time.Time  // nil is time.Now
+	Log         *slog.Logger      // nil discards
+}
+
+func (c Config) withDefaults() Config {
+	if c.Every == 0 {
+		c.Every = snapshotEvery
+	}
+	if c.Hook == nil {
+		c.Hook = func(Point) error { return nil }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Engine runs the rules over the stream. It is safe for concurrent use.
+type Engine struct {
+	cfg Config
+
+	mu      sync.Mutex
+	tenants map[event.TenantID]*tenant
+	heads   map[emitter]position
+	applied uint64 // message up to which everything is folded
+	ticked  int64  // ns of the last time that every tenant's time moved on
+	failed  error  // why following ended
+	moved   chan struct{}
+
+	saving  sync.WaitGroup
+	busy    atomic.Bool // a snapshot is being written
+	saved   time.Time
+	took    time.Duration // to encode the last snapshot
+	written int           // its size, bytes
+
+	urge chan struct{} // something is pending
+	stop context.CancelFunc
+	work sync.WaitGroup
+}
+
+type emitter struct {
+	tenant event.TenantID
+	key    [32]byte
+}
+
+// position is up to where an emitter's events were judged.
+type position struct{ epochNo, seq uint64 }
+
+func (p position) before(o position) bool {
+	return p.epochNo < o.epochNo || p.epochNo == o.epochNo && p.seq < o.seq
+}
+
+// tenant is one tenant's fold. It is guarded by the engine's mutex.
+type tenant struct {
+	rules *rules.Engine
+	book  *Book
+	acted map[event.ID]bool // firings whose containment is in force here, though the log has not come back with it
+}
+
+func newTenant(name event.TenantID, set *rules.Set) *tenant {
+	return &tenant{rules: rules.New(set), book: NewBook(name), acted: map[event.ID]bool{}}
+}
+
+// Open goes on from the snapshot, if there is one that belongs here, and follows the stream.
+func Open(cfg Config) *Engine {
+	cfg = cfg.withDefaults()
+	e := &Engine{
+		cfg: cfg, tenants: map[event.TenantID]*tenant{}, heads: map[emitter]position{}, moved: make(chan struct{}),
+		urge: make(chan struct{}, 1), saved: cfg.Now(),
+	}
+	if cfg.Dir != "" {
+		if err := e.load(); err != nil {
+			cfg.Log.Warn("the rules fold the stream from its beginning", slog.Any("error", err))
+		}
+	}
+	e.applied = cfg.Source.Seq()
+	cfg.Source.Heads(func(t event.TenantID, key [32]byte, epochNo, seq uint64) {
+		e.heads[emitter{t, key}] = position{epochNo, seq}
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	e.stop = stop
+	e.work.Go(func() { e.follow(ctx) })
+	e.work.Go(func() { e.act(ctx) })
+	e.hurry()
+	return e
+}
+
+// Close ends following and acting, and keeps a last snapshot.
+func (e *Engine) Close() {
+	e.Abort()
+	if e.cfg.Dir == "" || e.failed != nil {
+		return
+	}
+	b, err := e.encode()
+	if err == nil {
+		err = keep(e.cfg.Dir, b)
+	}
+	if err != nil {
+		e.cfg.Log.Warn("no snapshot of the rules", slog.Any("error", err))
+	}
+}
+
+// Abort ends following and acting as a kill would.
+func (e *Engine) Abort() {
+	e.stop()
+	e.work.Wait()
+	e.saving.Wait()
+	e.cfg.Source.Close()
+}
+
+// follow folds every message.
+func (e *Engine) follow(ctx context.Context) {
+	for {
+		m, err := e.cfg.Source.Next(ctx)
+		if err != nil {
+			e.fail(ctx, err)
+			return
+		}
+		e.take(m)
+		e.snapshot()
+	}
+}
+
+// fail makes every later wait fail: what is known here gets old.
+func (e *Engine) fail(ctx context.Context, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if ctx.Err() == nil {
+		e.failed = fmt.Errorf("rules: %w", err)
+		e.cfg.Log.ErrorContext(ctx, "the rules do not follow the stream any more", slog.Any("error", err))
+	}
+	e.wake()
+}
+
+// wake lets everybody who waits look again. The mutex is held.
+func (e *Engine) wake() {
+	close(e.moved)
+	e.moved = make(chan struct{})
+}
+
+func (e *Engine) hurry() {
+	select {
+	case e.urge <- struct{}{}:
+	default:
+	}
+}
+
+// take folds one message.
+func (e *Engine) take(m *Message) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pass(m.Time)
+	pending := false
+	if m.Tenant != "" {
+		t := e.of(m.Tenant)
+		for i := range m.Leaves {
+			t.observe(&m.Leaves[i])
+		}
+		pending = len(t.book.waiting) > 0
+	}
+	if at := (emitter{m.Tenant, m.Key}); m.EpochNo > 0 && e.heads[at].before(position{m.EpochNo, m.LastSeq}) {
+		e.heads[at] = position{m.EpochNo, m.LastSeq}
+	}
+	e.applied = m.Seq
+	if pending || m.Seq == e.cfg.End {
+		e.hurry()
+	}
+	e.wake()
+}
+
+func (e *Engine) of(name event.TenantID) *tenant {
+	t := e.tenants[name]
+	if t == nil {
+		t = newTenant(name, e.cfg.Rules)
+		e.tenants[name] = t
+	}
+	return t
+}
+
+// pass moves every tenant's time on, so that a deadline fires though nothing comes of its tenant.
+func (e *Engine) pass(now int64) {
+	if now/tickOf == e.ticked/tickOf {
+		return
+	}
+	e.ticked = now
+	for _, name := range e.names() {
+		t := e.tenants[name]
+		t.book.Note(t.rules.Advance(now), t.rules.Instances())
+		if len(t.book.waiting) > 0 {
+			e.hurry()
+		}
+	}
+}
+
+// names are the tenants, in order.
+func (e *Engine) names() []event.TenantID { return slices.Sorted(maps.Keys(e.tenants)) }
+
+func (t *tenant) observe(l *rules.Leaf) {
+	t.book.Note(t.rules.Observe(l), t.rules.Instances())
+	if s := l.Event.GetSystem(); s != nil {
+		t.book.Apply(l.Time, s)
+	}
+}
+
+// snapshot writes what is known beside the fold, if it is time.
+func (e *Engine) snapshot() {
+	now := e.cfg.Now()
+	if e.cfg.Dir == "" || now.Sub(e.saved) < max(e.cfg.Every, snapshotShare*e.took) {
+		return
+	}
+	if !e.busy.CompareAndSwap(false, true) {
+		return
+	}
+	e.mu.Lock()
+	b, err := e.encode()
+	e.mu.Unlock()
+	e.saved, e.took = now, e.cfg.Now().Sub(now)
+	e.saving.Go(func() {
+		defer e.busy.Store(false)
+		if err == nil {
+			err = keep(e.cfg.Dir, b)
+		}
+		if err != nil {
+			e.cfg.Log.Warn("no snapshot of the rules", slog.Any("error", err))
+		}
+	})
+}
+
+// Hash is SHA-256 of all that is known after the last message, and the sequence of that.
+func (e *Engine) Hash() (sum [sha256.Size]byte, seq uint64, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	h := sha256.New()
+	for _, name := range e.names() {
+		t := e.tenants[name]
+		book, err := t.book.MarshalJSON()
+		if err != nil {
+			return sum, 0, err
+		}
+		h.Write(appendPart(appendPart(appendPart(nil, []byte(name)), t.rules.Snapshot()), book))
+	}
+	return [sha256.Size]byte(h.Sum(nil)), e.applied, nil
+}
+
+// Await returns when the message at a stream sequence is folded.
+func (e *Engine) Await(ctx context.Context, seq uint64) error {
+	return e.until(ctx, func() bool { return e.applied >= seq })
+}
+
+// Judged returns when the rules have seen an emitter's events up to a number of its epoch, and the brake has what they asked for in the
+// tenant by then.
+func (e *Engine) Judged(ctx context.Context, name event.TenantID, key [32]byte, epochNo, seq uint64) error {
+	at, want := emitter{name, key}, position{epochNo, seq}
+	var asked []event.ID
+	if err := e.until(ctx, func() bool {
+		if e.heads[at].before(want) {
+			return false
+		}
+		if t := e.tenants[name]; t != nil {
+			for _, f := range t.book.waiting {
+				asked = append(asked, f.ID)
+			}
+		}
+		return true
+	}); err != nil || len(asked) == 0 {
+		return err
+	}
+	return e.until(ctx, func() bool { return e.tenants[name].settled(asked) })
+}
+
+// settled reports whether the brake has what firings asked for.
+func (t *tenant) settled(asked []event.ID) bool {
+	return !slices.ContainsFunc(t.book.waiting, func(f *Firing) bool { return slices.Contains(asked, f.ID) && !t.acted[f.ID] })
+}
+
+// until waits for what done looks at with the mutex held.
+func (e *Engine) until(ctx context.Context, done func() bool) error {
+	for {
+		e.mu.Lock()
+		is, failed, moved := done(), e.failed, e.moved
+		e.mu.Unlock()
+		switch {
+		case is:
+			return nil
+		case failed != nil:
+			return failed
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("await the rules: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// errStopped ends acting at a point where a test ends it.
+var errStopped = errors.New("stopped by a test")
