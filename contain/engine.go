@@ -64,12 +64,15 @@ type Config struct {
 	UnprovenAfter time.Duration // 0 is DefaultUnprovenAfter
 	Moderate      bool          // acts of moderate consequence need a lease too
 	// Hold places a legal hold, under the id of a containment; an id that there is already is no error. nil places none.
-	Hold     func(ctx context.Context, tenant event.TenantID, actor, reason, id, scope string) error
-	Judged   func(ctx context.Context, q Question) error          // returns when the rules have seen what a gate asks about; nil answers at once
-	Escalate func(tenant event.TenantID, c *Containment, s *Step) // is told of each step that a person must look at; may be nil
-	Hook     func(Point) error                                    // called at each point of a connector's call; an error stops it there, as a crash would; may be nil
-	Now      func() time.Time                                     // nil is time.Now
-	Log      *slog.Logger                                         // nil discards
+	Hold func(ctx context.Context, tenant event.TenantID, actor, reason, id, scope string) error
+	// Judged returns when the rules have seen the stream up to a sequence, and what they asked for in a tenant is in force. nil: there are no rules.
+	Judged        func(ctx context.Context, tenant event.TenantID, seq uint64) error
+	JudgeWait     time.Duration                                        // an act of high consequence waits so long for the rules; 0 is DefaultJudgeWait, negative not at all
+	JudgeRequired bool                                                 // and does not begin when they have not seen it by then
+	Escalate      func(tenant event.TenantID, c *Containment, s *Step) // is told of each step that a person must look at; may be nil
+	Hook          func(Point) error                                    // called at each point of a connector's call; an error stops it there, as a crash would; may be nil
+	Now           func() time.Time                                     // nil is time.Now
+	Log           *slog.Logger                                         // nil discards
 }
 
 func (c Config) withDefaults() Config {
@@ -81,6 +84,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.UnprovenAfter == 0 {
 		c.UnprovenAfter = DefaultUnprovenAfter
+	}
+	if c.JudgeWait == 0 {
+		c.JudgeWait = DefaultJudgeWait
+	}
+	if c.JudgeWait < 0 || c.Judged == nil {
+		c.JudgeWait = 0
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -12,19 +12,13 @@ import (
 )
 
 const (
-	// maxQuestions is how many questions of one gate are open at a time: one a call of high consequence.
+	// DefaultJudgeWait is how long an act of high consequence waits for the rules: five times what they take under full load.
+	DefaultJudgeWait = 250 * time.Millisecond
+	// maxQuestions is how many questions of one gate are open at a time; a gate asks anew only for what is newer.
 	maxQuestions = 1024
 	// judgePatience is how long the server waits for the rules for one question; the gate waits less.
 	judgePatience = 10 * time.Second
 )
-
-// Question asks whether the rules have seen an emitter's events up to a number.
-type Question struct {
-	Tenant  event.TenantID
-	Key     [32]byte
-	EpochNo uint64
-	Seq     uint64
-}
 
 // obey takes one message of the gate after its handshake.
 func (w *watcher) obey(r *apiv1.WatchRequest) error {
@@ -39,10 +33,10 @@ func (w *watcher) ask(q *apiv1.Judge) error {
 	if w.waiting++; w.waiting > maxQuestions {
 		return status.Errorf(codes.ResourceExhausted, "judge: more than %d questions are open", maxQuestions)
 	}
-	ctx, question := w.link.Context(), Question{w.tenant, w.key.ID, q.GetEpochNo(), q.GetSeq()}
+	ctx := w.link.Context()
 	go func() {
 		number := q.GetNumber()
-		if w.engine.judge(ctx, question) != nil {
+		if w.engine.judge(ctx, w.tenant, q.GetStreamSeq()) != nil {
 			number = 0
 		}
 		select {
@@ -53,13 +47,13 @@ func (w *watcher) ask(q *apiv1.Judge) error {
 	return nil
 }
 
-func (e *Engine) judge(ctx context.Context, q Question) error {
+func (e *Engine) judge(ctx context.Context, tenant event.TenantID, seq uint64) error {
 	if e.cfg.Judged == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, judgePatience)
 	defer cancel()
-	return e.cfg.Judged(ctx, q)
+	return e.cfg.Judged(ctx, tenant, seq)
 }
 
 // answer tells the gate, after the control that the rules may have changed.

@@ -251,7 +251,9 @@ func (w *watcher) send(c *apiv1.Control) error {
 
 // control is all that is in force for a gate.
 func (e *Engine) control(name event.TenantID, key registry.Key, version uint64) *apiv1.Control {
-	c := &apiv1.Control{Version: version, ModerateNeedsLease: e.cfg.Moderate}
+	c := &apiv1.Control{
+		Version: version, ModerateNeedsLease: e.cfg.Moderate, JudgeWait: int64(e.cfg.JudgeWait), JudgeRequired: e.cfg.JudgeRequired,
+	}
 	e.look(name, func(s *State) {
 		for _, x := range s.All() {
 			if x.Phase.Holds() && x.Target.Concerns(event.InstanceID(key.Instance)) {

@@ -38,6 +38,7 @@ type control struct {
 	stop    context.CancelFunc
 	done    chan struct{} // closed when watching has ended; nil if it never began
 	urge    chan struct{} // renew at once
+	asks    chan struct{} // ask the rules
 
 	mu        sync.Mutex
 	now       view
@@ -50,11 +51,12 @@ type control struct {
 	running   map[*running]struct{}
 	refused   []*apiv1.RefusedCall // since the last renewal
 	refusals  int                  // under the control in force
+	rules     questions
 }
 
 func newControl(e *Emitter) *control {
 	return &control{
-		emitter: e, urge: make(chan struct{}, 1), settled: make(chan struct{}), changed: make(chan struct{}), running: make(map[*running]struct{}),
+		emitter: e, urge: make(chan struct{}, 1), asks: make(chan struct{}, 1), settled: make(chan struct{}), changed: make(chan struct{}), running: make(map[*running]struct{}),
 	}
 }
 
@@ -173,10 +175,11 @@ func (c *control) connect(ctx context.Context) (heard bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s := &controlSession{control: c, stream: stream, sent: make(map[uint64]time.Duration), every: renewEvery}
+	s := &controlSession{control: c, stream: stream, sent: make(map[uint64]time.Duration), every: renewEvery, questions: make(map[uint64]uint64)}
 	if err := s.handshake(); err != nil {
 		return false, fmt.Errorf("handshake: %w", err)
 	}
+	c.wonder() // whoever asked on the stream before still waits
 	return true, s.serve(ctx)
 }
 
@@ -188,6 +191,10 @@ type controlSession struct {
 	sent    map[uint64]time.Duration // when renewals left, by bootClock
 	current uint64                   // the first renewal under the control in force
 	every   time.Duration
+
+	question  uint64            // number of the last question for the rules
+	questions map[uint64]uint64 // stream sequences that were asked for, by number
+	asked     uint64            // the newest of them
 }
 
 func (s *controlSession) handshake() error {
@@ -236,6 +243,11 @@ func (s *controlSession) serve(ctx context.Context) error {
 				return err
 			}
 			continue
+		case <-s.control.asks:
+			if err := s.ask(); err != nil {
+				return err
+			}
+			continue
 		case <-s.control.urge:
 		case <-timer.C:
 		case <-ctx.Done():
@@ -273,6 +285,8 @@ func (s *controlSession) take(r *apiv1.WatchResponse) error {
 		return s.renew()
 	case r.GetLease() != nil:
 		s.lent(r.GetLease())
+	case r.GetJudged() != nil:
+		s.judged(r.GetJudged())
 	}
 	return nil
 }
@@ -346,7 +360,7 @@ func (c *control) report() *apiv1.Renew {
 
 // take puts a control in force: what must stop is cancelled before Custody hears of it.
 func (c *control) take(x *apiv1.Control) error {
-	v := view{manifest: x.GetManifestVersion(), permissions: x.GetPermissions(), moderate: x.GetModerateNeedsLease()}
+	v := view{manifest: x.GetManifestVersion(), permissions: x.GetPermissions(), moderate: x.GetModerateNeedsLease(), judgeWait: judgeWaitOf(x), judgeRequired: x.GetJudgeRequired()}
 	for _, in := range x.GetContained() {
 		item := contained{ID: in.GetId(), Target: in.GetTarget(), Level: in.GetLevel()}
 		if err := item.parse(); err != nil {

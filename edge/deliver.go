@@ -311,5 +311,6 @@ func (e *Emitter) openReceipt(out *outgoing, r *apiv1.Receipt) error {
 	case receipt.Sequence != r.GetStreamSeq():
 		return errors.New("receipt is for another stream sequence")
 	}
+	e.took(receipt.Sequence)
 	return nil
 }

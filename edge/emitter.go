@@ -30,6 +30,7 @@ type Emitter struct {
 	spool    *spool.Spool
 	queue    *spool.Queue // of this start
 	receipts receiptFile
+	taken    atomic.Uint64 // newest stream sequence of a receipt
 
 	fingerprint atomic.Pointer[fingerprintKey]
 	workspaces  sync.Pool

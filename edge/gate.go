@@ -67,9 +67,12 @@ func (c *control) rule(ctx context.Context, p *Proposal) (Ruling, Consequence) {
 	return answer(Allow, "")
 }
 
-// enter begins the act of a call. It looks once more, because recording has taken time: what was contained meanwhile does not
+// enter begins the act of a call, after the rules have had their time with what led to it. It looks once more, because recording has taken time: what was contained meanwhile does not
 // begin. leave must be called when the act has ended.
 func (c *control) enter(ctx context.Context, p *Proposal, class Consequence) (inside context.Context, leave func(), err error) {
+	if err := c.awaitJudged(ctx, class); err != nil {
+		return nil, nil, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	act := c.actOf(p)
@@ -157,6 +160,9 @@ type view struct {
 	manifest    uint32 // its version, 0 if it is not known
 	permissions []*eventv1.Permission
 	moderate    bool // moderate acts need a lease too
+
+	judgeWait     time.Duration // an act of high consequence waits so long for the rules; 0 is not at all
+	judgeRequired bool          // and does not begin without them
 }
 
 // level is the strictest level that an act falls under, and the containment that has it.

@@ -49,13 +49,10 @@ type Follows interface {
 
 // Judged is a message with the ledger's verdict.
 type Judged struct {
-	Seq     uint64 // of the stream
-	Time    int64  // of the message, ns UTC
-	Tenant  string // empty for a tick and for what gets no leaves
-	Key     [32]byte
-	EpochNo uint64 // with LastSeq: where the emitter's numbering stands now; 0 where the batch was not the emitter's
-	LastSeq uint64
-	Leaves  []Admitted
+	Seq    uint64 // of the stream
+	Time   int64  // of the message, ns UTC
+	Tenant string // empty for a tick and for what gets no leaves
+	Leaves []Admitted
 }
 
 // Admitted is one leaf. The event is nil where the content is held, or where the leaf has a verdict under which nobody may take the
@@ -168,9 +165,6 @@ func (w waiting) BatchOverlapping(ctx context.Context, r Range) (digest [32]byte
 
 func judged(d *Decoded, folded *store.Folded) *Judged {
 	j := &Judged{Seq: d.message.Seq, Time: d.message.Time}
-	if b := d.batch; b != nil && d.reason == nil {
-		j.Key, j.EpochNo, j.LastSeq = b.key, b.statement.GetEpochNo(), b.last()
-	}
 	if folded == nil {
 		return j
 	}
@@ -255,13 +249,4 @@ func readPart(b []byte) (part, rest []byte, err error) {
 	}
 	n := binary.BigEndian.Uint32(b)
 	return b[4 : 4+n], b[4+n:], nil
-}
-
-// Heads calls each with where every emitter's numbering stands.
-func (f *Follower) Heads(each func(tenant string, key [32]byte, epochNo, lastSeq uint64)) {
-	for name, t := range f.fold.tenants {
-		for key, e := range t.emitters {
-			each(name, key, e.epochNo, e.last)
-		}
-	}
 }

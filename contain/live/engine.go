@@ -28,13 +28,10 @@ const (
 
 // Message is a message of the stream with the verdict of the ledger's fold.
 type Message struct {
-	Seq     uint64
-	Time    int64 // ns UTC, of the message
-	Tenant  event.TenantID
-	Key     [32]byte // of the emitter
-	EpochNo uint64   // with LastSeq: up to where the emitter's events are in the stream; 0 where the batch was not the emitter's
-	LastSeq uint64
-	Leaves  []rules.Leaf // Event is nil where it may not be taken for the emitter's
+	Seq    uint64
+	Time   int64          // ns UTC, of the message
+	Tenant event.TenantID // empty where there are no leaves
+	Leaves []rules.Leaf   // Event is nil where it may not be taken for the emitter's
 }
 
 // Source is every message of the stream in its order, judged as the ledger judges it. It is for one goroutine.
@@ -47,8 +44,6 @@ type Source interface {
 	Save() ([]byte, error)
 	// Seq is the sequence of that message.
 	Seq() uint64
-	// Heads calls each with up to where every emitter's events are in the stream.
-	Heads(each func(tenant event.TenantID, key [32]byte, epochNo, lastSeq uint64))
 	// Close ends reading.
 	Close()
 }
@@ -100,7 +95,6 @@ type Engine struct {
 
 	mu      sync.Mutex
 	tenants map[event.TenantID]*tenant
-	heads   map[emitter]position
 	applied uint64 // message up to which everything is folded
 	ticked  int64  // ns of the last time that every tenant's time moved on
 	failed  error  // why following ended
@@ -115,18 +109,6 @@ type Engine struct {
 	urge chan struct{} // something is pending
 	stop context.CancelFunc
 	work sync.WaitGroup
-}
-
-type emitter struct {
-	tenant event.TenantID
-	key    [32]byte
-}
-
-// position is up to where an emitter's events were judged.
-type position struct{ epochNo, seq uint64 }
-
-func (p position) before(o position) bool {
-	return p.epochNo < o.epochNo || p.epochNo == o.epochNo && p.seq < o.seq
 }
 
 // tenant is one tenant's fold. It is guarded by the engine's mutex.
@@ -144,7 +126,7 @@ func newTenant(name event.TenantID, set *rules.Set) *tenant {
 func Open(cfg Config) *Engine {
 	cfg = cfg.withDefaults()
 	e := &Engine{
-		cfg: cfg, tenants: map[event.TenantID]*tenant{}, heads: map[emitter]position{}, moved: make(chan struct{}),
+		cfg: cfg, tenants: map[event.TenantID]*tenant{}, moved: make(chan struct{}),
 		urge: make(chan struct{}, 1), saved: cfg.Now(),
 	}
 	if cfg.Dir != "" {
@@ -153,9 +135,6 @@ func Open(cfg Config) *Engine {
 		}
 	}
 	e.applied = cfg.Source.Seq()
-	cfg.Source.Heads(func(t event.TenantID, key [32]byte, epochNo, seq uint64) {
-		e.heads[emitter{t, key}] = position{epochNo, seq}
-	})
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.work.Go(func() { e.follow(ctx) })
@@ -236,9 +215,6 @@ func (e *Engine) take(m *Message) {
 			t.observe(&m.Leaves[i])
 		}
 		pending = len(t.book.waiting) > 0
-	}
-	if at := (emitter{m.Tenant, m.Key}); m.EpochNo > 0 && e.heads[at].before(position{m.EpochNo, m.LastSeq}) {
-		e.heads[at] = position{m.EpochNo, m.LastSeq}
 	}
 	e.applied = m.Seq
 	if pending || m.Seq == e.cfg.End {
@@ -326,13 +302,11 @@ func (e *Engine) Await(ctx context.Context, seq uint64) error {
 	return e.until(ctx, func() bool { return e.applied >= seq })
 }
 
-// Judged returns when the rules have seen an emitter's events up to a number of its epoch, and the brake has what they asked for in the
-// tenant by then.
-func (e *Engine) Judged(ctx context.Context, name event.TenantID, key [32]byte, epochNo, seq uint64) error {
-	at, want := emitter{name, key}, position{epochNo, seq}
+// Judged returns when the rules have seen the message at a stream sequence, and the brake has what they asked for in a tenant by then.
+func (e *Engine) Judged(ctx context.Context, name event.TenantID, seq uint64) error {
 	var asked []event.ID
 	if err := e.until(ctx, func() bool {
-		if e.heads[at].before(want) {
+		if e.applied < seq {
 			return false
 		}
 		if t := e.tenants[name]; t != nil {

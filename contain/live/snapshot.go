@@ -28,7 +28,7 @@ const (
 var errForeign = errors.New("snapshot does not belong here")
 
 // A snapshot is the magic, SHA-256 of the rest, and the parts, each after its length as a big-endian uint32: the stream's incarnation, the
-// digest of the rules, the source's state, and for each tenant its name, the rules' state and the book.
+// digest of the rules, the source's state, the time of the last second that passed for all tenants (8 bytes), and for each tenant its name, the rules' state and the book.
 
 // encode writes all that the engine knows after the last message. The mutex is held.
 func (e *Engine) encode() ([]byte, error) {
@@ -39,7 +39,8 @@ func (e *Engine) encode() ([]byte, error) {
 	digest := e.cfg.Rules.Digest()
 	b := make([]byte, len(snapshotMagic)+sha256.Size, e.written+e.written/8+len(source)+1024)
 	copy(b, snapshotMagic)
-	for _, part := range [][]byte{[]byte(e.cfg.Incarnation), digest[:], source} {
+	ticked := binary.BigEndian.AppendUint64(nil, uint64(e.ticked))
+	for _, part := range [][]byte{[]byte(e.cfg.Incarnation), digest[:], source, ticked} {
 		b = appendPart(b, part)
 	}
 	for _, name := range e.names() {
@@ -71,7 +72,7 @@ func (e *Engine) decode(b []byte) error {
 	parts, err := split(b[head:])
 	digest := e.cfg.Rules.Digest()
 	switch {
-	case err != nil || len(parts) < 3 || len(parts)%3 != 0:
+	case err != nil || len(parts)%3 != 1 || len(parts) < 4 || len(parts[3]) != 8:
 		return fmt.Errorf("%w: it is broken", errForeign)
 	case string(parts[0]) != e.cfg.Incarnation:
 		return fmt.Errorf("%w: it is of another stream", errForeign)
@@ -79,7 +80,7 @@ func (e *Engine) decode(b []byte) error {
 		return fmt.Errorf("%w: it is of other rules", errForeign)
 	}
 	tenants := map[event.TenantID]*tenant{}
-	for p := parts[3:]; len(p) > 0; p = p[3:] {
+	for p := parts[4:]; len(p) > 0; p = p[3:] {
 		name := event.TenantID(p[0])
 		if tenants[name], err = e.decodeTenant(name, p[1], p[2]); err != nil {
 			return fmt.Errorf("%w: tenant %s: %w", errForeign, name, err)
@@ -88,7 +89,7 @@ func (e *Engine) decode(b []byte) error {
 	if err := e.cfg.Source.Restore(parts[2]); err != nil {
 		return fmt.Errorf("%w: %w", errForeign, err)
 	}
-	e.tenants, e.written = tenants, len(b)
+	e.tenants, e.written, e.ticked = tenants, len(b), int64(binary.BigEndian.Uint64(parts[3]))
 	return nil
 }
 

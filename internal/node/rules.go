@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/agentcustody/custody/contain"
 	"github.com/agentcustody/custody/contain/live"
 	"github.com/agentcustody/custody/contain/rules"
 	"github.com/agentcustody/custody/event"
@@ -76,8 +75,7 @@ func (f followed) Next(ctx context.Context) (*live.Message, error) {
 		return nil, err
 	}
 	m := &live.Message{
-		Seq: j.Seq, Time: j.Time, Tenant: event.TenantID(j.Tenant), Key: j.Key, EpochNo: j.EpochNo, LastSeq: j.LastSeq,
-		Leaves: make([]rules.Leaf, len(j.Leaves)),
+		Seq: j.Seq, Time: j.Time, Tenant: event.TenantID(j.Tenant), Leaves: make([]rules.Leaf, len(j.Leaves)),
 	}
 	for i, l := range j.Leaves {
 		m.Leaves[i] = rules.Leaf{Index: l.Index, Time: l.Time, Producer: l.Producer, Event: l.Event}
@@ -85,21 +83,14 @@ func (f followed) Next(ctx context.Context) (*live.Message, error) {
 	return m, nil
 }
 
-// Heads calls each with where every emitter stands.
-func (f followed) Heads(each func(tenant event.TenantID, key [32]byte, epochNo, lastSeq uint64)) {
-	f.Follower.Heads(func(tenant string, key [32]byte, epochNo, lastSeq uint64) {
-		each(event.TenantID(tenant), key, epochNo, lastSeq)
-	})
-}
-
 // Rules is the engine that runs the rules.
 func (n *Node) Rules() *live.Engine { return n.rules }
 
 // judged lets the brake wait for the rules, which start after it.
-func (n *Node) judged(ctx context.Context, q contain.Question) error {
+func (n *Node) judged(ctx context.Context, tenant event.TenantID, seq uint64) error {
 	engine := n.judges.Load()
 	if engine == nil {
 		return errors.New("the rules are not there yet")
 	}
-	return engine.Judged(ctx, q.Tenant, q.Key, q.EpochNo, q.Seq)
+	return engine.Judged(ctx, tenant, seq)
 }

@@ -145,15 +145,13 @@ func (*WatchRequest_Renew) isWatchRequest_Message() {}
 
 func (*WatchRequest_Judge) isWatchRequest_Message() {}
 
-// Judge asks for an answer once the rules have seen everything up to an event of the gate's key, and what they asked for was sent.
+// Judge asks for an answer once the rules have seen the stream up to a batch of the gate's key, and what they asked for was sent.
 type Judge struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// number is repeated by the answer.
+	// number counts from 1 in the stream and is repeated by the answer. What the rules do not see in time is not answered.
 	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	// epoch_no is the epoch of the event.
-	EpochNo uint64 `protobuf:"varint,2,opt,name=epoch_no,json=epochNo,proto3" json:"epoch_no,omitempty"`
-	// seq is the event's number in the epoch.
-	Seq           uint64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	// stream_seq is that of the batch's receipt.
+	StreamSeq     uint64 `protobuf:"varint,2,opt,name=stream_seq,json=streamSeq,proto3" json:"stream_seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -195,16 +193,9 @@ func (x *Judge) GetNumber() uint64 {
 	return 0
 }
 
-func (x *Judge) GetEpochNo() uint64 {
+func (x *Judge) GetStreamSeq() uint64 {
 	if x != nil {
-		return x.EpochNo
-	}
-	return 0
-}
-
-func (x *Judge) GetSeq() uint64 {
-	if x != nil {
-		return x.Seq
+		return x.StreamSeq
 	}
 	return 0
 }
@@ -599,8 +590,12 @@ type Control struct {
 	Permissions []*v1.Permission `protobuf:"bytes,4,rep,name=permissions,proto3" json:"permissions,omitempty"`
 	// moderate_needs_lease says that acts of moderate consequence need a lease too.
 	ModerateNeedsLease bool `protobuf:"varint,5,opt,name=moderate_needs_lease,json=moderateNeedsLease,proto3" json:"moderate_needs_lease,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// judge_wait is nanoseconds that an act of high consequence waits at most for the rules to have seen its start; 0 is not at all.
+	JudgeWait int64 `protobuf:"varint,10,opt,name=judge_wait,json=judgeWait,proto3" json:"judge_wait,omitempty"`
+	// judge_required says that such an act does not begin when they have not.
+	JudgeRequired bool `protobuf:"varint,11,opt,name=judge_required,json=judgeRequired,proto3" json:"judge_required,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Control) Reset() {
@@ -664,6 +659,20 @@ func (x *Control) GetPermissions() []*v1.Permission {
 func (x *Control) GetModerateNeedsLease() bool {
 	if x != nil {
 		return x.ModerateNeedsLease
+	}
+	return false
+}
+
+func (x *Control) GetJudgeWait() int64 {
+	if x != nil {
+		return x.JudgeWait
+	}
+	return 0
+}
+
+func (x *Control) GetJudgeRequired() bool {
+	if x != nil {
+		return x.JudgeRequired
 	}
 	return false
 }
@@ -1783,11 +1792,11 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\x05renew\x18\x03 \x01(\v2\x15.custody.api.v1.RenewH\x00R\x05renew\x12-\n" +
 	"\x05judge\x18\n" +
 	" \x01(\v2\x15.custody.api.v1.JudgeH\x00R\x05judgeB\t\n" +
-	"\amessage\"L\n" +
+	"\amessage\">\n" +
 	"\x05Judge\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x19\n" +
-	"\bepoch_no\x18\x02 \x01(\x04R\aepochNo\x12\x10\n" +
-	"\x03seq\x18\x03 \x01(\x04R\x03seq\" \n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1d\n" +
+	"\n" +
+	"stream_seq\x18\x02 \x01(\x04R\tstreamSeq\" \n" +
 	"\x06Judged\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\xc3\x01\n" +
 	"\x05Renew\x12\x16\n" +
@@ -1810,13 +1819,17 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\x05lease\x18\x03 \x01(\v2\x15.custody.api.v1.LeaseH\x00R\x05lease\x120\n" +
 	"\x06judged\x18\n" +
 	" \x01(\v2\x16.custody.api.v1.JudgedH\x00R\x06judgedB\t\n" +
-	"\amessage\"\xf9\x01\n" +
+	"\amessage\"\xbf\x02\n" +
 	"\aControl\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x127\n" +
 	"\tcontained\x18\x02 \x03(\v2\x19.custody.api.v1.ContainedR\tcontained\x12)\n" +
 	"\x10manifest_version\x18\x03 \x01(\rR\x0fmanifestVersion\x12>\n" +
 	"\vpermissions\x18\x04 \x03(\v2\x1c.custody.event.v1.PermissionR\vpermissions\x120\n" +
-	"\x14moderate_needs_lease\x18\x05 \x01(\bR\x12moderateNeedsLease\"I\n" +
+	"\x14moderate_needs_lease\x18\x05 \x01(\bR\x12moderateNeedsLease\x12\x1d\n" +
+	"\n" +
+	"judge_wait\x18\n" +
+	" \x01(\x03R\tjudgeWait\x12%\n" +
+	"\x0ejudge_required\x18\v \x01(\bR\rjudgeRequired\"I\n" +
 	"\tContained\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
