@@ -306,4 +306,23 @@ func exampleRecord(x *eventv1.System, name string) {
 			Firing: exampleDigest("firing")[:IDSize], Rule: "outbound-burst", Version: 1, State: "acknowledged",
 		}}
 	}
+	exampleReadiness(x, name)
+}
+
+func exampleReadiness(x *eventv1.System, name string) {
+	switch name {
+	case "lease":
+		x.Detail = &eventv1.System_Lease{Lease: &eventv1.LeaseExtension{Lasts: int64(2 * time.Minute)}}
+	case "armed":
+		x.Detail = &eventv1.System_Armed{Armed: &eventv1.Armed{Checks: []*eventv1.PathCheck{{
+			Instance: exampleInstance, Path: "connector/mail", Proven: true, Observer: "probe", Evidence: "the token is accepted",
+		}}}}
+	case "drill":
+		x.Detail = &eventv1.System_Drill{Drill: &eventv1.Drill{
+			Instance: exampleInstance, Containment: "c-0123456789ab", Level: "pause", Proven: true, Steps: []*eventv1.DrillStep{{
+				Path: "connector/mail", RequestedAt: exampleStart, DeliveredAt: exampleStart + 1e6, AcknowledgedAt: exampleStart + 2e6,
+				VerifiedAt: exampleStart + 3e6, Evidence: "the token is refused",
+			}},
+		}}
+	}
 }

@@ -1,5 +1,7 @@
 package event
 
+import "time"
+
 // Limits of one event. A parser checks them before it allocates.
 const (
 	// MaxEvent is the size of an event in bytes. Content is sealed and travels beside the event, so plain fields stay
@@ -23,6 +25,10 @@ const (
 	MaxDelegation = 16
 	// MaxScopes is the number of scopes of a credential.
 	MaxScopes = 64
+	// MaxChecks is the number of ways of stopping something in one event, tried or used: with their evidence they fit an event.
+	MaxChecks = 128
+	// MaxLeaseExtension is how long gates may act without a renewal while a server restarts: no longer than a person waits.
+	MaxLeaseExtension = 5 * time.Minute
 	// MaxRegulation is the number of regulations in an instance's labels.
 	MaxRegulation = 16
 	// MaxPermissions is the number of entries in a manifest; with MaxEvent it bounds the work of a policy look-up.

@@ -194,6 +194,12 @@ func systemAction(x *eventv1.System) string {
 		return "system.review"
 	case *eventv1.System_Firing:
 		return "system.firing"
+	case *eventv1.System_Lease:
+		return "system.lease"
+	case *eventv1.System_Armed:
+		return "system.armed"
+	case *eventv1.System_Drill:
+		return "system.drill"
 	}
 	return ""
 }

@@ -24,7 +24,7 @@ func TestNamesOfEnumerations(t *testing.T) {
 		"verb":         {event.PermissionVerbs.All(), []string{"read", "write", "send", "approve", "trigger"}},
 		"key":          {event.KeyActions.All(), []string{"enrolled", "revoked", "suspected"}},
 		"role":         {event.Roles.All(), []string{"admin", "auditor", "analyst", "responder", "approver", "operator"}},
-		"containment":  {event.ContainmentStates.All(), []string{"requested", "delivered", "acknowledged", "verified", "released", "proposed", "intended", "unproven"}},
+		"containment":  {event.ContainmentStates.All(), []string{"requested", "delivered", "acknowledged", "verified", "released", "proposed", "intended", "unproven", "expiring"}},
 		"first action": {event.Actions()[:3], []string{"identity.epoch_opened", "identity.epoch_closed", "identity.heartbeat"}},
 	} {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {
@@ -65,7 +65,7 @@ func TestKinds(t *testing.T) {
 func TestActionsAreDistinct(t *testing.T) {
 	all := event.Actions()
 	slices.Sort(all)
-	if len(all) != 44 || len(slices.Compact(all)) != 44 {
+	if len(all) != 47 || len(slices.Compact(all)) != 47 {
 		t.Errorf("%d actions", len(all))
 	}
 	if event.Action(nil) != "" || event.Action(new(eventv1.Event)) != "" {

@@ -324,6 +324,19 @@ func detail(x *eventv1.System) *FieldError {
 	case *eventv1.System_Firing:
 		return firingChange(d.Firing).under("firing")
 	}
+	return readiness(x)
+}
+
+// readiness is the part of detail that says how ready the brake is.
+func readiness(x *eventv1.System) *FieldError {
+	switch d := x.GetDetail().(type) {
+	case *eventv1.System_Lease:
+		return leaseExtension(d.Lease).under("lease")
+	case *eventv1.System_Armed:
+		return armed(d.Armed).under("armed")
+	case *eventv1.System_Drill:
+		return drill(d.Drill).under("drill")
+	}
 	return &FieldError{"detail", "missing"}
 }
 
@@ -438,7 +451,7 @@ func ruleChange(x *eventv1.RuleChange) *FieldError {
 
 func containment(x *eventv1.Containment) *FieldError {
 	return first(
-		enumGiven("state", x.GetState(), eventv1.ContainmentState_CONTAINMENT_STATE_UNPROVEN),
+		enumGiven("state", x.GetState(), eventv1.ContainmentState_CONTAINMENT_STATE_EXPIRING),
 		given("target", x.GetTarget(), MaxText),
 		level("level", x.GetLevel()),
 		text("plan", x.GetPlan(), MaxID),
@@ -446,6 +459,54 @@ func containment(x *eventv1.Containment) *FieldError {
 		text("path", x.GetPath(), MaxID),
 		observer("observer", x),
 		text("second", x.GetSecond(), MaxID),
+		span("lasts", x.GetLasts()),
+	)
+}
+
+func leaseExtension(x *eventv1.LeaseExtension) *FieldError {
+	if err := span("lasts", x.GetLasts()); err != nil || x.GetLasts() <= int64(MaxLeaseExtension) {
+		return err
+	}
+	return &FieldError{"lasts", "more than five minutes"}
+}
+
+func armed(x *eventv1.Armed) *FieldError {
+	if err := atMost("checks", len(x.GetChecks()), MaxChecks); err != nil {
+		return err
+	}
+	for i, c := range x.GetChecks() {
+		err := first(
+			emitterName("instance", c.GetInstance()),
+			given("path", c.GetPath(), MaxID),
+			oneOf("observer", c.GetObserver(), "agent", "gateway", "probe", "custody"),
+			text("evidence", c.GetEvidence(), MaxText),
+		)
+		if err != nil {
+			return err.under(at("checks", i))
+		}
+	}
+	return nil
+}
+
+func drill(x *eventv1.Drill) *FieldError {
+	if err := atMost("steps", len(x.GetSteps()), MaxChecks); err != nil {
+		return err
+	}
+	for i, s := range x.GetSteps() {
+		err := first(
+			given("path", s.GetPath(), MaxID),
+			span("requested_at", s.GetRequestedAt()), span("delivered_at", s.GetDeliveredAt()),
+			span("acknowledged_at", s.GetAcknowledgedAt()), span("verified_at", s.GetVerifiedAt()),
+			text("evidence", s.GetEvidence(), MaxText),
+		)
+		if err != nil {
+			return err.under(at("steps", i))
+		}
+	}
+	return first(
+		emitterName("instance", x.GetInstance()),
+		given("containment", x.GetContainment(), MaxID),
+		oneOf("level", x.GetLevel(), "restrict", "pause", "quarantine"),
 	)
 }
 

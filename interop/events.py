@@ -38,17 +38,17 @@ Approval action:E5 approver:t256 shown_digest:b32 subject_event:d shown_at:i val
   escalated_to:t256
 System actor:t256 reason:t4096 10:genesis:{Genesis} instance:{InstanceChange} manifest:{ManifestChange} key:{KeyChange}
   grant:{GrantChange} rule:{RuleChange} containment:{Containment} hold:{Hold} erasure:{Erasure} access:{Access} refusal:{Refusal}
-  finding:{Finding} review:{Review} 40:firing:{FiringChange}
+  finding:{Finding} review:{Review} 40:firing:{FiringChange} 50:lease:{LeaseExtension} armed:{Armed} drill:{Drill}
 Genesis origin:T256 system_key:B32 log_key:B32 display_name:t256 system_salt:B32
-Labels client:t256 owner:t256 on_call:t256 environment:t256 regulation:[T256]16
+Labels client:t256 owner:t256 on_call:t256 environment:t256 regulation:[T256]16 canary:f
 InstanceChange instance:N salt:b32 labels:{Labels}
 Permission verb:E5 tool:t4096 resource:t4096 consequence:e3 connector:t256
 ManifestChange instance:N version:W permissions:[{Permission}]1024 source_digest:b32
 KeyChange action:E3 key_id:B32 public_key:b32 instance:n producer:e3 replaces:b32 suspect_from:u proof:b64
 GrantChange principal:T256 role:E6 certificate:b32 revoked:f all_tenants:f
 RuleChange rule:T256 version:W source_digest:B32 mode|shadow|live|off
-Containment state:E8 target:T4096 level||restrict|pause|quarantine plan:t256 step:w evidence:t4096 path:t256
-  observer||agent|gateway|probe|custody break_glass:f second:t256
+Containment state:E9 target:T4096 level||restrict|pause|quarantine plan:t256 step:w evidence:t4096 path:t256
+  observer||agent|gateway|probe|custody break_glass:f second:t256 lasts:i
 Hold hold:T256 scope:T4096 lifted:f
 Erasure subject:T256 generation:W
 Access method:T256 query_digest:b32 opened:f certificate:b32
@@ -56,6 +56,11 @@ Refusal emitter:b32 reason:T256 count:U first_at:i detail:t4096
 Finding verdict:T256 emitter:b32 index:u
 Review topic|memory|retrieval|access|scope|sharing subject:t4096 outcome|approved|rejected|changes next_at:i
 FiringChange firing:B16 rule:T256 version:W state|acknowledged|false_positive|needs_person
+LeaseExtension lasts:u300000000000
+Armed checks:[{PathCheck}]128
+PathCheck instance:N path:T256 proven:f observer|agent|gateway|probe|custody evidence:t4096
+Drill instance:N containment:T256 level|restrict|pause|quarantine steps:[{DrillStep}]128 proven:f
+DrillStep path:T256 requested_at:i delivered_at:i acknowledged_at:i verified_at:i evidence:t4096
 StreamBatch version=1 statement:B1-1024 signature:B64 events:[x65536]1024 openings:[x]4096 held:[x]1024
 """
 CALL = "call tool? operation? connector? consequence? arguments_digest? destination? attempt? "

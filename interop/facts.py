@@ -12,7 +12,7 @@ OUTCOMES = ["", "ok", "error", "denied", "cancelled", "timeout"]
 DIRECTIONS = ["", "in", "out"]
 KEY_ACTIONS = ["", "enrolled", "revoked", "suspected"]
 ROLES = ["", "admin", "auditor", "analyst", "responder", "approver", "operator"]
-STATES = ["", "requested", "delivered", "acknowledged", "verified", "released", "proposed", "intended", "unproven"]
+STATES = ["", "requested", "delivered", "acknowledged", "verified", "released", "proposed", "intended", "unproven", "expiring"]
 ACTION_WORDS = {
     "identity": "epoch_opened epoch_closed heartbeat run_started run_ended credential_bound credential_used credential_released delegated "
                 "role_assumed",

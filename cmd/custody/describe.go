@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
@@ -85,6 +86,28 @@ func detailWords(s *eventv1.System) []string {
 		return given(word, d.Review.GetTopic(), d.Review.GetSubject(), d.Review.GetOutcome())
 	case *eventv1.System_Firing:
 		return given(word, d.Firing.GetRule(), strconv.FormatUint(uint64(d.Firing.GetVersion()), 10), short(d.Firing.GetFiring()), d.Firing.GetState())
+	}
+	return brakeWords(s)
+}
+
+// brakeWords are those of the brake's own events.
+func brakeWords(s *eventv1.System) []string {
+	switch d := s.GetDetail().(type) {
+	case *eventv1.System_Containment:
+		x := d.Containment
+		return given(word, x.GetTarget(), x.GetLevel(), event.ContainmentStates.Name(x.GetState()), x.GetPath(), x.GetEvidence(), flagged("GLASS BROKEN", x.GetBreakGlass()))
+	case *eventv1.System_Lease:
+		return []string{"for " + time.Duration(d.Lease.GetLasts()).String()}
+	case *eventv1.System_Armed:
+		failed := 0
+		for _, c := range d.Armed.GetChecks() {
+			if !c.GetProven() {
+				failed++
+			}
+		}
+		return []string{fmt.Sprintf("%d ways tried, %d UNPROVEN", len(d.Armed.GetChecks()), failed)}
+	case *eventv1.System_Drill:
+		return given(word, d.Drill.GetInstance(), d.Drill.GetLevel(), flagged("proven", d.Drill.GetProven()), flagged("NOT PROVEN", !d.Drill.GetProven()))
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (s *State) loadInstance(id string, value []byte) error {
 	return set(s.instances, id, value, func(v instanceValue) (Instance, error) {
 		l := v.Labels
 		i := Instance{ID: id, Created: v.Created, Salt: v.Salt, Labels: &eventv1.Labels{
-			Client: l.Client, Owner: l.Owner, OnCall: l.OnCall, Environment: l.Environment, Regulation: l.Regulation,
+			Client: l.Client, Owner: l.Owner, OnCall: l.OnCall, Environment: l.Environment, Regulation: l.Regulation, Canary: l.Canary,
 		}}
 		if v.Manifest == nil {
 			return i, nil

@@ -34,6 +34,7 @@ type labelsValue struct {
 	OnCall      string   `json:"on_call,omitempty"`
 	Environment string   `json:"environment,omitempty"`
 	Regulation  []string `json:"regulation,omitempty"`
+	Canary      bool     `json:"canary,omitempty"`
 }
 
 type manifestValue struct {
@@ -160,7 +161,7 @@ func (s *State) genesisValue(rest string) any {
 
 func instanceEntry(i Instance) any {
 	v := instanceValue{Created: i.Created, Salt: i.Salt, Labels: labelsValue{
-		i.Labels.Client, i.Labels.Owner, i.Labels.OnCall, i.Labels.Environment, i.Labels.Regulation,
+		i.Labels.Client, i.Labels.Owner, i.Labels.OnCall, i.Labels.Environment, i.Labels.Regulation, i.Labels.Canary,
 	}}
 	if m := i.Manifest; m != nil {
 		v.Manifest = &manifestValue{m.Version, i.Since, hex.EncodeToString(m.SourceDigest), permissionValues(m)}

@@ -258,7 +258,9 @@ type Renew struct {
 	// running are calls of high consequence that have begun and not ended, at most 64.
 	Running []*RunningCall `protobuf:"bytes,4,rep,name=running,proto3" json:"running,omitempty"`
 	// refused are calls that the gate has refused because of a containment since the last renewal, at most 64.
-	Refused       []*RefusedCall `protobuf:"bytes,5,rep,name=refused,proto3" json:"refused,omitempty"`
+	Refused []*RefusedCall `protobuf:"bytes,5,rep,name=refused,proto3" json:"refused,omitempty"`
+	// exercised answers the newest exercise, if it has not been answered yet.
+	Exercised     *Exercised `protobuf:"bytes,6,opt,name=exercised,proto3" json:"exercised,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -328,6 +330,86 @@ func (x *Renew) GetRefused() []*RefusedCall {
 	return nil
 }
 
+func (x *Renew) GetExercised() *Exercised {
+	if x != nil {
+		return x.Exercised
+	}
+	return nil
+}
+
+// Exercised is what a gate's own decision gave in an exercise.
+type Exercised struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number of the exercise.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// contained says that a pause of the instance would have stopped a call.
+	Contained bool `protobuf:"varint,2,opt,name=contained,proto3" json:"contained,omitempty"`
+	// leased says that a call of high consequence was let through under the test lease.
+	Leased bool `protobuf:"varint,3,opt,name=leased,proto3" json:"leased,omitempty"`
+	// ended says that the same call was refused when the test lease had ended.
+	Ended         bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exercised) Reset() {
+	*x = Exercised{}
+	mi := &file_custody_api_v1_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exercised) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exercised) ProtoMessage() {}
+
+func (x *Exercised) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exercised.ProtoReflect.Descriptor instead.
+func (*Exercised) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Exercised) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Exercised) GetContained() bool {
+	if x != nil {
+		return x.Contained
+	}
+	return false
+}
+
+func (x *Exercised) GetLeased() bool {
+	if x != nil {
+		return x.Leased
+	}
+	return false
+}
+
+func (x *Exercised) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
 // RunningCall is a call of high consequence on its way.
 type RunningCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -343,7 +425,7 @@ type RunningCall struct {
 
 func (x *RunningCall) Reset() {
 	*x = RunningCall{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[4]
+	mi := &file_custody_api_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -355,7 +437,7 @@ func (x *RunningCall) String() string {
 func (*RunningCall) ProtoMessage() {}
 
 func (x *RunningCall) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[4]
+	mi := &file_custody_api_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -368,7 +450,7 @@ func (x *RunningCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunningCall.ProtoReflect.Descriptor instead.
 func (*RunningCall) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RunningCall) GetRun() string {
@@ -407,7 +489,7 @@ type RefusedCall struct {
 
 func (x *RefusedCall) Reset() {
 	*x = RefusedCall{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[5]
+	mi := &file_custody_api_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +501,7 @@ func (x *RefusedCall) String() string {
 func (*RefusedCall) ProtoMessage() {}
 
 func (x *RefusedCall) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[5]
+	mi := &file_custody_api_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +514,7 @@ func (x *RefusedCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedCall.ProtoReflect.Descriptor instead.
 func (*RefusedCall) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RefusedCall) GetContainment() string {
@@ -467,6 +549,7 @@ type WatchResponse struct {
 	//	*WatchResponse_Control
 	//	*WatchResponse_Lease
 	//	*WatchResponse_Judged
+	//	*WatchResponse_Exercise
 	Message       isWatchResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -474,7 +557,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[6]
+	mi := &file_custody_api_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +569,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[6]
+	mi := &file_custody_api_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +582,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WatchResponse) GetMessage() isWatchResponse_Message {
@@ -545,6 +628,15 @@ func (x *WatchResponse) GetJudged() *Judged {
 	return nil
 }
 
+func (x *WatchResponse) GetExercise() *Exercise {
+	if x != nil {
+		if x, ok := x.Message.(*WatchResponse_Exercise); ok {
+			return x.Exercise
+		}
+	}
+	return nil
+}
+
 type isWatchResponse_Message interface {
 	isWatchResponse_Message()
 }
@@ -569,6 +661,11 @@ type WatchResponse_Judged struct {
 	Judged *Judged `protobuf:"bytes,10,opt,name=judged,proto3,oneof"`
 }
 
+type WatchResponse_Exercise struct {
+	// exercise asks the gate to try itself, without harm.
+	Exercise *Exercise `protobuf:"bytes,4,opt,name=exercise,proto3,oneof"`
+}
+
 func (*WatchResponse_Challenge) isWatchResponse_Message() {}
 
 func (*WatchResponse_Control) isWatchResponse_Message() {}
@@ -576,6 +673,63 @@ func (*WatchResponse_Control) isWatchResponse_Message() {}
 func (*WatchResponse_Lease) isWatchResponse_Message() {}
 
 func (*WatchResponse_Judged) isWatchResponse_Message() {}
+
+func (*WatchResponse_Exercise) isWatchResponse_Message() {}
+
+// Exercise asks the gate what it would do under a pause of its instance, and with a lease that ends.
+type Exercise struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number counts from 1 in the stream.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// ttl is nanoseconds that the test lease lasts, from its receipt.
+	Ttl           int64 `protobuf:"varint,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exercise) Reset() {
+	*x = Exercise{}
+	mi := &file_custody_api_v1_control_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exercise) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exercise) ProtoMessage() {}
+
+func (x *Exercise) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_control_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exercise.ProtoReflect.Descriptor instead.
+func (*Exercise) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Exercise) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Exercise) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
 
 // Control is all that is in force for one gate. It replaces what was sent before.
 type Control struct {
@@ -600,7 +754,7 @@ type Control struct {
 
 func (x *Control) Reset() {
 	*x = Control{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[7]
+	mi := &file_custody_api_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +766,7 @@ func (x *Control) String() string {
 func (*Control) ProtoMessage() {}
 
 func (x *Control) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[7]
+	mi := &file_custody_api_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +779,7 @@ func (x *Control) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Control.ProtoReflect.Descriptor instead.
 func (*Control) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Control) GetVersion() uint64 {
@@ -692,7 +846,7 @@ type Contained struct {
 
 func (x *Contained) Reset() {
 	*x = Contained{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[8]
+	mi := &file_custody_api_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +858,7 @@ func (x *Contained) String() string {
 func (*Contained) ProtoMessage() {}
 
 func (x *Contained) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[8]
+	mi := &file_custody_api_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +871,7 @@ func (x *Contained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Contained.ProtoReflect.Descriptor instead.
 func (*Contained) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Contained) GetId() string {
@@ -747,14 +901,17 @@ type Lease struct {
 	// number of the renewal that it answers.
 	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	// ttl is nanoseconds from the sending of that renewal, by the gate's clock; 0 is no lease.
-	Ttl           int64 `protobuf:"varint,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Ttl int64 `protobuf:"varint,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// extension is a note of the system key over what LeaseText in package contain gives; a gate takes no lease of more than a minute
+	// without one, and none of more than five minutes.
+	Extension     []byte `protobuf:"bytes,3,opt,name=extension,proto3" json:"extension,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[9]
+	mi := &file_custody_api_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +923,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[9]
+	mi := &file_custody_api_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +936,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Lease) GetNumber() uint64 {
@@ -796,6 +953,13 @@ func (x *Lease) GetTtl() int64 {
 	return 0
 }
 
+func (x *Lease) GetExtension() []byte {
+	if x != nil {
+		return x.Extension
+	}
+	return nil
+}
+
 // ResolveTargetRequest is a name.
 type ResolveTargetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -807,7 +971,7 @@ type ResolveTargetRequest struct {
 
 func (x *ResolveTargetRequest) Reset() {
 	*x = ResolveTargetRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[10]
+	mi := &file_custody_api_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +983,7 @@ func (x *ResolveTargetRequest) String() string {
 func (*ResolveTargetRequest) ProtoMessage() {}
 
 func (x *ResolveTargetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[10]
+	mi := &file_custody_api_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +996,7 @@ func (x *ResolveTargetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTargetRequest.ProtoReflect.Descriptor instead.
 func (*ResolveTargetRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResolveTargetRequest) GetName() string {
@@ -853,7 +1017,7 @@ type ResolveTargetResponse struct {
 
 func (x *ResolveTargetResponse) Reset() {
 	*x = ResolveTargetResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[11]
+	mi := &file_custody_api_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +1029,7 @@ func (x *ResolveTargetResponse) String() string {
 func (*ResolveTargetResponse) ProtoMessage() {}
 
 func (x *ResolveTargetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[11]
+	mi := &file_custody_api_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +1042,7 @@ func (x *ResolveTargetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveTargetResponse.ProtoReflect.Descriptor instead.
 func (*ResolveTargetResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResolveTargetResponse) GetTargets() []string {
@@ -903,7 +1067,7 @@ type PlanContainmentRequest struct {
 
 func (x *PlanContainmentRequest) Reset() {
 	*x = PlanContainmentRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[12]
+	mi := &file_custody_api_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1079,7 @@ func (x *PlanContainmentRequest) String() string {
 func (*PlanContainmentRequest) ProtoMessage() {}
 
 func (x *PlanContainmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[12]
+	mi := &file_custody_api_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1092,7 @@ func (x *PlanContainmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanContainmentRequest.ProtoReflect.Descriptor instead.
 func (*PlanContainmentRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PlanContainmentRequest) GetTenant() string {
@@ -965,7 +1129,7 @@ type PlanContainmentResponse struct {
 	Connectors []string `protobuf:"bytes,4,rep,name=connectors,proto3" json:"connectors,omitempty"`
 	// clients are those served, by the instances' labels.
 	Clients []string `protobuf:"bytes,5,rep,name=clients,proto3" json:"clients,omitempty"`
-	// irreversible are calls of high consequence that are on their way now.
+	// irreversible are the steps that a release does not undo.
 	Irreversible []string `protobuf:"bytes,6,rep,name=irreversible,proto3" json:"irreversible,omitempty"`
 	// second_person says that the containment needs one.
 	SecondPerson bool `protobuf:"varint,7,opt,name=second_person,json=secondPerson,proto3" json:"second_person,omitempty"`
@@ -977,7 +1141,7 @@ type PlanContainmentResponse struct {
 
 func (x *PlanContainmentResponse) Reset() {
 	*x = PlanContainmentResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[13]
+	mi := &file_custody_api_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +1153,7 @@ func (x *PlanContainmentResponse) String() string {
 func (*PlanContainmentResponse) ProtoMessage() {}
 
 func (x *PlanContainmentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[13]
+	mi := &file_custody_api_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1166,7 @@ func (x *PlanContainmentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanContainmentResponse.ProtoReflect.Descriptor instead.
 func (*PlanContainmentResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PlanContainmentResponse) GetPlan() string {
@@ -1069,14 +1233,22 @@ type PlannedRevocation struct {
 	// would is a line for each credential, those derived from it last; empty where the connector cannot say.
 	Would []string `protobuf:"bytes,2,rep,name=would,proto3" json:"would,omitempty"`
 	// trouble is why it would fail now; empty if it would not.
-	Trouble       string `protobuf:"bytes,3,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	Trouble string `protobuf:"bytes,3,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	// in_flight are calls of high consequence that are on their way now, as their gates report them. Cancelling does not undo them.
+	InFlight []string `protobuf:"bytes,8,rep,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// credentials are the fingerprints of those that the instances have used, and of those that connectors revoke.
+	Credentials []string `protobuf:"bytes,9,rep,name=credentials,proto3" json:"credentials,omitempty"`
+	// descendants are instances whose acts name an act of the target as a cause or that it has delegated to. The containment does not reach them.
+	Descendants []string `protobuf:"bytes,10,rep,name=descendants,proto3" json:"descendants,omitempty"`
+	// unknown says what could not be found out, and why.
+	Unknown       []string `protobuf:"bytes,11,rep,name=unknown,proto3" json:"unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PlannedRevocation) Reset() {
 	*x = PlannedRevocation{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[14]
+	mi := &file_custody_api_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1260,7 @@ func (x *PlannedRevocation) String() string {
 func (*PlannedRevocation) ProtoMessage() {}
 
 func (x *PlannedRevocation) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[14]
+	mi := &file_custody_api_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1273,7 @@ func (x *PlannedRevocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlannedRevocation.ProtoReflect.Descriptor instead.
 func (*PlannedRevocation) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PlannedRevocation) GetPath() string {
@@ -1125,6 +1297,34 @@ func (x *PlannedRevocation) GetTrouble() string {
 	return ""
 }
 
+func (x *PlannedRevocation) GetInFlight() []string {
+	if x != nil {
+		return x.InFlight
+	}
+	return nil
+}
+
+func (x *PlannedRevocation) GetCredentials() []string {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+func (x *PlannedRevocation) GetDescendants() []string {
+	if x != nil {
+		return x.Descendants
+	}
+	return nil
+}
+
+func (x *PlannedRevocation) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
 // ContainRequest asks for a containment.
 type ContainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1141,14 +1341,16 @@ type ContainRequest struct {
 	// break_glass asks for no second person, and is recorded.
 	BreakGlass bool `protobuf:"varint,6,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
 	// wait is nanoseconds to wait at most until every step is proven or has said what it can.
-	Wait          int64 `protobuf:"varint,7,opt,name=wait,proto3" json:"wait,omitempty"`
+	Wait int64 `protobuf:"varint,7,opt,name=wait,proto3" json:"wait,omitempty"`
+	// lasts is nanoseconds until the containment ends by itself, a person having been told before; 0 is until it is released.
+	Lasts         int64 `protobuf:"varint,8,opt,name=lasts,proto3" json:"lasts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ContainRequest) Reset() {
 	*x = ContainRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[15]
+	mi := &file_custody_api_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1362,7 @@ func (x *ContainRequest) String() string {
 func (*ContainRequest) ProtoMessage() {}
 
 func (x *ContainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[15]
+	mi := &file_custody_api_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1375,7 @@ func (x *ContainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainRequest.ProtoReflect.Descriptor instead.
 func (*ContainRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ContainRequest) GetTenant() string {
@@ -1225,6 +1427,13 @@ func (x *ContainRequest) GetWait() int64 {
 	return 0
 }
 
+func (x *ContainRequest) GetLasts() int64 {
+	if x != nil {
+		return x.Lasts
+	}
+	return 0
+}
+
 // ContainResponse says what became of it.
 type ContainResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1238,7 +1447,7 @@ type ContainResponse struct {
 
 func (x *ContainResponse) Reset() {
 	*x = ContainResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[16]
+	mi := &file_custody_api_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1459,7 @@ func (x *ContainResponse) String() string {
 func (*ContainResponse) ProtoMessage() {}
 
 func (x *ContainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[16]
+	mi := &file_custody_api_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1472,7 @@ func (x *ContainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainResponse.ProtoReflect.Descriptor instead.
 func (*ContainResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ContainResponse) GetContainment() *ContainmentInfo {
@@ -1297,7 +1506,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[17]
+	mi := &file_custody_api_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1518,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[17]
+	mi := &file_custody_api_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1531,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReleaseRequest) GetTenant() string {
@@ -1366,7 +1575,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[18]
+	mi := &file_custody_api_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1587,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[18]
+	mi := &file_custody_api_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1600,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReleaseResponse) GetReleased() []*ContainmentInfo {
@@ -1421,7 +1630,7 @@ type ListContainedRequest struct {
 
 func (x *ListContainedRequest) Reset() {
 	*x = ListContainedRequest{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[19]
+	mi := &file_custody_api_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1642,7 @@ func (x *ListContainedRequest) String() string {
 func (*ListContainedRequest) ProtoMessage() {}
 
 func (x *ListContainedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[19]
+	mi := &file_custody_api_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1655,7 @@ func (x *ListContainedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainedRequest.ProtoReflect.Descriptor instead.
 func (*ListContainedRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListContainedRequest) GetTenant() string {
@@ -1474,7 +1683,7 @@ type ListContainedResponse struct {
 
 func (x *ListContainedResponse) Reset() {
 	*x = ListContainedResponse{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[20]
+	mi := &file_custody_api_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1695,7 @@ func (x *ListContainedResponse) String() string {
 func (*ListContainedResponse) ProtoMessage() {}
 
 func (x *ListContainedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[20]
+	mi := &file_custody_api_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1708,7 @@ func (x *ListContainedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainedResponse.ProtoReflect.Descriptor instead.
 func (*ListContainedResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListContainedResponse) GetContainments() []*ContainmentInfo {
@@ -1539,14 +1748,16 @@ type ContainmentInfo struct {
 	// steps are in order.
 	Steps []*StepInfo `protobuf:"bytes,13,rep,name=steps,proto3" json:"steps,omitempty"`
 	// proven says that every step is verified.
-	Proven        bool `protobuf:"varint,14,opt,name=proven,proto3" json:"proven,omitempty"`
+	Proven bool `protobuf:"varint,14,opt,name=proven,proto3" json:"proven,omitempty"`
+	// ends_at is nanoseconds since the Unix epoch when it ends by itself; 0 is until it is released.
+	EndsAt        int64 `protobuf:"varint,15,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ContainmentInfo) Reset() {
 	*x = ContainmentInfo{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[21]
+	mi := &file_custody_api_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1769,7 @@ func (x *ContainmentInfo) String() string {
 func (*ContainmentInfo) ProtoMessage() {}
 
 func (x *ContainmentInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[21]
+	mi := &file_custody_api_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1782,7 @@ func (x *ContainmentInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainmentInfo.ProtoReflect.Descriptor instead.
 func (*ContainmentInfo) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ContainmentInfo) GetId() string {
@@ -1672,6 +1883,13 @@ func (x *ContainmentInfo) GetProven() bool {
 	return false
 }
 
+func (x *ContainmentInfo) GetEndsAt() int64 {
+	if x != nil {
+		return x.EndsAt
+	}
+	return 0
+}
+
 // StepInfo is one step of a containment.
 type StepInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1690,14 +1908,16 @@ type StepInfo struct {
 	// escalated says that it was passed on to a person.
 	Escalated bool `protobuf:"varint,7,opt,name=escalated,proto3" json:"escalated,omitempty"`
 	// observer is who observed the state.
-	Observer      string `protobuf:"bytes,8,opt,name=observer,proto3" json:"observer,omitempty"`
+	Observer string `protobuf:"bytes,8,opt,name=observer,proto3" json:"observer,omitempty"`
+	// credential is the fingerprint of what a connector revokes, if it is named.
+	Credential    string `protobuf:"bytes,9,opt,name=credential,proto3" json:"credential,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StepInfo) Reset() {
 	*x = StepInfo{}
-	mi := &file_custody_api_v1_control_proto_msgTypes[22]
+	mi := &file_custody_api_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1709,7 +1929,7 @@ func (x *StepInfo) String() string {
 func (*StepInfo) ProtoMessage() {}
 
 func (x *StepInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_control_proto_msgTypes[22]
+	mi := &file_custody_api_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1722,7 +1942,7 @@ func (x *StepInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepInfo.ProtoReflect.Descriptor instead.
 func (*StepInfo) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_custody_api_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StepInfo) GetNumber() uint32 {
@@ -1781,6 +2001,13 @@ func (x *StepInfo) GetObserver() string {
 	return ""
 }
 
+func (x *StepInfo) GetCredential() string {
+	if x != nil {
+		return x.Credential
+	}
+	return ""
+}
+
 var File_custody_api_v1_control_proto protoreflect.FileDescriptor
 
 const file_custody_api_v1_control_proto_rawDesc = "" +
@@ -1798,13 +2025,19 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"stream_seq\x18\x02 \x01(\x04R\tstreamSeq\" \n" +
 	"\x06Judged\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\"\xc3\x01\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\xfc\x01\n" +
 	"\x05Renew\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x18\n" +
 	"\acontrol\x18\x02 \x01(\x04R\acontrol\x12\x1a\n" +
 	"\bstopping\x18\x03 \x01(\rR\bstopping\x125\n" +
 	"\arunning\x18\x04 \x03(\v2\x1b.custody.api.v1.RunningCallR\arunning\x125\n" +
-	"\arefused\x18\x05 \x03(\v2\x1b.custody.api.v1.RefusedCallR\arefused\"G\n" +
+	"\arefused\x18\x05 \x03(\v2\x1b.custody.api.v1.RefusedCallR\arefused\x127\n" +
+	"\texercised\x18\x06 \x01(\v2\x19.custody.api.v1.ExercisedR\texercised\"o\n" +
+	"\tExercised\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1c\n" +
+	"\tcontained\x18\x02 \x01(\bR\tcontained\x12\x16\n" +
+	"\x06leased\x18\x03 \x01(\bR\x06leased\x12\x14\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\"G\n" +
 	"\vRunningCall\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x12\n" +
@@ -1812,14 +2045,18 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\vRefusedCall\x12 \n" +
 	"\vcontainment\x18\x01 \x01(\tR\vcontainment\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x12\n" +
-	"\x04tool\x18\x03 \x01(\tR\x04tool\"\xeb\x01\n" +
+	"\x04tool\x18\x03 \x01(\tR\x04tool\"\xa3\x02\n" +
 	"\rWatchResponse\x129\n" +
 	"\tchallenge\x18\x01 \x01(\v2\x19.custody.api.v1.ChallengeH\x00R\tchallenge\x123\n" +
 	"\acontrol\x18\x02 \x01(\v2\x17.custody.api.v1.ControlH\x00R\acontrol\x12-\n" +
 	"\x05lease\x18\x03 \x01(\v2\x15.custody.api.v1.LeaseH\x00R\x05lease\x120\n" +
 	"\x06judged\x18\n" +
-	" \x01(\v2\x16.custody.api.v1.JudgedH\x00R\x06judgedB\t\n" +
-	"\amessage\"\xbf\x02\n" +
+	" \x01(\v2\x16.custody.api.v1.JudgedH\x00R\x06judged\x126\n" +
+	"\bexercise\x18\x04 \x01(\v2\x18.custody.api.v1.ExerciseH\x00R\bexerciseB\t\n" +
+	"\amessage\"4\n" +
+	"\bExercise\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
+	"\x03ttl\x18\x02 \x01(\x03R\x03ttl\"\xbf\x02\n" +
 	"\aControl\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x127\n" +
 	"\tcontained\x18\x02 \x03(\v2\x19.custody.api.v1.ContainedR\tcontained\x12)\n" +
@@ -1833,10 +2070,11 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\tContained\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\tR\x05level\"1\n" +
+	"\x05level\x18\x03 \x01(\tR\x05level\"O\n" +
 	"\x05Lease\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
-	"\x03ttl\x18\x02 \x01(\x03R\x03ttl\"*\n" +
+	"\x03ttl\x18\x02 \x01(\x03R\x03ttl\x12\x1c\n" +
+	"\textension\x18\x03 \x01(\fR\textension\"*\n" +
 	"\x14ResolveTargetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"1\n" +
 	"\x15ResolveTargetResponse\x12\x18\n" +
@@ -1855,11 +2093,16 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\aclients\x18\x05 \x03(\tR\aclients\x12\"\n" +
 	"\firreversible\x18\x06 \x03(\tR\firreversible\x12#\n" +
 	"\rsecond_person\x18\a \x01(\bR\fsecondPerson\x12C\n" +
-	"\vrevocations\x18\x14 \x03(\v2!.custody.api.v1.PlannedRevocationR\vrevocations\"W\n" +
+	"\vrevocations\x18\x14 \x03(\v2!.custody.api.v1.PlannedRevocationR\vrevocations\"\xd2\x01\n" +
 	"\x11PlannedRevocation\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05would\x18\x02 \x03(\tR\x05would\x12\x18\n" +
-	"\atrouble\x18\x03 \x01(\tR\atrouble\"\xb7\x01\n" +
+	"\atrouble\x18\x03 \x01(\tR\atrouble\x12\x1b\n" +
+	"\tin_flight\x18\b \x03(\tR\binFlight\x12 \n" +
+	"\vcredentials\x18\t \x03(\tR\vcredentials\x12 \n" +
+	"\vdescendants\x18\n" +
+	" \x03(\tR\vdescendants\x12\x18\n" +
+	"\aunknown\x18\v \x03(\tR\aunknown\"\xcd\x01\n" +
 	"\x0eContainRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
@@ -1868,7 +2111,8 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\x04plan\x18\x05 \x01(\tR\x04plan\x12\x1f\n" +
 	"\vbreak_glass\x18\x06 \x01(\bR\n" +
 	"breakGlass\x12\x12\n" +
-	"\x04wait\x18\a \x01(\x03R\x04wait\"n\n" +
+	"\x04wait\x18\a \x01(\x03R\x04wait\x12\x14\n" +
+	"\x05lasts\x18\b \x01(\x03R\x05lasts\"n\n" +
 	"\x0fContainResponse\x12A\n" +
 	"\vcontainment\x18\x01 \x01(\v2\x1f.custody.api.v1.ContainmentInfoR\vcontainment\x12\x18\n" +
 	"\aalready\x18\x02 \x01(\bR\aalready\"y\n" +
@@ -1885,7 +2129,7 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\"\\\n" +
 	"\x15ListContainedResponse\x12C\n" +
-	"\fcontainments\x18\x01 \x03(\v2\x1f.custody.api.v1.ContainmentInfoR\fcontainments\"\x91\x03\n" +
+	"\fcontainments\x18\x01 \x03(\v2\x1f.custody.api.v1.ContainmentInfoR\fcontainments\"\xaa\x03\n" +
 	"\x0fContainmentInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
@@ -1904,7 +2148,8 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\vreleased_by\x18\f \x01(\tR\n" +
 	"releasedBy\x12.\n" +
 	"\x05steps\x18\r \x03(\v2\x18.custody.api.v1.StepInfoR\x05steps\x12\x16\n" +
-	"\x06proven\x18\x0e \x01(\bR\x06proven\"\xfb\x01\n" +
+	"\x06proven\x18\x0e \x01(\bR\x06proven\x12\x17\n" +
+	"\aends_at\x18\x0f \x01(\x03R\x06endsAt\"\x9b\x02\n" +
 	"\bStepInfo\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1a\n" +
@@ -1914,7 +2159,10 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"reached_at\x18\x05 \x01(\x03R\treachedAt\x12\x14\n" +
 	"\x05proof\x18\x06 \x01(\tR\x05proof\x12\x1c\n" +
 	"\tescalated\x18\a \x01(\bR\tescalated\x12\x1a\n" +
-	"\bobserver\x18\b \x01(\tR\bobserver2Z\n" +
+	"\bobserver\x18\b \x01(\tR\bobserver\x12\x1e\n" +
+	"\n" +
+	"credential\x18\t \x01(\tR\n" +
+	"credential2Z\n" +
 	"\x0eControlService\x12H\n" +
 	"\x05Watch\x12\x1c.custody.api.v1.WatchRequest\x1a\x1d.custody.api.v1.WatchResponse(\x010\x012\xcc\x03\n" +
 	"\x12ContainmentService\x12\\\n" +
@@ -1936,74 +2184,78 @@ func file_custody_api_v1_control_proto_rawDescGZIP() []byte {
 	return file_custody_api_v1_control_proto_rawDescData
 }
 
-var file_custody_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_custody_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_custody_api_v1_control_proto_goTypes = []any{
 	(*WatchRequest)(nil),            // 0: custody.api.v1.WatchRequest
 	(*Judge)(nil),                   // 1: custody.api.v1.Judge
 	(*Judged)(nil),                  // 2: custody.api.v1.Judged
 	(*Renew)(nil),                   // 3: custody.api.v1.Renew
-	(*RunningCall)(nil),             // 4: custody.api.v1.RunningCall
-	(*RefusedCall)(nil),             // 5: custody.api.v1.RefusedCall
-	(*WatchResponse)(nil),           // 6: custody.api.v1.WatchResponse
-	(*Control)(nil),                 // 7: custody.api.v1.Control
-	(*Contained)(nil),               // 8: custody.api.v1.Contained
-	(*Lease)(nil),                   // 9: custody.api.v1.Lease
-	(*ResolveTargetRequest)(nil),    // 10: custody.api.v1.ResolveTargetRequest
-	(*ResolveTargetResponse)(nil),   // 11: custody.api.v1.ResolveTargetResponse
-	(*PlanContainmentRequest)(nil),  // 12: custody.api.v1.PlanContainmentRequest
-	(*PlanContainmentResponse)(nil), // 13: custody.api.v1.PlanContainmentResponse
-	(*PlannedRevocation)(nil),       // 14: custody.api.v1.PlannedRevocation
-	(*ContainRequest)(nil),          // 15: custody.api.v1.ContainRequest
-	(*ContainResponse)(nil),         // 16: custody.api.v1.ContainResponse
-	(*ReleaseRequest)(nil),          // 17: custody.api.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),         // 18: custody.api.v1.ReleaseResponse
-	(*ListContainedRequest)(nil),    // 19: custody.api.v1.ListContainedRequest
-	(*ListContainedResponse)(nil),   // 20: custody.api.v1.ListContainedResponse
-	(*ContainmentInfo)(nil),         // 21: custody.api.v1.ContainmentInfo
-	(*StepInfo)(nil),                // 22: custody.api.v1.StepInfo
-	(*Hello)(nil),                   // 23: custody.api.v1.Hello
-	(*Proof)(nil),                   // 24: custody.api.v1.Proof
-	(*Challenge)(nil),               // 25: custody.api.v1.Challenge
-	(*v1.Permission)(nil),           // 26: custody.event.v1.Permission
-	(v1.ContainmentState)(0),        // 27: custody.event.v1.ContainmentState
+	(*Exercised)(nil),               // 4: custody.api.v1.Exercised
+	(*RunningCall)(nil),             // 5: custody.api.v1.RunningCall
+	(*RefusedCall)(nil),             // 6: custody.api.v1.RefusedCall
+	(*WatchResponse)(nil),           // 7: custody.api.v1.WatchResponse
+	(*Exercise)(nil),                // 8: custody.api.v1.Exercise
+	(*Control)(nil),                 // 9: custody.api.v1.Control
+	(*Contained)(nil),               // 10: custody.api.v1.Contained
+	(*Lease)(nil),                   // 11: custody.api.v1.Lease
+	(*ResolveTargetRequest)(nil),    // 12: custody.api.v1.ResolveTargetRequest
+	(*ResolveTargetResponse)(nil),   // 13: custody.api.v1.ResolveTargetResponse
+	(*PlanContainmentRequest)(nil),  // 14: custody.api.v1.PlanContainmentRequest
+	(*PlanContainmentResponse)(nil), // 15: custody.api.v1.PlanContainmentResponse
+	(*PlannedRevocation)(nil),       // 16: custody.api.v1.PlannedRevocation
+	(*ContainRequest)(nil),          // 17: custody.api.v1.ContainRequest
+	(*ContainResponse)(nil),         // 18: custody.api.v1.ContainResponse
+	(*ReleaseRequest)(nil),          // 19: custody.api.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),         // 20: custody.api.v1.ReleaseResponse
+	(*ListContainedRequest)(nil),    // 21: custody.api.v1.ListContainedRequest
+	(*ListContainedResponse)(nil),   // 22: custody.api.v1.ListContainedResponse
+	(*ContainmentInfo)(nil),         // 23: custody.api.v1.ContainmentInfo
+	(*StepInfo)(nil),                // 24: custody.api.v1.StepInfo
+	(*Hello)(nil),                   // 25: custody.api.v1.Hello
+	(*Proof)(nil),                   // 26: custody.api.v1.Proof
+	(*Challenge)(nil),               // 27: custody.api.v1.Challenge
+	(*v1.Permission)(nil),           // 28: custody.event.v1.Permission
+	(v1.ContainmentState)(0),        // 29: custody.event.v1.ContainmentState
 }
 var file_custody_api_v1_control_proto_depIdxs = []int32{
-	23, // 0: custody.api.v1.WatchRequest.hello:type_name -> custody.api.v1.Hello
-	24, // 1: custody.api.v1.WatchRequest.proof:type_name -> custody.api.v1.Proof
+	25, // 0: custody.api.v1.WatchRequest.hello:type_name -> custody.api.v1.Hello
+	26, // 1: custody.api.v1.WatchRequest.proof:type_name -> custody.api.v1.Proof
 	3,  // 2: custody.api.v1.WatchRequest.renew:type_name -> custody.api.v1.Renew
 	1,  // 3: custody.api.v1.WatchRequest.judge:type_name -> custody.api.v1.Judge
-	4,  // 4: custody.api.v1.Renew.running:type_name -> custody.api.v1.RunningCall
-	5,  // 5: custody.api.v1.Renew.refused:type_name -> custody.api.v1.RefusedCall
-	25, // 6: custody.api.v1.WatchResponse.challenge:type_name -> custody.api.v1.Challenge
-	7,  // 7: custody.api.v1.WatchResponse.control:type_name -> custody.api.v1.Control
-	9,  // 8: custody.api.v1.WatchResponse.lease:type_name -> custody.api.v1.Lease
-	2,  // 9: custody.api.v1.WatchResponse.judged:type_name -> custody.api.v1.Judged
-	8,  // 10: custody.api.v1.Control.contained:type_name -> custody.api.v1.Contained
-	26, // 11: custody.api.v1.Control.permissions:type_name -> custody.event.v1.Permission
-	14, // 12: custody.api.v1.PlanContainmentResponse.revocations:type_name -> custody.api.v1.PlannedRevocation
-	21, // 13: custody.api.v1.ContainResponse.containment:type_name -> custody.api.v1.ContainmentInfo
-	21, // 14: custody.api.v1.ReleaseResponse.released:type_name -> custody.api.v1.ContainmentInfo
-	21, // 15: custody.api.v1.ReleaseResponse.remaining:type_name -> custody.api.v1.ContainmentInfo
-	21, // 16: custody.api.v1.ListContainedResponse.containments:type_name -> custody.api.v1.ContainmentInfo
-	22, // 17: custody.api.v1.ContainmentInfo.steps:type_name -> custody.api.v1.StepInfo
-	27, // 18: custody.api.v1.StepInfo.state:type_name -> custody.event.v1.ContainmentState
-	0,  // 19: custody.api.v1.ControlService.Watch:input_type -> custody.api.v1.WatchRequest
-	10, // 20: custody.api.v1.ContainmentService.ResolveTarget:input_type -> custody.api.v1.ResolveTargetRequest
-	12, // 21: custody.api.v1.ContainmentService.PlanContainment:input_type -> custody.api.v1.PlanContainmentRequest
-	15, // 22: custody.api.v1.ContainmentService.Contain:input_type -> custody.api.v1.ContainRequest
-	17, // 23: custody.api.v1.ContainmentService.Release:input_type -> custody.api.v1.ReleaseRequest
-	19, // 24: custody.api.v1.ContainmentService.ListContained:input_type -> custody.api.v1.ListContainedRequest
-	6,  // 25: custody.api.v1.ControlService.Watch:output_type -> custody.api.v1.WatchResponse
-	11, // 26: custody.api.v1.ContainmentService.ResolveTarget:output_type -> custody.api.v1.ResolveTargetResponse
-	13, // 27: custody.api.v1.ContainmentService.PlanContainment:output_type -> custody.api.v1.PlanContainmentResponse
-	16, // 28: custody.api.v1.ContainmentService.Contain:output_type -> custody.api.v1.ContainResponse
-	18, // 29: custody.api.v1.ContainmentService.Release:output_type -> custody.api.v1.ReleaseResponse
-	20, // 30: custody.api.v1.ContainmentService.ListContained:output_type -> custody.api.v1.ListContainedResponse
-	25, // [25:31] is the sub-list for method output_type
-	19, // [19:25] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	5,  // 4: custody.api.v1.Renew.running:type_name -> custody.api.v1.RunningCall
+	6,  // 5: custody.api.v1.Renew.refused:type_name -> custody.api.v1.RefusedCall
+	4,  // 6: custody.api.v1.Renew.exercised:type_name -> custody.api.v1.Exercised
+	27, // 7: custody.api.v1.WatchResponse.challenge:type_name -> custody.api.v1.Challenge
+	9,  // 8: custody.api.v1.WatchResponse.control:type_name -> custody.api.v1.Control
+	11, // 9: custody.api.v1.WatchResponse.lease:type_name -> custody.api.v1.Lease
+	2,  // 10: custody.api.v1.WatchResponse.judged:type_name -> custody.api.v1.Judged
+	8,  // 11: custody.api.v1.WatchResponse.exercise:type_name -> custody.api.v1.Exercise
+	10, // 12: custody.api.v1.Control.contained:type_name -> custody.api.v1.Contained
+	28, // 13: custody.api.v1.Control.permissions:type_name -> custody.event.v1.Permission
+	16, // 14: custody.api.v1.PlanContainmentResponse.revocations:type_name -> custody.api.v1.PlannedRevocation
+	23, // 15: custody.api.v1.ContainResponse.containment:type_name -> custody.api.v1.ContainmentInfo
+	23, // 16: custody.api.v1.ReleaseResponse.released:type_name -> custody.api.v1.ContainmentInfo
+	23, // 17: custody.api.v1.ReleaseResponse.remaining:type_name -> custody.api.v1.ContainmentInfo
+	23, // 18: custody.api.v1.ListContainedResponse.containments:type_name -> custody.api.v1.ContainmentInfo
+	24, // 19: custody.api.v1.ContainmentInfo.steps:type_name -> custody.api.v1.StepInfo
+	29, // 20: custody.api.v1.StepInfo.state:type_name -> custody.event.v1.ContainmentState
+	0,  // 21: custody.api.v1.ControlService.Watch:input_type -> custody.api.v1.WatchRequest
+	12, // 22: custody.api.v1.ContainmentService.ResolveTarget:input_type -> custody.api.v1.ResolveTargetRequest
+	14, // 23: custody.api.v1.ContainmentService.PlanContainment:input_type -> custody.api.v1.PlanContainmentRequest
+	17, // 24: custody.api.v1.ContainmentService.Contain:input_type -> custody.api.v1.ContainRequest
+	19, // 25: custody.api.v1.ContainmentService.Release:input_type -> custody.api.v1.ReleaseRequest
+	21, // 26: custody.api.v1.ContainmentService.ListContained:input_type -> custody.api.v1.ListContainedRequest
+	7,  // 27: custody.api.v1.ControlService.Watch:output_type -> custody.api.v1.WatchResponse
+	13, // 28: custody.api.v1.ContainmentService.ResolveTarget:output_type -> custody.api.v1.ResolveTargetResponse
+	15, // 29: custody.api.v1.ContainmentService.PlanContainment:output_type -> custody.api.v1.PlanContainmentResponse
+	18, // 30: custody.api.v1.ContainmentService.Contain:output_type -> custody.api.v1.ContainResponse
+	20, // 31: custody.api.v1.ContainmentService.Release:output_type -> custody.api.v1.ReleaseResponse
+	22, // 32: custody.api.v1.ContainmentService.ListContained:output_type -> custody.api.v1.ListContainedResponse
+	27, // [27:33] is the sub-list for method output_type
+	21, // [21:27] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_custody_api_v1_control_proto_init() }
@@ -2018,11 +2270,12 @@ func file_custody_api_v1_control_proto_init() {
 		(*WatchRequest_Renew)(nil),
 		(*WatchRequest_Judge)(nil),
 	}
-	file_custody_api_v1_control_proto_msgTypes[6].OneofWrappers = []any{
+	file_custody_api_v1_control_proto_msgTypes[7].OneofWrappers = []any{
 		(*WatchResponse_Challenge)(nil),
 		(*WatchResponse_Control)(nil),
 		(*WatchResponse_Lease)(nil),
 		(*WatchResponse_Judged)(nil),
+		(*WatchResponse_Exercise)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2030,7 +2283,7 @@ func file_custody_api_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_control_proto_rawDesc), len(file_custody_api_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

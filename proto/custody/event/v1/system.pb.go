@@ -297,6 +297,8 @@ const (
 	ContainmentState_CONTAINMENT_STATE_INTENDED ContainmentState = 7
 	// CONTAINMENT_STATE_UNPROVEN is passed on to a person: a deadline has passed, or what became of a call is not known.
 	ContainmentState_CONTAINMENT_STATE_UNPROVEN ContainmentState = 8
+	// CONTAINMENT_STATE_EXPIRING says that a person was told that the containment is about to end by itself.
+	ContainmentState_CONTAINMENT_STATE_EXPIRING ContainmentState = 9
 )
 
 // Enum value maps for ContainmentState.
@@ -311,6 +313,7 @@ var (
 		6: "CONTAINMENT_STATE_PROPOSED",
 		7: "CONTAINMENT_STATE_INTENDED",
 		8: "CONTAINMENT_STATE_UNPROVEN",
+		9: "CONTAINMENT_STATE_EXPIRING",
 	}
 	ContainmentState_value = map[string]int32{
 		"CONTAINMENT_STATE_UNSPECIFIED":  0,
@@ -322,6 +325,7 @@ var (
 		"CONTAINMENT_STATE_PROPOSED":     6,
 		"CONTAINMENT_STATE_INTENDED":     7,
 		"CONTAINMENT_STATE_UNPROVEN":     8,
+		"CONTAINMENT_STATE_EXPIRING":     9,
 	}
 )
 
@@ -377,6 +381,9 @@ type System struct {
 	//	*System_Finding
 	//	*System_Review
 	//	*System_Firing
+	//	*System_Lease
+	//	*System_Armed
+	//	*System_Drill
 	Detail        isSystem_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -559,6 +566,33 @@ func (x *System) GetFiring() *FiringChange {
 	return nil
 }
 
+func (x *System) GetLease() *LeaseExtension {
+	if x != nil {
+		if x, ok := x.Detail.(*System_Lease); ok {
+			return x.Lease
+		}
+	}
+	return nil
+}
+
+func (x *System) GetArmed() *Armed {
+	if x != nil {
+		if x, ok := x.Detail.(*System_Armed); ok {
+			return x.Armed
+		}
+	}
+	return nil
+}
+
+func (x *System) GetDrill() *Drill {
+	if x != nil {
+		if x, ok := x.Detail.(*System_Drill); ok {
+			return x.Drill
+		}
+	}
+	return nil
+}
+
 type isSystem_Detail interface {
 	isSystem_Detail()
 }
@@ -633,6 +667,21 @@ type System_Firing struct {
 	Firing *FiringChange `protobuf:"bytes,40,opt,name=firing,proto3,oneof"`
 }
 
+type System_Lease struct {
+	// lease lets gates act for a while without a renewal, because the server is about to restart.
+	Lease *LeaseExtension `protobuf:"bytes,50,opt,name=lease,proto3,oneof"`
+}
+
+type System_Armed struct {
+	// armed says which ways of stopping something have been exercised.
+	Armed *Armed `protobuf:"bytes,51,opt,name=armed,proto3,oneof"`
+}
+
+type System_Drill struct {
+	// drill is the report of a containment that was made to see whether it works.
+	Drill *Drill `protobuf:"bytes,52,opt,name=drill,proto3,oneof"`
+}
+
 func (*System_Genesis) isSystem_Detail() {}
 
 func (*System_Instance) isSystem_Detail() {}
@@ -660,6 +709,12 @@ func (*System_Finding) isSystem_Detail() {}
 func (*System_Review) isSystem_Detail() {}
 
 func (*System_Firing) isSystem_Detail() {}
+
+func (*System_Lease) isSystem_Detail() {}
+
+func (*System_Armed) isSystem_Detail() {}
+
+func (*System_Drill) isSystem_Detail() {}
 
 // Genesis opens a log.
 type Genesis struct {
@@ -755,7 +810,9 @@ type Labels struct {
 	// environment is "production", "staging" or another.
 	Environment string `protobuf:"bytes,4,opt,name=environment,proto3" json:"environment,omitempty"`
 	// regulation lists what applies, for example "gdpr".
-	Regulation    []string `protobuf:"bytes,5,rep,name=regulation,proto3" json:"regulation,omitempty"`
+	Regulation []string `protobuf:"bytes,5,rep,name=regulation,proto3" json:"regulation,omitempty"`
+	// canary says that the instance is there to be stopped in drills.
+	Canary        bool `protobuf:"varint,6,opt,name=canary,proto3" json:"canary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -823,6 +880,13 @@ func (x *Labels) GetRegulation() []string {
 		return x.Regulation
 	}
 	return nil
+}
+
+func (x *Labels) GetCanary() bool {
+	if x != nil {
+		return x.Canary
+	}
+	return false
 }
 
 // InstanceChange creates an instance or changes its labels.
@@ -1330,7 +1394,9 @@ type Containment struct {
 	// break_glass says that no second person was asked where one is needed.
 	BreakGlass bool `protobuf:"varint,9,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
 	// second is the person who confirmed, where one was asked.
-	Second        string `protobuf:"bytes,10,opt,name=second,proto3" json:"second,omitempty"`
+	Second string `protobuf:"bytes,10,opt,name=second,proto3" json:"second,omitempty"`
+	// lasts is how long the containment is in force, nanoseconds from its request; 0 is until it is released.
+	Lasts         int64 `protobuf:"varint,11,opt,name=lasts,proto3" json:"lasts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1433,6 +1499,13 @@ func (x *Containment) GetSecond() string {
 		return x.Second
 	}
 	return ""
+}
+
+func (x *Containment) GetLasts() int64 {
+	if x != nil {
+		return x.Lasts
+	}
+	return 0
 }
 
 // Hold keeps records from erasure and expiry.
@@ -1919,11 +1992,358 @@ func (x *FiringChange) GetState() string {
 	return ""
 }
 
+// LeaseExtension lets the gates of the log's tenant act without a renewal.
+type LeaseExtension struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// lasts is nanoseconds from this event, at most five minutes; 0 ends it.
+	Lasts         int64 `protobuf:"varint,1,opt,name=lasts,proto3" json:"lasts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseExtension) Reset() {
+	*x = LeaseExtension{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseExtension) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseExtension) ProtoMessage() {}
+
+func (x *LeaseExtension) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseExtension.ProtoReflect.Descriptor instead.
+func (*LeaseExtension) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *LeaseExtension) GetLasts() int64 {
+	if x != nil {
+		return x.Lasts
+	}
+	return 0
+}
+
+// Armed lists ways of stopping something, with what came of trying them without harm.
+type Armed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// checks are at most 128.
+	Checks        []*PathCheck `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Armed) Reset() {
+	*x = Armed{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Armed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Armed) ProtoMessage() {}
+
+func (x *Armed) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Armed.ProtoReflect.Descriptor instead.
+func (*Armed) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Armed) GetChecks() []*PathCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+// PathCheck is what came of trying one way.
+type PathCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// instance that it stops.
+	Instance string `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	// path is "gate/<key id>" or "connector/<name>".
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// proven says that it worked.
+	Proven bool `protobuf:"varint,3,opt,name=proven,proto3" json:"proven,omitempty"`
+	// observer is who saw it: "agent" is the target's own word, "gateway", "probe", or "custody".
+	Observer string `protobuf:"bytes,4,opt,name=observer,proto3" json:"observer,omitempty"`
+	// evidence says what was observed.
+	Evidence      string `protobuf:"bytes,5,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathCheck) Reset() {
+	*x = PathCheck{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathCheck) ProtoMessage() {}
+
+func (x *PathCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathCheck.ProtoReflect.Descriptor instead.
+func (*PathCheck) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PathCheck) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *PathCheck) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *PathCheck) GetProven() bool {
+	if x != nil {
+		return x.Proven
+	}
+	return false
+}
+
+func (x *PathCheck) GetObserver() string {
+	if x != nil {
+		return x.Observer
+	}
+	return ""
+}
+
+func (x *PathCheck) GetEvidence() string {
+	if x != nil {
+		return x.Evidence
+	}
+	return ""
+}
+
+// Drill is the report of one drill. Times are nanoseconds since the Unix epoch, by the stream; 0 is never.
+type Drill struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// instance is the canary that was stopped.
+	Instance string `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	// containment is the id of the containment.
+	Containment string `protobuf:"bytes,2,opt,name=containment,proto3" json:"containment,omitempty"`
+	// level is "restrict", "pause" or "quarantine".
+	Level string `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
+	// steps are those of the containment, at most 128.
+	Steps []*DrillStep `protobuf:"bytes,4,rep,name=steps,proto3" json:"steps,omitempty"`
+	// proven says that every step was verified.
+	Proven        bool `protobuf:"varint,5,opt,name=proven,proto3" json:"proven,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drill) Reset() {
+	*x = Drill{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drill) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drill) ProtoMessage() {}
+
+func (x *Drill) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drill.ProtoReflect.Descriptor instead.
+func (*Drill) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Drill) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Drill) GetContainment() string {
+	if x != nil {
+		return x.Containment
+	}
+	return ""
+}
+
+func (x *Drill) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *Drill) GetSteps() []*DrillStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Drill) GetProven() bool {
+	if x != nil {
+		return x.Proven
+	}
+	return false
+}
+
+// DrillStep is when a step came to each state.
+type DrillStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// path is what the step closes.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// requested_at is when it was asked for.
+	RequestedAt int64 `protobuf:"varint,2,opt,name=requested_at,json=requestedAt,proto3" json:"requested_at,omitempty"`
+	// delivered_at is when the target had it.
+	DeliveredAt int64 `protobuf:"varint,3,opt,name=delivered_at,json=deliveredAt,proto3" json:"delivered_at,omitempty"`
+	// acknowledged_at is when the target said that it had stopped.
+	AcknowledgedAt int64 `protobuf:"varint,4,opt,name=acknowledged_at,json=acknowledgedAt,proto3" json:"acknowledged_at,omitempty"`
+	// verified_at is when somebody outside the target saw that it is closed.
+	VerifiedAt int64 `protobuf:"varint,5,opt,name=verified_at,json=verifiedAt,proto3" json:"verified_at,omitempty"`
+	// evidence says what was observed last.
+	Evidence      string `protobuf:"bytes,6,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrillStep) Reset() {
+	*x = DrillStep{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrillStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrillStep) ProtoMessage() {}
+
+func (x *DrillStep) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrillStep.ProtoReflect.Descriptor instead.
+func (*DrillStep) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DrillStep) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *DrillStep) GetRequestedAt() int64 {
+	if x != nil {
+		return x.RequestedAt
+	}
+	return 0
+}
+
+func (x *DrillStep) GetDeliveredAt() int64 {
+	if x != nil {
+		return x.DeliveredAt
+	}
+	return 0
+}
+
+func (x *DrillStep) GetAcknowledgedAt() int64 {
+	if x != nil {
+		return x.AcknowledgedAt
+	}
+	return 0
+}
+
+func (x *DrillStep) GetVerifiedAt() int64 {
+	if x != nil {
+		return x.VerifiedAt
+	}
+	return 0
+}
+
+func (x *DrillStep) GetEvidence() string {
+	if x != nil {
+		return x.Evidence
+	}
+	return ""
+}
+
 var File_custody_event_v1_system_proto protoreflect.FileDescriptor
 
 const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\n" +
-	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\xcb\x06\n" +
+	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\xe7\a\n" +
 	"\x06System\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x125\n" +
@@ -1941,7 +2361,10 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\arefusal\x18\x14 \x01(\v2\x19.custody.event.v1.RefusalH\x00R\arefusal\x125\n" +
 	"\afinding\x18\x15 \x01(\v2\x19.custody.event.v1.FindingH\x00R\afinding\x122\n" +
 	"\x06review\x18\x16 \x01(\v2\x18.custody.event.v1.ReviewH\x00R\x06review\x128\n" +
-	"\x06firing\x18( \x01(\v2\x1e.custody.event.v1.FiringChangeH\x00R\x06firingB\b\n" +
+	"\x06firing\x18( \x01(\v2\x1e.custody.event.v1.FiringChangeH\x00R\x06firing\x128\n" +
+	"\x05lease\x182 \x01(\v2 .custody.event.v1.LeaseExtensionH\x00R\x05lease\x12/\n" +
+	"\x05armed\x183 \x01(\v2\x17.custody.event.v1.ArmedH\x00R\x05armed\x12/\n" +
+	"\x05drill\x184 \x01(\v2\x17.custody.event.v1.DrillH\x00R\x05drillB\b\n" +
 	"\x06detail\"\x9d\x01\n" +
 	"\aGenesis\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x1d\n" +
@@ -1950,7 +2373,7 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\alog_key\x18\x03 \x01(\fR\x06logKey\x12!\n" +
 	"\fdisplay_name\x18\x04 \x01(\tR\vdisplayName\x12\x1f\n" +
 	"\vsystem_salt\x18\x05 \x01(\fR\n" +
-	"systemSalt\"\x91\x01\n" +
+	"systemSalt\"\xa9\x01\n" +
 	"\x06Labels\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x17\n" +
@@ -1958,7 +2381,8 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\venvironment\x18\x04 \x01(\tR\venvironment\x12\x1e\n" +
 	"\n" +
 	"regulation\x18\x05 \x03(\tR\n" +
-	"regulation\"r\n" +
+	"regulation\x12\x16\n" +
+	"\x06canary\x18\x06 \x01(\bR\x06canary\"r\n" +
 	"\x0eInstanceChange\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04salt\x18\x02 \x01(\fR\x04salt\x120\n" +
@@ -1997,7 +2421,7 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12#\n" +
 	"\rsource_digest\x18\x03 \x01(\fR\fsourceDigest\x12\x12\n" +
-	"\x04mode\x18\x04 \x01(\tR\x04mode\"\xa2\x02\n" +
+	"\x04mode\x18\x04 \x01(\tR\x04mode\"\xb8\x02\n" +
 	"\vContainment\x128\n" +
 	"\x05state\x18\x01 \x01(\x0e2\".custody.event.v1.ContainmentStateR\x05state\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
@@ -2010,7 +2434,8 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\vbreak_glass\x18\t \x01(\bR\n" +
 	"breakGlass\x12\x16\n" +
 	"\x06second\x18\n" +
-	" \x01(\tR\x06second\"H\n" +
+	" \x01(\tR\x06second\x12\x14\n" +
+	"\x05lasts\x18\v \x01(\x03R\x05lasts\"H\n" +
 	"\x04Hold\x12\x12\n" +
 	"\x04hold\x18\x01 \x01(\tR\x04hold\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x16\n" +
@@ -2044,7 +2469,31 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x06firing\x18\x01 \x01(\fR\x06firing\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\rR\aversion\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\tR\x05state*\x9e\x01\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\"&\n" +
+	"\x0eLeaseExtension\x12\x14\n" +
+	"\x05lasts\x18\x01 \x01(\x03R\x05lasts\"<\n" +
+	"\x05Armed\x123\n" +
+	"\x06checks\x18\x01 \x03(\v2\x1b.custody.event.v1.PathCheckR\x06checks\"\x8b\x01\n" +
+	"\tPathCheck\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
+	"\x06proven\x18\x03 \x01(\bR\x06proven\x12\x1a\n" +
+	"\bobserver\x18\x04 \x01(\tR\bobserver\x12\x1a\n" +
+	"\bevidence\x18\x05 \x01(\tR\bevidence\"\xa6\x01\n" +
+	"\x05Drill\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12 \n" +
+	"\vcontainment\x18\x02 \x01(\tR\vcontainment\x12\x14\n" +
+	"\x05level\x18\x03 \x01(\tR\x05level\x121\n" +
+	"\x05steps\x18\x04 \x03(\v2\x1b.custody.event.v1.DrillStepR\x05steps\x12\x16\n" +
+	"\x06proven\x18\x05 \x01(\bR\x06proven\"\xcb\x01\n" +
+	"\tDrillStep\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12!\n" +
+	"\frequested_at\x18\x02 \x01(\x03R\vrequestedAt\x12!\n" +
+	"\fdelivered_at\x18\x03 \x01(\x03R\vdeliveredAt\x12'\n" +
+	"\x0facknowledged_at\x18\x04 \x01(\x03R\x0eacknowledgedAt\x12\x1f\n" +
+	"\vverified_at\x18\x05 \x01(\x03R\n" +
+	"verifiedAt\x12\x1a\n" +
+	"\bevidence\x18\x06 \x01(\tR\bevidence*\x9e\x01\n" +
 	"\rProducerClass\x12\x1e\n" +
 	"\x1aPRODUCER_CLASS_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PRODUCER_CLASS_AGENT\x10\x01\x12\x1a\n" +
@@ -2071,7 +2520,7 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\fROLE_ANALYST\x10\x03\x12\x12\n" +
 	"\x0eROLE_RESPONDER\x10\x04\x12\x11\n" +
 	"\rROLE_APPROVER\x10\x05\x12\x11\n" +
-	"\rROLE_OPERATOR\x10\x06*\xbb\x02\n" +
+	"\rROLE_OPERATOR\x10\x06*\xdb\x02\n" +
 	"\x10ContainmentState\x12!\n" +
 	"\x1dCONTAINMENT_STATE_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bCONTAINMENT_STATE_REQUESTED\x10\x01\x12\x1f\n" +
@@ -2081,7 +2530,8 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x1aCONTAINMENT_STATE_RELEASED\x10\x05\x12\x1e\n" +
 	"\x1aCONTAINMENT_STATE_PROPOSED\x10\x06\x12\x1e\n" +
 	"\x1aCONTAINMENT_STATE_INTENDED\x10\a\x12\x1e\n" +
-	"\x1aCONTAINMENT_STATE_UNPROVEN\x10\bB@Z>github.com/agentcustody/custody/proto/custody/event/v1;eventv1b\x06proto3"
+	"\x1aCONTAINMENT_STATE_UNPROVEN\x10\b\x12\x1e\n" +
+	"\x1aCONTAINMENT_STATE_EXPIRING\x10\tB@Z>github.com/agentcustody/custody/proto/custody/event/v1;eventv1b\x06proto3"
 
 var (
 	file_custody_event_v1_system_proto_rawDescOnce sync.Once
@@ -2096,7 +2546,7 @@ func file_custody_event_v1_system_proto_rawDescGZIP() []byte {
 }
 
 var file_custody_event_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_custody_event_v1_system_proto_goTypes = []any{
 	(ProducerClass)(0),     // 0: custody.event.v1.ProducerClass
 	(PermissionVerb)(0),    // 1: custody.event.v1.PermissionVerb
@@ -2120,7 +2570,12 @@ var file_custody_event_v1_system_proto_goTypes = []any{
 	(*Finding)(nil),        // 19: custody.event.v1.Finding
 	(*Review)(nil),         // 20: custody.event.v1.Review
 	(*FiringChange)(nil),   // 21: custody.event.v1.FiringChange
-	(Consequence)(0),       // 22: custody.event.v1.Consequence
+	(*LeaseExtension)(nil), // 22: custody.event.v1.LeaseExtension
+	(*Armed)(nil),          // 23: custody.event.v1.Armed
+	(*PathCheck)(nil),      // 24: custody.event.v1.PathCheck
+	(*Drill)(nil),          // 25: custody.event.v1.Drill
+	(*DrillStep)(nil),      // 26: custody.event.v1.DrillStep
+	(Consequence)(0),       // 27: custody.event.v1.Consequence
 }
 var file_custody_event_v1_system_proto_depIdxs = []int32{
 	6,  // 0: custody.event.v1.System.genesis:type_name -> custody.event.v1.Genesis
@@ -2137,19 +2592,24 @@ var file_custody_event_v1_system_proto_depIdxs = []int32{
 	19, // 11: custody.event.v1.System.finding:type_name -> custody.event.v1.Finding
 	20, // 12: custody.event.v1.System.review:type_name -> custody.event.v1.Review
 	21, // 13: custody.event.v1.System.firing:type_name -> custody.event.v1.FiringChange
-	7,  // 14: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
-	1,  // 15: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
-	22, // 16: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
-	9,  // 17: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
-	2,  // 18: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
-	0,  // 19: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
-	3,  // 20: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
-	4,  // 21: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	22, // 14: custody.event.v1.System.lease:type_name -> custody.event.v1.LeaseExtension
+	23, // 15: custody.event.v1.System.armed:type_name -> custody.event.v1.Armed
+	25, // 16: custody.event.v1.System.drill:type_name -> custody.event.v1.Drill
+	7,  // 17: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
+	1,  // 18: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
+	27, // 19: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
+	9,  // 20: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
+	2,  // 21: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
+	0,  // 22: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
+	3,  // 23: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
+	4,  // 24: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
+	24, // 25: custody.event.v1.Armed.checks:type_name -> custody.event.v1.PathCheck
+	26, // 26: custody.event.v1.Drill.steps:type_name -> custody.event.v1.DrillStep
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_custody_event_v1_system_proto_init() }
@@ -2173,6 +2633,9 @@ func file_custody_event_v1_system_proto_init() {
 		(*System_Finding)(nil),
 		(*System_Review)(nil),
 		(*System_Firing)(nil),
+		(*System_Lease)(nil),
+		(*System_Armed)(nil),
+		(*System_Drill)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2180,7 +2643,7 @@ func file_custody_event_v1_system_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_event_v1_system_proto_rawDesc), len(file_custody_event_v1_system_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   17,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
