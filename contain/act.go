@@ -22,6 +22,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrGrown says that a plan reaches more than when it was made.
 	ErrGrown = errors.New("the reach has grown since the plan was made")
+	// ErrLasts says that a containment was to last longer than any may.
+	ErrLasts = fmt.Errorf("a containment lasts at most %s, or until it is released", MaxLasts)
 	// ErrNoPath says that nothing can be done about a target.
 	ErrNoPath = errors.New("nothing here can stop it: no connector revokes this credential")
 )
@@ -33,6 +35,8 @@ type Order struct {
 	Actor      string
 	Reason     string
 	BreakGlass bool // no second person
+	// Lasts is how long it is in force, at most MaxLasts; 0 is until it is released. A person is told before it ends.
+	Lasts time.Duration
 }
 
 // needsTwo reports whether a containment takes two people.
@@ -48,6 +52,9 @@ func (e *Engine) Contain(ctx context.Context, o Order) (c *Containment, already 
 
 // contain is Contain for whoever is acting.
 func (e *Engine) contain(ctx context.Context, o Order) (c *Containment, already bool, err error) {
+	if o.Lasts < 0 || o.Lasts > MaxLasts {
+		return nil, false, fmt.Errorf("contain %s: %w", o.Target, ErrLasts)
+	}
 	if err := e.catchUp(ctx, o.Target.Tenant); err != nil {
 		return nil, false, fmt.Errorf("contain %s: %w", o.Target, err)
 	}
@@ -84,8 +91,8 @@ func (e *Engine) exists(t event.Target) error {
 func (e *Engine) standing(o Order) (found *Containment, id ID) {
 	e.look(o.Target.Tenant, func(s *State) {
 		for _, c := range s.All() {
-			holds := c.Phase.Holds() && c.Level.Covers(o.Level)
-			waits := c.Phase == Proposed && c.Level == o.Level && e.isFresh(c)
+			holds := c.Phase.Holds() && c.Level.Covers(o.Level) && c.outlasts(o)
+			waits := c.Phase == Proposed && c.Level == o.Level && c.Lasts == int64(o.Lasts) && e.isFresh(c)
 			if c.Target == o.Target && (holds || waits && found == nil) {
 				found = c.clone()
 			}
@@ -104,7 +111,7 @@ func (e *Engine) isFresh(c *Containment) bool {
 // begin records what an order leads to: a proposal, or the containment and its steps. The first event is what counts; a crash
 // after it leaves steps that the patrol adds.
 func (e *Engine) begin(ctx context.Context, o Order, pending *Containment, id ID) error {
-	whole := &eventv1.Containment{Target: o.Target.String(), Level: string(o.Level), Plan: string(id), State: requested}
+	whole := &eventv1.Containment{Target: o.Target.String(), Level: string(o.Level), Plan: string(id), State: requested, Lasts: int64(o.Lasts)}
 	switch two := needsTwo(o.Target, o.Level); {
 	case two && o.BreakGlass:
 		whole.BreakGlass = true

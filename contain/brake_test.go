@@ -304,39 +304,6 @@ func TestRestartsReleaseNothing(t *testing.T) {
 	}
 }
 
-// TestALiarIsNeverShownVerified is the promise of the four states. The agent acknowledges, goes silent, and keeps calling a
-// tool beside its gate; the tool's own counter says so. Whatever Custody is shown, it does not claim that it has stopped.
-func TestALiarIsNeverShownVerified(t *testing.T) {
-	s, tool := newSite(t), newToolServer(t)
-	a := s.agent("support-1", edge.RunOptions{})
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			_, _ = tool.use(ctx) // no gate: it has learnt how to go round it
-		}
-	}()
-	defer func() { stop(); <-done }()
-	s.contain(s.dana, "instance/acme/support-1", contain.Pause)
-	eventually(t, "it acknowledges", func() bool {
-		return s.contained()[0].GetSteps()[0].GetState() == eventv1.ContainmentState_CONTAINMENT_STATE_ACKNOWLEDGED
-	})
-	_ = a.Close(t.Context()) // silence
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		before := tool.served.Load()
-		c := s.contained()[0]
-		step := c.GetSteps()[0]
-		if c.GetProven() || step.GetState() == eventv1.ContainmentState_CONTAINMENT_STATE_VERIFIED || !strings.HasPrefix(step.GetProof(), "NOT PROVEN (agent's word only)") {
-			t.Fatalf("shown as %v, and the tool has served %d calls", c, tool.served.Load())
-		}
-		eventually(t, "the tool is called", func() bool { return tool.served.Load() > before })
-	}
-	if step := s.contained()[0].GetSteps()[0]; !step.GetEscalated() {
-		t.Errorf("unproven and not passed on to a person: %v", step)
-	}
-}
-
 // TestSilenceEndsTheLeaseAndProvesNothing: a gate that is cut off does nothing of high consequence once its lease is over.
 func TestSilenceEndsTheLeaseAndProvesNothing(t *testing.T) {
 	s, tool := newSite(t), newToolServer(t)
@@ -373,41 +340,6 @@ func TestWithoutALeaseNothingOfHighConsequence(t *testing.T) {
 		t.Errorf("low consequence: %v", err)
 	}
 	s.Start()
-}
-
-// TestAThousandCallsASecond: pause and plan work against an agent that does not rest.
-func TestAThousandCallsASecond(t *testing.T) {
-	s := newSite(t)
-	a := s.agent("support-1", edge.RunOptions{})
-	var served atomic.Int64
-	count := func(context.Context) (string, error) { served.Add(1); return "", nil }
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for ctx.Err() == nil {
-			<-tick.C
-			go func() { _ = a.call(count, low) }()
-		}
-	}()
-	defer func() { stop(); <-done }()
-	eventually(t, "it works", func() bool { return served.Load() > 300 })
-	plan, err := apiv1.NewContainmentServiceClient(s.dana).PlanContainment(t.Context(),
-		&apiv1.PlanContainmentRequest{Tenant: "acme", Target: "instance/acme/support-1", Level: "pause"})
-	if err != nil || len(plan.GetGates()) != 1 {
-		t.Fatalf("plan %v, %v", plan, err)
-	}
-	got := s.contain(s.dana, "", contain.Pause, func(r *apiv1.ContainRequest) { r.Plan, r.Level = plan.GetPlan(), "" }).GetContainment()
-	after := served.Load()
-	if got.GetSteps()[0].GetState() != eventv1.ContainmentState_CONTAINMENT_STATE_ACKNOWLEDGED {
-		t.Errorf("not acknowledged: %v", got.GetSteps())
-	}
-	time.Sleep(200 * time.Millisecond)
-	if more := served.Load() - after; more != 0 {
-		t.Errorf("%d calls after the acknowledgement", more)
-	}
 }
 
 // TestAPlanThatHasGrownIsRefused: a new key is new reach; one that is gone is not.

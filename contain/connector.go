@@ -171,3 +171,13 @@ func (e *Engine) connector(name string) *Connector {
 	}
 	return nil
 }
+
+// credentialOf is the fingerprint of what a connector's path revokes, empty if it is not named.
+func (e *Engine) credentialOf(p Path) string {
+	if name, ok := p.Connector(); ok {
+		if c := e.connector(name); c != nil {
+			return c.Credential
+		}
+	}
+	return ""
+}

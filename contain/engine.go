@@ -63,12 +63,15 @@ type Config struct {
 	LeaseMargin   time.Duration // 0 is LeaseMargin
 	UnprovenAfter time.Duration // 0 is DefaultUnprovenAfter
 	Moderate      bool          // acts of moderate consequence need a lease too
+	// Reach is what the records say that a target has used and caused; instances are those that it reaches. nil knows nothing.
+	Reach func(ctx context.Context, t event.Target, instances []event.InstanceID) (Reach, error)
 	// Hold places a legal hold, under the id of a containment; an id that there is already is no error. nil places none.
 	Hold func(ctx context.Context, tenant event.TenantID, actor, reason, id, scope string) error
 	// Judged returns when the rules have seen the stream up to a sequence, and what they asked for in a tenant is in force. nil: there are no rules.
 	Judged        func(ctx context.Context, tenant event.TenantID, seq uint64) error
 	JudgeWait     time.Duration                                        // an act of high consequence waits so long for the rules; 0 is DefaultJudgeWait, negative not at all
 	JudgeRequired bool                                                 // and does not begin when they have not seen it by then
+	Page          func(tenant event.TenantID, c *Containment)          // is told of each containment that is about to end by itself; may be nil
 	Escalate      func(tenant event.TenantID, c *Containment, s *Step) // is told of each step that a person must look at; may be nil
 	Hook          func(Point) error                                    // called at each point of a connector's call; an error stops it there, as a crash would; may be nil
 	Now           func() time.Time                                     // nil is time.Now
@@ -99,6 +102,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Escalate == nil {
 		c.Escalate = func(event.TenantID, *Containment, *Step) {}
+	}
+	if c.Page == nil {
+		c.Page = func(event.TenantID, *Containment) {}
+	}
+	if c.Reach == nil {
+		c.Reach = func(context.Context, event.Target, []event.InstanceID) (Reach, error) { return Reach{}, nil }
 	}
 	if c.Hook == nil {
 		c.Hook = func(Point) error { return nil }

@@ -75,7 +75,7 @@ func (p *patrol) round(ctx context.Context) time.Duration {
 			if err := p.complete(ctx, name, c); err != nil && ctx.Err() == nil {
 				p.engine.cfg.Log.ErrorContext(ctx, "containment not recorded", slog.String("containment", string(c.ID)), slog.Any("error", err))
 			}
-			rest = min(rest, max(p.untilDeadline(c), patrolPause))
+			rest = min(rest, max(min(p.untilDeadline(c), p.untilExpiry(c)), patrolPause))
 		}
 	}
 	return rest
@@ -111,7 +111,7 @@ func (p *patrol) complete(ctx context.Context, name event.TenantID, c *Containme
 		p.call(ctx, name, c, &c.Steps[i])
 	}
 	p.hold(ctx, name, c)
-	return nil
+	return p.expire(ctx, name, c)
 }
 
 // missing are the requests of paths that the containment does not have yet.

@@ -128,7 +128,8 @@ func (s *Service) PlanContainment(ctx context.Context, r *apiv1.PlanContainmentR
 	}
 	return &apiv1.PlanContainmentResponse{
 		Plan: plan.ID, Instances: plan.Instances, Gates: texts(plan.Gates), Connectors: texts(plan.Connectors),
-		Clients: plan.Clients, Irreversible: plan.Irreversible, SecondPerson: plan.SecondPerson,
+		Clients: plan.Clients, Irreversible: plan.Irreversible, SecondPerson: plan.SecondPerson, InFlight: plan.InFlight,
+		Credentials: plan.Credentials, Descendants: plan.Descendants, Unknown: plan.Unknown,
 		Revocations: plannedRevocations(s.Engine.rehearse(ctx, o.Target, level)),
 	}, nil
 }
@@ -161,6 +162,7 @@ func (s *Service) Contain(ctx context.Context, r *apiv1.ContainRequest) (*apiv1.
 	if o.Level, err = ParseLevel(r.GetLevel()); err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "level: %v", err)
 	}
+	o.Lasts = time.Duration(r.GetLasts())
 	c, already, err := s.Engine.Contain(ctx, o)
 	return s.contained(ctx, r, c, already, err)
 }
@@ -172,6 +174,7 @@ func (s *Service) apply(ctx context.Context, r *apiv1.ContainRequest) (*apiv1.Co
 	if err != nil {
 		return nil, err
 	}
+	o.Lasts = time.Duration(r.GetLasts())
 	c, already, err := s.Engine.Apply(ctx, r.GetPlan(), o)
 	return s.contained(ctx, r, c, already, err)
 }
@@ -257,7 +260,7 @@ func (e *Engine) info(c *Containment) *apiv1.ContainmentInfo {
 	info := &apiv1.ContainmentInfo{
 		Id: string(c.ID), Tenant: string(c.Target.Tenant), Target: c.Target.String(), Level: string(c.Level), State: string(c.Phase),
 		Actor: c.Actor, Second: c.Second, BreakGlass: c.BreakGlass, Reason: c.Reason, RequestedAt: c.RequestedAt,
-		ReleasedBy: c.Releaser, Proven: c.Proven(),
+		ReleasedBy: c.Releaser, Proven: c.Proven(), EndsAt: c.EndsAt(),
 	}
 	if c.Phase == Released {
 		info.ReleasedAt = c.ReleaseAt
@@ -267,6 +270,7 @@ func (e *Engine) info(c *Containment) *apiv1.ContainmentInfo {
 		info.Steps = append(info.Steps, &apiv1.StepInfo{
 			Number: s.Number, Path: string(s.Path), Instance: e.instanceOf(c.Target.Tenant, s.Path), State: s.State,
 			ReachedAt: s.ReachedAt, Proof: s.proof(e.standingOf(s.Path)), Escalated: s.Doubt != "", Observer: s.Observer,
+			Credential: e.credentialOf(s.Path),
 		})
 	}
 	return info
@@ -275,7 +279,7 @@ func (e *Engine) info(c *Containment) *apiv1.ContainmentInfo {
 // failed turns an error into a status. What is the caller's to mend is named; the rest goes to the log.
 func (s *Service) failed(ctx context.Context, err error) error {
 	for sentinel, code := range map[error]codes.Code{
-		ErrNotFound: codes.NotFound, ErrGrown: codes.Aborted, ErrNoPath: codes.FailedPrecondition,
+		ErrNotFound: codes.NotFound, ErrGrown: codes.Aborted, ErrNoPath: codes.FailedPrecondition, ErrLasts: codes.InvalidArgument,
 	} {
 		if errors.Is(err, sentinel) {
 			return status.Error(code, err.Error())

@@ -25,6 +25,7 @@ const (
 	proposed     = eventv1.ContainmentState_CONTAINMENT_STATE_PROPOSED
 	intended     = eventv1.ContainmentState_CONTAINMENT_STATE_INTENDED
 	unproven     = eventv1.ContainmentState_CONTAINMENT_STATE_UNPROVEN
+	expiring     = eventv1.ContainmentState_CONTAINMENT_STATE_EXPIRING
 )
 
 // Who observes.
@@ -110,6 +111,8 @@ type Containment struct {
 	Releaser    string
 	ReleaseAt   int64 // released, or its release proposed
 	Held        bool  // a hold on its records was placed
+	Lasts       int64 // ns from InForceAt until it ends by itself; 0 is until it is released
+	PagedAt     int64 // when a person was told that it is about to end; 0 is not yet
 	Steps       []Step
 }
 
@@ -140,6 +143,7 @@ type Step struct {
 	Path      Path
 	State     eventv1.ContainmentState // requested, delivered, acknowledged or verified
 	ReachedAt int64                    // ns, by the stream
+	Times     [verified + 1]int64      // when it first came to each state, ns, by the stream
 	Evidence  string
 	Observer  string
 	Attempts  uint32 // calls of a connector that were begun
@@ -213,7 +217,7 @@ func (s *State) begin(at int64, x *eventv1.System) bool {
 	}
 	c := &Containment{
 		ID: ID(d.GetPlan()), Target: target, Level: Level(d.GetLevel()), Phase: Proposed,
-		Actor: x.GetActor(), Reason: x.GetReason(), BreakGlass: d.GetBreakGlass(), RequestedAt: at,
+		Actor: x.GetActor(), Reason: x.GetReason(), BreakGlass: d.GetBreakGlass(), RequestedAt: at, Lasts: d.GetLasts(),
 	}
 	switch d.GetState() {
 	case proposed:
@@ -237,6 +241,8 @@ func (c *Containment) applyWhole(at int64, x *eventv1.System) bool {
 		c.Phase, c.Releaser, c.ReleaseAt = ReleaseProposed, x.GetActor(), at
 	case state == released && c.Phase != Released:
 		c.Phase, c.Releaser, c.ReleaseAt = Released, x.GetActor(), at
+	case state == expiring && c.Phase.Holds() && c.Lasts > 0 && c.PagedAt == 0:
+		c.PagedAt = at
 	default:
 		return false
 	}
@@ -250,9 +256,9 @@ func (c *Containment) applyStep(at int64, d *eventv1.Containment) bool {
 		if d.GetState() != requested {
 			return false
 		}
-		c.Steps = append(c.Steps, Step{
-			Number: uint32(len(c.Steps)) + 1, Path: Path(d.GetPath()), State: requested, ReachedAt: at, Observer: byCustody,
-		})
+		s := Step{Number: uint32(len(c.Steps)) + 1, Path: Path(d.GetPath()), State: requested, ReachedAt: at, Observer: byCustody}
+		s.Times[requested] = at
+		c.Steps = append(c.Steps, s)
 		return true
 	}
 	switch d.GetState() {
@@ -272,6 +278,7 @@ func (s *Step) raise(at int64, d *eventv1.Containment) bool {
 		return false
 	}
 	s.State, s.ReachedAt, s.Evidence, s.Observer, s.Open = d.GetState(), at, d.GetEvidence(), d.GetObserver(), false
+	s.Times[s.State] = at
 	if s.State == verified {
 		s.Doubt = ""
 	}

@@ -34,6 +34,7 @@ type brakeFlags struct {
 	breakGlass   bool
 	connector    string
 	allInstances bool
+	lasts        time.Duration
 }
 
 func (f *brakeFlags) register(cmd *cobra.Command, needsReason bool) {
@@ -43,6 +44,11 @@ func (f *brakeFlags) register(cmd *cobra.Command, needsReason bool) {
 		cmd.Flags().Lookup("reason").Usage += " (required)"
 		_ = cmd.MarkFlagRequired("reason")
 	}
+}
+
+// lasting is the flag of what may end by itself.
+func (f *brakeFlags) lasting(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&f.lasts, "for", 0, "how long it lasts, a person being told before it ends; until it is released if absent")
 }
 
 func (a *app) pauseCommand() *cobra.Command {
@@ -61,6 +67,7 @@ func (a *app) pauseCommand() *cobra.Command {
 		}),
 	}
 	f.register(cmd, true)
+	f.lasting(cmd)
 	cmd.Flags().StringVar(&f.connector, "connector", "", "only this connector of TARGET, which is an instance or, with --all-instances, a tenant")
 	cmd.Flags().BoolVar(&f.allInstances, "all-instances", false, "with --connector: of every instance of the tenant")
 	return cmd
@@ -101,6 +108,7 @@ func (a *app) containCommand() *cobra.Command {
 		})(c, args)
 	}
 	f.register(cmd, false)
+	f.lasting(cmd)
 	cmd.Flags().StringVar(&level, "level", "", "restrict, pause or quarantine")
 	cmd.Flags().BoolVar(&plan, "plan", false, "only say what it would reach")
 	cmd.Flags().StringVar(&apply, "apply", "", "apply the plan with this id")
@@ -172,6 +180,7 @@ func (a *app) contain(ctx context.Context, conn *grpc.ClientConn, name, level st
 	}
 	resp, err := apiv1.NewContainmentServiceClient(conn).Contain(ctx, &apiv1.ContainRequest{
 		Tenant: string(target.Tenant), Target: target.String(), Level: level, Reason: f.reason, BreakGlass: f.breakGlass, Wait: int64(settleTime),
+		Lasts: int64(f.lasts),
 	})
 	return a.contained(resp, err)
 }
@@ -186,6 +195,7 @@ func (a *app) applyPlan(ctx context.Context, conn *grpc.ClientConn, plan string,
 	for _, t := range tenants.GetTenants() {
 		resp, err := apiv1.NewContainmentServiceClient(conn).Contain(ctx, &apiv1.ContainRequest{
 			Tenant: t.GetTenant(), Plan: plan, Reason: f.reason, BreakGlass: f.breakGlass, Wait: int64(settleTime),
+			Lasts: int64(f.lasts),
 		})
 		if isCode(err, exitNotFound) || isCode(err, exitDenied) {
 			continue
@@ -291,9 +301,11 @@ func (a *app) renderPlan(w io.Writer, target event.Target, level string, p *apiv
 	}{
 		{"instances", p.GetInstances()},
 		{"gates", p.GetGates()},
-		{"revokes by", p.GetConnectors()},
+		{"credentials", p.GetCredentials()},
+		{"not undone by a release", p.GetIrreversible()},
 		{"clients affected", p.GetClients()},
-		{"on the way now, high consequence", p.GetIrreversible()},
+		{"on the way now, high consequence", p.GetInFlight()},
+		{"descendants, NOT stopped by this", p.GetDescendants()},
 	} {
 		fmt.Fprintf(w, "  %s: %d\n", part.name, len(part.list))
 		for _, item := range part.list {
@@ -301,6 +313,9 @@ func (a *app) renderPlan(w io.Writer, target event.Target, level string, p *apiv
 		}
 	}
 	renderRevocations(w, p.GetRevocations())
+	for _, doubt := range p.GetUnknown() {
+		fmt.Fprintf(w, "  NOT KNOWN: %s\n", plain(doubt, 0))
+	}
 	if p.GetSecondPerson() {
 		fmt.Fprintln(w, "  needs a second person")
 	}
@@ -317,6 +332,21 @@ func renderRevocations(w io.Writer, list []*apiv1.PlannedRevocation) {
 			fmt.Fprintf(w, "  %s WOULD FAIL NOW: %s\n", word(r.GetPath()), plain(r.GetTrouble(), 0))
 		}
 	}
+}
+
+// renderDead says which credential stays dead after a release, as far as it is known, and how the agent gets another.
+func renderDead(w io.Writer, connector string, s *apiv1.StepInfo) {
+	credential := "the credential of connector " + word(connector)
+	if s.GetCredential() != "" {
+		credential = "credential " + word(s.GetCredential()) + " (connector " + word(connector) + ")"
+	}
+	state := "stays dead"
+	if !strings.HasPrefix(s.GetProof(), "verified: ") {
+		state = "counts as dead, NOT PROVEN"
+	}
+	fmt.Fprintf(w, "  %s: %s\n", state, credential)
+	fmt.Fprintf(w, "  rebind: issue a new one where the old one came from, put it in the place that the agent and connector %s read it from, and\n", word(connector))
+	fmt.Fprintf(w, "          change credential: in the file of connectors to its fingerprint; then restart the agent and the server\n")
 }
 
 // levelDone is what a level is called when it is in force.
@@ -338,6 +368,9 @@ func (a *app) renderContainment(w io.Writer, c *apiv1.ContainmentInfo, already b
 		fmt.Fprintln(w, "GLASS BROKEN: no second person was asked; this stands in the log")
 	}
 	renderSteps(w, c)
+	if c.GetEndsAt() != 0 {
+		fmt.Fprintf(w, "ends by itself: %s; a person is told before\n", stamp(c.GetEndsAt()))
+	}
 	fmt.Fprintf(w, "release: %s\n", a.here(releaseOf(c)))
 }
 
@@ -394,6 +427,9 @@ func renderContained(w io.Writer, list []*apiv1.ContainmentInfo) {
 			fmt.Fprintf(w, "  released by %s at %s\n", word(c.GetReleasedBy()), stamp(c.GetReleasedAt()))
 			continue
 		}
+		if c.GetEndsAt() != 0 {
+			fmt.Fprintf(w, "  ends by itself at %s\n", stamp(c.GetEndsAt()))
+		}
 		if c.GetState() != stateProposed {
 			renderSteps(w, c)
 		}
@@ -419,7 +455,7 @@ func (a *app) renderReleased(w io.Writer, r *apiv1.ReleaseResponse) {
 		fmt.Fprintf(w, "released: %s (%s)\n", word(c.GetTarget()), c.GetId())
 		for _, s := range c.GetSteps() {
 			if name, ok := strings.CutPrefix(s.GetPath(), "connector/"); ok {
-				fmt.Fprintf(w, "  stays dead: what connector %s has revoked; issue a new credential and bind it to the agent\n", word(name))
+				renderDead(w, name, s)
 			}
 		}
 	}

@@ -19,7 +19,7 @@ import (
 func (n *Node) openContainment(ctx context.Context) (err error) {
 	cfg := contain.Config{
 		Source: n.stream, Recorder: n.system, Roster: n.admission, System: n.keys.system.Public(), Now: n.cfg.Now, Log: n.cfg.Log,
-		Moderate: n.cfg.ModerateNeedsLease, Hold: n.holdRecords, Judged: n.judged,
+		Moderate: n.cfg.ModerateNeedsLease, Hold: n.holdRecords, Judged: n.judged, Reach: n.reach,
 	}
 	if cfg.Connectors, err = n.connectors(); err != nil {
 		return err
@@ -32,6 +32,12 @@ func (n *Node) openContainment(ctx context.Context) (err error) {
 	}
 	n.later(func() error { n.brake.Close(); return nil })
 	return nil
+}
+
+// reach is what the records say of a target.
+func (n *Node) reach(ctx context.Context, t event.Target, instances []event.InstanceID) (r contain.Reach, err error) {
+	r.Credentials, r.Descendants, err = n.store.Reach(ctx, t, instances)
+	return r, err
 }
 
 // connectors reads the file of connectors, if there is one.

@@ -1133,6 +1133,14 @@ type PlanContainmentResponse struct {
 	Irreversible []string `protobuf:"bytes,6,rep,name=irreversible,proto3" json:"irreversible,omitempty"`
 	// second_person says that the containment needs one.
 	SecondPerson bool `protobuf:"varint,7,opt,name=second_person,json=secondPerson,proto3" json:"second_person,omitempty"`
+	// in_flight are calls of high consequence that are on their way now, as their gates report them. Cancelling does not undo them.
+	InFlight []string `protobuf:"bytes,8,rep,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// credentials are the fingerprints of those that the instances have used, and of those that connectors revoke.
+	Credentials []string `protobuf:"bytes,9,rep,name=credentials,proto3" json:"credentials,omitempty"`
+	// descendants are instances whose acts name an act of the target as a cause or that it has delegated to. The containment does not reach them.
+	Descendants []string `protobuf:"bytes,10,rep,name=descendants,proto3" json:"descendants,omitempty"`
+	// unknown says what could not be found out, and why.
+	Unknown []string `protobuf:"bytes,11,rep,name=unknown,proto3" json:"unknown,omitempty"`
 	// revocations are what each of the connectors would do, by a dry run.
 	Revocations   []*PlannedRevocation `protobuf:"bytes,20,rep,name=revocations,proto3" json:"revocations,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1218,6 +1226,34 @@ func (x *PlanContainmentResponse) GetSecondPerson() bool {
 	return false
 }
 
+func (x *PlanContainmentResponse) GetInFlight() []string {
+	if x != nil {
+		return x.InFlight
+	}
+	return nil
+}
+
+func (x *PlanContainmentResponse) GetCredentials() []string {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+func (x *PlanContainmentResponse) GetDescendants() []string {
+	if x != nil {
+		return x.Descendants
+	}
+	return nil
+}
+
+func (x *PlanContainmentResponse) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
 func (x *PlanContainmentResponse) GetRevocations() []*PlannedRevocation {
 	if x != nil {
 		return x.Revocations
@@ -1233,15 +1269,7 @@ type PlannedRevocation struct {
 	// would is a line for each credential, those derived from it last; empty where the connector cannot say.
 	Would []string `protobuf:"bytes,2,rep,name=would,proto3" json:"would,omitempty"`
 	// trouble is why it would fail now; empty if it would not.
-	Trouble string `protobuf:"bytes,3,opt,name=trouble,proto3" json:"trouble,omitempty"`
-	// in_flight are calls of high consequence that are on their way now, as their gates report them. Cancelling does not undo them.
-	InFlight []string `protobuf:"bytes,8,rep,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
-	// credentials are the fingerprints of those that the instances have used, and of those that connectors revoke.
-	Credentials []string `protobuf:"bytes,9,rep,name=credentials,proto3" json:"credentials,omitempty"`
-	// descendants are instances whose acts name an act of the target as a cause or that it has delegated to. The containment does not reach them.
-	Descendants []string `protobuf:"bytes,10,rep,name=descendants,proto3" json:"descendants,omitempty"`
-	// unknown says what could not be found out, and why.
-	Unknown       []string `protobuf:"bytes,11,rep,name=unknown,proto3" json:"unknown,omitempty"`
+	Trouble       string `protobuf:"bytes,3,opt,name=trouble,proto3" json:"trouble,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1295,34 +1323,6 @@ func (x *PlannedRevocation) GetTrouble() string {
 		return x.Trouble
 	}
 	return ""
-}
-
-func (x *PlannedRevocation) GetInFlight() []string {
-	if x != nil {
-		return x.InFlight
-	}
-	return nil
-}
-
-func (x *PlannedRevocation) GetCredentials() []string {
-	if x != nil {
-		return x.Credentials
-	}
-	return nil
-}
-
-func (x *PlannedRevocation) GetDescendants() []string {
-	if x != nil {
-		return x.Descendants
-	}
-	return nil
-}
-
-func (x *PlannedRevocation) GetUnknown() []string {
-	if x != nil {
-		return x.Unknown
-	}
-	return nil
 }
 
 // ContainRequest asks for a containment.
@@ -2082,7 +2082,7 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\x16PlanContainmentRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\tR\x05level\"\xa9\x02\n" +
+	"\x05level\x18\x03 \x01(\tR\x05level\"\xa4\x03\n" +
 	"\x17PlanContainmentResponse\x12\x12\n" +
 	"\x04plan\x18\x01 \x01(\tR\x04plan\x12\x1c\n" +
 	"\tinstances\x18\x02 \x03(\tR\tinstances\x12\x14\n" +
@@ -2092,17 +2092,17 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"connectors\x12\x18\n" +
 	"\aclients\x18\x05 \x03(\tR\aclients\x12\"\n" +
 	"\firreversible\x18\x06 \x03(\tR\firreversible\x12#\n" +
-	"\rsecond_person\x18\a \x01(\bR\fsecondPerson\x12C\n" +
-	"\vrevocations\x18\x14 \x03(\v2!.custody.api.v1.PlannedRevocationR\vrevocations\"\xd2\x01\n" +
-	"\x11PlannedRevocation\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
-	"\x05would\x18\x02 \x03(\tR\x05would\x12\x18\n" +
-	"\atrouble\x18\x03 \x01(\tR\atrouble\x12\x1b\n" +
+	"\rsecond_person\x18\a \x01(\bR\fsecondPerson\x12\x1b\n" +
 	"\tin_flight\x18\b \x03(\tR\binFlight\x12 \n" +
 	"\vcredentials\x18\t \x03(\tR\vcredentials\x12 \n" +
 	"\vdescendants\x18\n" +
 	" \x03(\tR\vdescendants\x12\x18\n" +
-	"\aunknown\x18\v \x03(\tR\aunknown\"\xcd\x01\n" +
+	"\aunknown\x18\v \x03(\tR\aunknown\x12C\n" +
+	"\vrevocations\x18\x14 \x03(\v2!.custody.api.v1.PlannedRevocationR\vrevocations\"W\n" +
+	"\x11PlannedRevocation\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05would\x18\x02 \x03(\tR\x05would\x12\x18\n" +
+	"\atrouble\x18\x03 \x01(\tR\atrouble\"\xcd\x01\n" +
 	"\x0eContainRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
