@@ -20,10 +20,11 @@ import (
 // errDoubt ends the quick way.
 var errDoubt = errors.New("something is not as it should be")
 
-// Limits of a window, besides those of one block. Two are in memory: one is read while the other is folded.
+// Limits of a window, unless one block of the writer's is larger. What the engine needs for a query, however little it finds, is as
+// much as for some 10,000 rows. Two windows are in memory: one is read while the other is folded.
 const (
-	windowEvents = store.MaxBlockEvents / 2
-	windowBytes  = store.MaxBlockBytes / 2
+	windowEvents = store.MaxBlockEvents
+	windowBytes  = store.MaxBlockBytes
 )
 
 // window is consecutive blocks of the writer's.

@@ -130,6 +130,11 @@ func (r *nativeReader) header(c column) {
 }
 
 func (r *nativeReader) uvarint() uint64 {
+	if len(r.rest) > 0 && r.rest[0] < 0x80 { // as most are
+		v := r.rest[0]
+		r.rest = r.rest[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(r.rest)
 	if n <= 0 {
 		r.fail("no number")
@@ -240,8 +245,12 @@ func (v *view) fixed(i int) []byte { return v.raw[i*v.width : (i+1)*v.width : (i
 
 // cut takes the next text from what texts has read.
 func cut(raw *[]byte) []byte {
-	n, width := binary.Uvarint(*raw)
-	b := (*raw)[width : width+int(n) : width+int(n)]
-	*raw = (*raw)[width+int(n):]
-	return b
+	b := *raw
+	n, width := int(b[0]), 1
+	if n >= 0x80 {
+		long, size := binary.Uvarint(b)
+		n, width = int(long), size //nolint:gosec // texts has read it
+	}
+	*raw = b[width+n:]
+	return b[width : width+n : width+n]
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/agentcustody/custody/store"
 )
 
@@ -64,6 +66,7 @@ func Run(t *testing.T, open Open) {
 		{"nothing is read beyond the committed head", testUncommitted},
 		{"one tenant never sees another", testTenants},
 		{"messages come back byte for byte", testMessages},
+		{"a reading has the same messages", testReading},
 		{"state is the newest entry at or before", testState},
 		{"pruning keeps the newest state", testPrune},
 		{"the batch that holds a sequence number", testOverlapping},
@@ -127,10 +130,26 @@ func (f *fixture) number(query string) (n uint64) {
 func (f *fixture) same(blocks ...*store.Block) {
 	f.Helper()
 	for _, b := range blocks {
-		problems, err := f.store.Compare(f.Context(), b, nil)
-		f.must(err)
-		for _, p := range problems {
+		for _, p := range f.problems(b) {
 			f.Errorf("block %d–%d: %v", b.First, b.Last, p)
 		}
 	}
+}
+
+// problems compares a block with the store, and with a reading of it where there is such a thing: the problems are the same.
+func (f *fixture) problems(b *store.Block) []store.Problem {
+	f.Helper()
+	problems, err := f.store.Compare(f.Context(), b, nil)
+	f.must(err)
+	r := store.NewReading()
+	ok, err := f.store.Read(f.Context(), r, b.First, b.Last)
+	if f.must(err); !ok {
+		return problems
+	}
+	again, err := f.store.Compare(f.Context(), b, r)
+	f.must(err)
+	if diff := cmp.Diff(problems, again); diff != "" {
+		f.Errorf("block %d–%d with its reading (-without +with):\n%s", b.First, b.Last, diff)
+	}
+	return problems
 }

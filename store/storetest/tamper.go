@@ -27,8 +27,7 @@ func testMissing(f *fixture) {
 
 func (f *fixture) expect(b *store.Block, table, message string) {
 	f.Helper()
-	problems, err := f.store.Compare(f.Context(), b, nil)
-	f.must(err)
+	problems := f.problems(b)
 	if len(problems) != 1 || problems[0].Table != table || !strings.Contains(problems[0].Message, message) {
 		f.Errorf("%s: problems %v, want one with %q", table, problems, message)
 	}
@@ -62,8 +61,7 @@ func (f *fixture) many() *store.Block {
 // named expects one problem for each column, each in another row.
 func (f *fixture) named(b *store.Block, table string, columns []column) {
 	f.Helper()
-	problems, err := f.store.Compare(f.Context(), b, nil)
-	f.must(err)
+	problems := f.problems(b)
 	rows := map[string]bool{}
 	var got, want []string
 	for _, p := range problems {
