@@ -69,8 +69,8 @@ func (l *Ledger) Check(ctx context.Context, tenants []string, progress func(Prog
 func (l *Ledger) checker(head *head, began time.Time, tenants []string, progress func(Progress)) *checker {
 	return &checker{
 		system: l.cfg.System, store: l.cfg.Store, snapshot: l.cfg.Store.At(head.Done), head: head, began: began,
-		wanted: tenants, report: progress, workers: l.cfg.Workers, logs: map[string]*checkedLog{},
-		fold: NewFold(l.cfg.System, l.cfg.Store),
+		wanted: tenants, report: progress, workers: l.cfg.Workers, most: windowEvents,
+		logs: map[string]*checkedLog{}, fold: NewFold(l.cfg.System, l.cfg.Store),
 	}
 }
 
@@ -100,6 +100,7 @@ type checker struct {
 	wanted   []string // none: all
 	report   func(Progress)
 	workers  int
+	most     uint64 // events of a window
 
 	fold       *Fold
 	logs       map[string]*checkedLog

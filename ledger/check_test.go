@@ -74,11 +74,52 @@ func TestCheckNamesWhatWasChanged(t *testing.T) {
 		t.Run(test.table+" "+test.column, func(t *testing.T) {
 			restore := s.tamper(test.table, test.where, test.column, test.value)
 			defer restore()
+			if err := s.quick(r.Ledger, windowEvents); !errors.Is(err, errDoubt) {
+				t.Errorf("the quick way: got %v, want errDoubt", err)
+			}
 			problems, _ := s.checkAll(r.Ledger)
 			expectProblem(t, problems, test.want, test.only)
 		})
 	}
 	s.expectClean(r.Ledger)
+}
+
+// quick checks everything in windows of so many events.
+func (s *site) quick(l *Ledger, events uint64) error {
+	head, err := l.readHead(s.t.Context())
+	s.check(err)
+	c := l.checker(head, time.Now(), nil, nil)
+	c.quickly, c.most = true, events
+	return c.run(s.t.Context(), c.quick)
+}
+
+// TestCheckReadsAGoodStoreOnce: nothing of it gives rise to a doubt, wherever windows end.
+func TestCheckReadsAGoodStoreOnce(t *testing.T) {
+	s := newSite(t, 4)
+	s.chaos(150)
+	s.publish()
+	r := s.run(s.config())
+	for range 3 {
+		s.catchUp(r)
+		s.chaosMore(20)
+	}
+	s.catchUp(r)
+	for _, events := range []uint64{windowEvents, 100, 1} {
+		if err := s.quick(r.Ledger, events); err != nil {
+			t.Errorf("windows of %d events: %v", events, err)
+		}
+	}
+}
+
+// TestCheckFindsWhatStandsBehindTheLastBlock adds a row for a message that has no leaves.
+func TestCheckFindsWhatStandsBehindTheLastBlock(t *testing.T) {
+	s, r := story(t)
+	s.tick()
+	s.publish()
+	s.catchUp(r)
+	s.exec("INSERT INTO ${db}.events SELECT * REPLACE (99 AS idx, stream_seq + 1 AS stream_seq) FROM (SELECT * FROM ${db}.events ORDER BY stream_seq DESC LIMIT 1)")
+	problems, _ := s.checkAll(r.Ledger)
+	expectProblem(t, problems, "events ", true)
 }
 
 // tamper replaces rows by changed ones, behind the back of everything, and returns what sets them back.

@@ -39,7 +39,7 @@ func (c *checker) windows(ctx context.Context) (all []window, err error) {
 	var events, bytes uint64
 	next := window{first: 1}
 	for _, load := range loads {
-		if next.last > 0 && (events+load.Events > windowEvents || bytes+load.Bytes > windowBytes) {
+		if next.last > 0 && (events+load.Events > c.most || bytes+load.Bytes > windowBytes) {
 			all, next, events, bytes = append(all, next), window{first: next.last + 1}, 0, 0
 		}
 		next.last, events, bytes = load.Last, events+load.Events, bytes+load.Bytes

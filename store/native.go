@@ -249,7 +249,7 @@ func cut(raw *[]byte) []byte {
 	n, width := int(b[0]), 1
 	if n >= 0x80 {
 		long, size := binary.Uvarint(b)
-		n, width = int(long), size //nolint:gosec // texts has read it
+		n, width = int(long), size
 	}
 	*raw = b[width+n:]
 	return b[width : width+n : width+n]

@@ -283,9 +283,9 @@ func (r *reader) message(statement, signature []byte) *Stored {
 	u64 := func(name string) uint64 { return r.view(r.column(name)).uint64(r.row) }
 	fixed := func(name string) [hashSize]byte { return [hashSize]byte(r.view(r.column(name)).fixed(r.row)) }
 	m := &Stored{
-		StreamSeq: u64("stream_seq"), MessageTime: int64(u64("message_time")), FirstIndex: u64("idx"), //nolint:gosec // as it is stored
+		StreamSeq: u64("stream_seq"), MessageTime: int64(u64("message_time")), FirstIndex: u64("idx"),
 		Subject: strings.Clone(r.looked(r.column("subject"))), Tenant: strings.Clone(r.looked(r.tenant)),
-		Producer:      eventv1.ProducerClass(int8(r.view(r.column("producer")).raw[r.row])), //nolint:gosec // as it is stored
+		Producer:      eventv1.ProducerClass(int8(r.view(r.column("producer")).raw[r.row])),
 		MessageDigest: fixed("message_digest"), StreamDigest: fixed("stream_digest"), BatchDigest: fixed("batch_digest"),
 	}
 	leaves := r.view(r.column("leaves")).uint32(r.row)
