@@ -9,8 +9,8 @@
 //
 // # Four states a step
 //
-// A containment has a step for each path that it closes: the gate beside each agent key ("gate/<key id>"), and each connector
-// that revokes ("connector/<name>").
+// A containment has a step for each path that it closes: the gate beside each agent key ("gate/<key id>"), each connector
+// that revokes ("connector/<name>"), and each credential that was derived from a connector's ("connector/<name>/<what>").
 //
 //	requested     it is in the log
 //	delivered     the target has it

@@ -52,8 +52,9 @@ var earliestClock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Look at disk, clock, keys, engine, stream, store and ports",
-		Long: "Look at disk, clock, keys, engine, stream, store and ports, and say what to do. Changes nothing, and starts no server.\n" +
+		Short: "Look at disk, clock, keys, connectors, engine, stream, store and ports",
+		Long: "Look at disk, clock, keys, connectors, engine, stream, store and ports, and say what to do. Changes nothing, and starts no\n" +
+			"server. A connector is run dry, and its probe tries the live credential.\n" +
 			"Each line begins with ok, warn or fail; the exit code is 6 if a part fails. With -o json: a list of findings, each with\n" +
 			"\"part\", \"state\", \"detail\" and \"next\".",
 		Args: cobra.NoArgs,
@@ -65,7 +66,7 @@ func (a *app) doctorCommand() *cobra.Command {
 
 // examine looks at the parts: those of this machine, and the server if one runs.
 func (a *app) examine(ctx context.Context) []finding {
-	all := []finding{a.checkDisk(), a.checkClock(), a.checkKeys(), a.checkCertificate()}
+	all := append([]finding{a.checkDisk(), a.checkClock(), a.checkKeys(), a.checkCertificate()}, a.checkConnectors(ctx)...)
 	s, trouble := a.askServer(ctx)
 	switch {
 	case s != nil:

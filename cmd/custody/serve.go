@@ -134,7 +134,7 @@ func (a *app) serve(ctx context.Context, cfg node.Config) error {
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	err = a.saveSettings(settings{Listen: n.Address(), Advertise: cfg.Advertise, Domain: cfg.Domain, Elsewhere: cfg.StoreDSN != "" || cfg.StreamURL != ""})
+	err = a.saveSettings(settings{Listen: n.Address(), Advertise: cfg.Advertise, Domain: cfg.Domain, Elsewhere: cfg.StoreDSN != "" || cfg.StreamURL != "", Connectors: absolute(cfg.Connectors)})
 	if err == nil {
 		if n.LogAddress() != "" {
 			a.note("serves the logs on https://%s/log/TENANT/", n.LogAddress())

@@ -27,6 +27,8 @@ type settings struct {
 	Advertise string `json:"advertise,omitempty"`
 	Domain    string `json:"domain"`
 	Elsewhere bool   `json:"elsewhere,omitempty"` // store or stream are not in the data folder
+	// Connectors is the file of connectors, if serve was told one.
+	Connectors string `json:"connectors,omitempty"`
 }
 
 func (a *app) loadSettings() (settings, error) {
@@ -53,6 +55,14 @@ func (a *app) saveSettings(s settings) error {
 		return fmt.Errorf("write %s: %w", settingsFile, err)
 	}
 	return nil
+}
+
+// absolute is a path that means the same in every folder; empty stays so.
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); path != "" && err == nil {
+		return whole
+	}
+	return path
 }
 
 // path is a file of the data folder.

@@ -233,3 +233,47 @@ func FuzzParse(f *testing.F) {
 }
 
 var errAny = errors.New("any error")
+
+// TestExample: the example that operators copy has a connector of every kind, and so has the package's page.
+func TestExample(t *testing.T) {
+	list, err := Load("../../deploy/connectors.example.yaml")
+	if err != nil || len(list) != len(kinds()) {
+		t.Errorf("%d connectors of %d kinds, %v", len(list), len(kinds()), err)
+	}
+	example, err := os.ReadFile("../../deploy/connectors.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(example), "connectors:\n")
+	if !strings.Contains(strings.ReplaceAll(string(page), "//\t", ""), text) {
+		t.Error("doc.go and the example differ")
+	}
+}
+
+// TestDryRuns of the connectors that cannot look behind a server: they ask for nothing.
+func TestDryRuns(t *testing.T) {
+	calls := 0
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls++ }))
+	w := &webhook{url: server.URL + "/hook?key=s3cret", secretFile: secretFile(t, "whsec")}
+	careless := &command{argv: script(t, "touch "+filepath.Join(t.TempDir(), "revoked")+"; echo done")}
+	knowing := &command{argv: script(t, `[ "$1" = dry-run ] && echo "delete the token"`), dryRun: true}
+	for want, dry := range map[string]contain.DryRunner{"can be reached": w, "not known here": careless, "delete the token": knowing} {
+		would, err := dry.DryRun(t.Context(), errand)
+		if err != nil || len(would) != 1 || !strings.Contains(would[0], want) || strings.Contains(would[0], "s3cret") {
+			t.Errorf("%q, %v; want %s", would, err, want)
+		}
+	}
+	server.Close()
+	for _, dry := range []contain.DryRunner{w, &command{argv: []string{"/no/such/program"}}, &command{argv: script(t, "exit 1"), dryRun: true}} {
+		if would, err := dry.DryRun(t.Context(), errand); err == nil {
+			t.Errorf("would %q", would)
+		}
+	}
+	if calls != 0 {
+		t.Errorf("%d calls of a dry run", calls)
+	}
+}

@@ -19,7 +19,7 @@ func redisServer(t *testing.T) *url.URL {
 	t.Helper()
 	program := needs(t, "redis-server", "", "redis-server")
 	dir, port := serverFolder(t), freePort(t)
-	acl := "user default off\nuser custody on >c-secret ~* &* +@all\nuser support-1 on >a-secret:1 ~support:* +@all -@dangerous\nuser support-2 on >b-secret ~* +@all\n" +
+	acl := "user default off\nuser custody on >c-secret -@all +acl +client\nuser support-1 on >a-secret:1 ~support:* +@all -@dangerous\nuser support-2 on >b-secret ~* +@all\n" +
 		"user weak on >w-secret ~* +@all -acl|setuser\n"
 	path := filepath.Join(dir, "users.acl")
 	if err := os.WriteFile(path, []byte(acl), 0o666); err != nil {

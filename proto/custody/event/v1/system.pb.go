@@ -1387,7 +1387,7 @@ type Containment struct {
 	Step uint32 `protobuf:"varint,5,opt,name=step,proto3" json:"step,omitempty"`
 	// evidence says what was observed.
 	Evidence string `protobuf:"bytes,6,opt,name=evidence,proto3" json:"evidence,omitempty"`
-	// path is what the step closes: "gate/<key id>", "connector/<name>"; empty for the containment as a whole.
+	// path is what the step closes: "gate/<key id>", "connector/<name>", "connector/<name>/<what was derived>"; empty for the containment as a whole.
 	Path string `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`
 	// observer is who observed it: "agent" is the target's own word, "gateway", "probe", or "custody".
 	Observer string `protobuf:"bytes,8,opt,name=observer,proto3" json:"observer,omitempty"`
