@@ -69,22 +69,29 @@ func TestARealAuthorizationServer(t *testing.T) {
 		revocation: issuer + "/token/revocation", introspection: issuer + "/token/introspection", client: "agent",
 		secretFile: secretFile(t, clientSecret), tokenFile: secretFile(t, token(t, issuer)),
 	}
-	probe := func(want contain.Liveness) {
-		t.Helper()
-		if found, evidence, err := o.Probe(t.Context(), errand); found != want || err != nil {
-			t.Errorf("probe: %v, %q, %v; want %v", found, evidence, err, want)
-		}
-	}
-	probe(contain.Alive)
-	for range 2 { // the second time it is not known any more
-		if _, err := o.Revoke(t.Context(), errand); err != nil {
-			t.Error(err)
-		}
-		probe(contain.Dead)
-	}
+	asked := *o
+	asked.secretFile, asked.tokenFile = secretFile(t, clientSecret), secretFile(t, secretText(t, o.tokenFile))
+	suite(t, world{
+		revoker: o, files: []secret{o.secretFile, o.tokenFile}, secrets: []string{clientSecret, secretText(t, o.tokenFile)},
+		at: func(address string) contain.Revoker {
+			other := *o
+			other.revocation, other.introspection = "http://"+address, "http://"+address
+			return &other
+		},
+		sessions: func() int { // a token has none: it is alive or not
+			if found, _, _ := asked.introspect(t.Context(), errand); found == contain.Alive {
+				return 1
+			}
+			return 0
+		},
+	})
 	o.secretFile = secretFile(t, "another")
 	if _, err := o.Revoke(t.Context(), errand); err == nil {
 		t.Error("a wrong client secret is a yes")
 	}
-	probe(contain.Unclear)
+	if found, evidence, err := o.Probe(t.Context(), errand); found != contain.Unclear || err != nil {
+		t.Errorf("a wrong client secret: %v, %q, %v", found, evidence, err)
+	}
 }
+
+func secretText(t *testing.T, file secret) string { return must[string](t)(file.text()) }

@@ -27,9 +27,13 @@ const (
 const (
 	// mostConns is how many connections of the user a server lists: one credential has a handful.
 	mostConns = 1024
+	// pushPatience is how long it is waited for servers to say that they have a push: those without a resolver say nothing.
+	pushPatience = 2 * time.Second
 	// natsTimeout bounds a call where the context has no deadline.
 	natsTimeout = 10 * time.Second
 )
+
+var errAnswer = errors.New("a server's answer cannot be read")
 
 // natsUser is the connector that revokes a user in its account's JWT and pushes that to the servers' resolver.
 type natsUser struct {
@@ -189,12 +193,15 @@ func (n *natsUser) connect(ctx context.Context, url string, creds []byte) (*nats
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = time.Until(deadline)
 	}
-	options := []nats.Option{nats.UserCredentialBytes(creds), nats.NoReconnect(), nats.Timeout(timeout), nats.Name("custody")}
+	options := []nats.Option{nats.UserCredentialBytes(creds), nats.NoReconnect(), nats.Timeout(timeout), nats.Name("custody"), nats.ErrorHandler(silent)}
 	if n.caFile != "" {
 		options = append(options, nats.RootCAs(n.caFile))
 	}
 	return nats.Connect(url, options...)
 }
+
+// silent takes the place of the library's handler, which prints. What counts is returned.
+func silent(*nats.Conn, *nats.Subscription, error) {}
 
 // lookUp asks for an account's JWT.
 func lookUp(ctx context.Context, nc *nats.Conn, account string) (*jwt.AccountClaims, error) {
@@ -237,21 +244,32 @@ func (n *natsUser) push(ctx context.Context, nc *nats.Conn, account *jwt.Account
 	if err != nil {
 		return fmt.Errorf("%w: sign account: %w", contain.ErrNotSent, err)
 	}
-	m, err := nc.RequestWithContext(ctx, subjectUpdate, []byte(token))
+	servers, err := countServers(ctx, nc)
 	if err != nil {
+		return fmt.Errorf("%w: %w", contain.ErrNotSent, err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, pushPatience)
+	defer cancel()
+	taken, err := ask(bounded, nc, subjectUpdate, []byte(token), servers, parsePushed)
+	if err != nil && (taken == 0 || bounded.Err() == nil) {
 		return fmt.Errorf("push account: %w", err)
 	}
-	var answer struct {
-		Data  *struct{ Code int } `json:"data"`
+	return nil // what has not answered in time is found by the probe
+}
+
+// parsePushed reads a server's answer to a push.
+func parsePushed(answer []byte) error {
+	var a struct {
+		Data  *struct{} `json:"data"`
 		Error *struct {
 			Description string `json:"description"`
 		} `json:"error"`
 	}
-	switch err := json.Unmarshal(m.Data, &answer); {
-	case err != nil || answer.Data == nil && answer.Error == nil:
-		return errors.New("push account: the answer cannot be read")
-	case answer.Error != nil:
-		return fmt.Errorf("push account: the servers refuse it: %s", answer.Error.Description)
+	switch err := json.Unmarshal(answer, &a); {
+	case err != nil || a.Data == nil && a.Error == nil:
+		return errAnswer
+	case a.Error != nil:
+		return fmt.Errorf("a server refuses it: %s", a.Error.Description)
 	}
 	return nil
 }
@@ -295,8 +313,8 @@ type natsConn struct {
 	cid    uint64
 }
 
-// connectionsOf are the user's at all servers. Every server that is up must have answered.
-func connectionsOf(ctx context.Context, nc *nats.Conn, u *natsLogin) (list []natsConn, err error) {
+// countServers is how many servers the cluster has.
+func countServers(ctx context.Context, nc *nats.Conn) (int, error) {
 	var stats struct {
 		Statsz struct {
 			Servers int `json:"active_servers"`
@@ -307,9 +325,22 @@ func connectionsOf(ctx context.Context, nc *nats.Conn, u *natsLogin) (list []nat
 		err = json.Unmarshal(m.Data, &stats)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask how many servers there are: %w", err)
+		return 0, fmt.Errorf("ask how many servers there are: %w", err)
 	}
-	err = gather(ctx, nc, u, max(stats.Statsz.Servers, 1), func(answer []byte) error {
+	return max(stats.Statsz.Servers, 1), nil
+}
+
+// connectionsOf are the user's at all servers. Every server of the cluster must have answered.
+func connectionsOf(ctx context.Context, nc *nats.Conn, u *natsLogin) (list []natsConn, err error) {
+	servers, err := countServers(ctx, nc)
+	if err != nil {
+		return nil, err
+	}
+	question, err := json.Marshal(map[string]any{"acc": u.account, "user": u.claims.Subject, "auth": true, "limit": mostConns})
+	if err != nil {
+		return nil, err
+	}
+	_, err = ask(ctx, nc, subjectConns, question, servers, func(answer []byte) error {
 		found, err := parseConns(answer, u.claims.Subject)
 		list = append(list, found...)
 		return err
@@ -320,31 +351,27 @@ func connectionsOf(ctx context.Context, nc *nats.Conn, u *natsLogin) (list []nat
 	return list, nil
 }
 
-// gather asks every server for the user's connections and takes that many answers.
-func gather(ctx context.Context, nc *nats.Conn, u *natsLogin, servers int, take func([]byte) error) error {
+// ask puts a question to every server and takes that many answers.
+func ask(ctx context.Context, nc *nats.Conn, subject string, question []byte, servers int, take func([]byte) error) (taken int, err error) {
 	inbox := nats.NewInbox()
 	sub, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		return err
-	}
-	defer sub.Unsubscribe() //nolint:errcheck // the connection ends with it
-	question, err := json.Marshal(map[string]any{"acc": u.account, "user": u.claims.Subject, "auth": true, "limit": mostConns})
 	if err == nil {
-		err = nc.PublishRequest(subjectConns, inbox, question)
+		defer sub.Unsubscribe() //nolint:errcheck // the connection ends with it
+		err = nc.PublishRequest(subject, inbox, question)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for range servers {
+	for ; taken < servers; taken++ {
 		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return err
+		if err == nil {
+			err = take(m.Data)
 		}
-		if err := take(m.Data); err != nil {
-			return err
+		if err != nil {
+			return taken, err
 		}
 	}
-	return nil
+	return taken, nil
 }
 
 // parseConns reads the connections of a user from a server's answer.
@@ -361,7 +388,7 @@ func parseConns(answer []byte, user string) (list []natsConn, err error) {
 		} `json:"data"`
 	}
 	if err := json.Unmarshal(answer, &a); err != nil || a.Data == nil {
-		return nil, errors.New("a server's answer cannot be read")
+		return nil, errAnswer
 	}
 	for _, c := range a.Data.Connections {
 		if c.User == user {

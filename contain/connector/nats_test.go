@@ -16,10 +16,10 @@ import (
 	"github.com/agentcustody/custody/contain"
 )
 
-// natsWorld is a NATS server in operator mode with a full resolver, as nsc sets one up.
+// natsWorld is a cluster of NATS servers in operator mode with full resolvers, as nsc sets one up.
 type natsWorld struct {
 	t        *testing.T
-	server   *server.Server
+	servers  []*server.Server
 	operator nkeys.KeyPair
 	system   nkeys.KeyPair
 	account  nkeys.KeyPair
@@ -40,22 +40,45 @@ func newNATSWorld(t *testing.T) *natsWorld {
 	w := &natsWorld{t: t, operator: key(nkeys.CreateOperator()), system: key(nkeys.CreateAccount()), account: key(nkeys.CreateAccount())}
 	operator := jwt.NewOperatorClaims(w.public(w.operator))
 	operator.SystemAccount = w.public(w.system)
-	config := filepath.Join(t.TempDir(), "nats.conf")
-	text := fmt.Sprintf("listen: 127.0.0.1:-1\noperator: %s\nsystem_account: %s\nresolver: {type: full, dir: %q}\nresolver_preload: {%s: %s, %s: %s}\n",
-		must[string](t)(operator.Encode(w.operator)), w.public(w.system), t.TempDir(),
+	text := fmt.Sprintf("operator: %s\nsystem_account: %s\nresolver_preload: {%s: %s, %s: %s}\n",
+		must[string](t)(operator.Encode(w.operator)), w.public(w.system),
 		w.public(w.system), w.accountJWT(w.system, "SYS"), w.public(w.account), w.accountJWT(w.account, "ACME"))
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	route := ""
+	for i := range 2 {
+		w.start(fmt.Sprintf("%sserver_name: n%d\nlisten: 127.0.0.1:-1\nresolver: {type: full, dir: %q}\ncluster {name: test, listen: 127.0.0.1:-1%s}\n", text, i, t.TempDir(), route))
+		route = fmt.Sprintf(", routes: [nats-route://%s]", w.servers[0].ClusterAddr())
 	}
-	options := must[*server.Options](t)(server.ProcessConfigFile(config))
-	options.NoSigs, options.NoLog = true, true
-	w.server = must[*server.Server](t)(server.NewServer(options))
-	w.server.Start()
-	t.Cleanup(func() { w.server.Shutdown(); w.server.WaitForShutdown() })
-	if !w.server.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server does not start")
+	for end := time.Now().Add(20 * time.Second); w.servers[0].NumRoutes() == 0 || w.servers[1].NumRoutes() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the servers do not meet")
+		}
 	}
 	return w
+}
+
+// start starts a server with a configuration.
+func (w *natsWorld) start(text string) {
+	config := filepath.Join(w.t.TempDir(), "nats.conf")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	options := must[*server.Options](w.t)(server.ProcessConfigFile(config))
+	options.NoSigs, options.NoLog = true, true
+	s := must[*server.Server](w.t)(server.NewServer(options))
+	s.Start()
+	w.t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(20 * time.Second) {
+		w.t.Fatal("a server does not start")
+	}
+	w.servers = append(w.servers, s)
+}
+
+// urls are where the servers take clients.
+func (w *natsWorld) urls() (list []string) {
+	for _, s := range w.servers {
+		list = append(list, s.ClientURL())
+	}
+	return list
 }
 
 func (w *natsWorld) public(key nkeys.KeyPair) string { return must[string](w.t)(key.PublicKey()) }
@@ -84,20 +107,25 @@ func TestNATSUser(t *testing.T) {
 	admin, adminSeed := w.user(w.system, "custody")
 	login, loginSeed := w.user(w.account, "support-1")
 	other, _ := w.user(w.account, "support-2")
-	agent := must[*nats.Conn](t)(nats.Connect(w.server.ClientURL(), nats.UserCredentials(string(login)), nats.ReconnectWait(10*time.Millisecond), nats.MaxReconnects(-1)))
-	bystander := must[*nats.Conn](t)(nats.Connect(w.server.ClientURL(), nats.UserCredentials(string(other))))
-	t.Cleanup(func() { agent.Close(); bystander.Close() })
-	n := &natsUser{urls: []string{w.server.ClientURL()}, admin: admin, login: login, signingKey: secretFile(t, w.seed(w.operator))}
+	var agents []*nats.Conn // of one user, at each server
+	for _, url := range w.urls() {
+		agents = append(agents, must[*nats.Conn](t)(nats.Connect(url, nats.UserCredentials(string(login)), nats.NoReconnect())))
+	}
+	bystander := must[*nats.Conn](t)(nats.Connect(w.urls()[1], nats.UserCredentials(string(other))))
+	t.Cleanup(func() { agents[0].Close(); agents[1].Close(); bystander.Close() })
+	n := &natsUser{urls: w.urls(), admin: admin, login: login, signingKey: secretFile(t, w.seed(w.operator))}
 	suite(t, world{
 		revoker: n, files: []secret{n.admin, n.login, n.signingKey}, secrets: []string{w.seed(w.operator), adminSeed, loginSeed},
 		at: func(address string) contain.Revoker {
 			return &natsUser{urls: []string{"nats://" + address}, admin: n.admin, login: n.login, signingKey: n.signingKey}
 		},
-		sessions: func() int {
-			if agent.IsConnected() {
-				return 1
+		sessions: func() (n int) {
+			for _, agent := range agents {
+				if agent.FlushTimeout(time.Second) == nil {
+					n++
+				}
 			}
-			return 0
+			return n
 		},
 	})
 	if err := bystander.FlushTimeout(time.Second); err != nil {
@@ -111,7 +139,7 @@ func TestNATSKeyThatNobodyTrusts(t *testing.T) {
 	admin, _ := w.user(w.system, "custody")
 	login, _ := w.user(w.account, "support-1")
 	stranger := must[nkeys.KeyPair](t)(nkeys.CreateOperator())
-	n := &natsUser{urls: []string{w.server.ClientURL()}, admin: admin, login: login, signingKey: secretFile(t, w.seed(stranger))}
+	n := &natsUser{urls: w.urls(), admin: admin, login: login, signingKey: secretFile(t, w.seed(stranger))}
 	if _, err := n.DryRun(limited(t), errand); err == nil || !strings.Contains(err.Error(), "do not trust") {
 		t.Errorf("dry run: %v", err)
 	}
@@ -121,4 +149,15 @@ func TestNATSKeyThatNobodyTrusts(t *testing.T) {
 	if found, _, err := n.Probe(limited(t), errand); found != contain.Alive || err != nil {
 		t.Errorf("probe: %v, %v", found, err)
 	}
+}
+
+func FuzzConns(f *testing.F) {
+	f.Add([]byte(`{"server":{"id":"N"},"data":{"connections":[{"cid":7,"authorized_user":"U"}]}}`), "U")
+	f.Add([]byte(`{"error":{"code":404}}`), "U")
+	f.Fuzz(func(t *testing.T, answer []byte, user string) {
+		list, err := parseConns(answer, user)
+		if err != nil && len(list) != 0 {
+			t.Errorf("%d connections and %v", len(list), err)
+		}
+	})
 }
