@@ -53,23 +53,39 @@ func (w *caller) at(p Point) error {
 	return err
 }
 
-// run tries until the step is verified, with pauses that double.
+// run works until the containment is released: it tries until the step is verified, with pauses that double, and then looks now and
+// then whether it still is.
 func (w *caller) run(ctx context.Context) {
 	for wait := leastRetry; ctx.Err() == nil && !w.crashed; wait = min(2*wait, mostRetry) {
 		c := w.engine.snapshot(w.job.tenant, w.job.id)
-		if c == nil || !c.Phase.Holds() || c.step(w.job.path) == nil || c.step(w.job.path).State == verified {
+		if c == nil || !c.Phase.Holds() || c.step(w.job.path) == nil {
 			return
 		}
-		if err := w.attempt(ctx, c, c.step(w.job.path)); err != nil && ctx.Err() == nil {
+		do := w.attempt
+		if c.step(w.job.path).State == verified {
+			do, wait = w.recheck, leastRetry
+		}
+		if err := do(ctx, c, c.step(w.job.path)); err != nil && ctx.Err() == nil {
 			w.engine.cfg.Log.WarnContext(ctx, "connector", slog.String("name", w.connector.Name), slog.String("containment", string(w.job.id)), slog.Any("error", err))
 		}
-		if c = w.engine.snapshot(w.job.tenant, w.job.id); c != nil && c.step(w.job.path).State == verified {
-			return
-		}
-		if !w.crashed {
+		if s := w.now(); s != nil && s.State != verified && !w.crashed {
 			sleep(ctx, wait, nil)
 		}
 	}
+}
+
+// recheck waits, and then looks whether what was verified is still so: who can undo a revocation at its server is not stopped by it.
+func (w *caller) recheck(ctx context.Context, _ *Containment, _ *Step) error {
+	sleep(ctx, w.engine.cfg.Recheck, nil)
+	c := w.engine.snapshot(w.job.tenant, w.job.id)
+	if ctx.Err() != nil || c == nil || !c.Phase.Holds() {
+		return nil
+	}
+	found, evidence, err := w.look(ctx, c)
+	if err != nil || found != Alive {
+		return err
+	}
+	return w.record(ctx, c, c.step(w.job.path), unproven, byProbe, stillAlive+evidence)
 }
 
 // attempt is one go: look first if a call may have been made, call if that is safe and of use, look again.
@@ -167,15 +183,13 @@ func (w *caller) revoke(ctx context.Context, c *Containment, s *Step) error {
 
 // probe looks whether the credential is dead. Nothing else proves; and nothing is proven before what was derived from it is known.
 func (w *caller) probe(ctx context.Context, c *Containment, s *Step) (found Liveness, err error) {
-	bounded, cancel := w.connector.bounded(ctx)
-	defer cancel()
-	found, evidence, err := w.connector.Revoker.Probe(bounded, w.errand(c))
+	found, evidence, err := w.look(ctx, c)
 	if hook := w.at(PointProbed); hook != nil {
 		return Unclear, hook
 	}
 	switch {
 	case err != nil:
-		return Unclear, fmt.Errorf("probe: %w", err)
+		return Unclear, err
 	case found == Alive:
 		return Alive, w.stillAlive(ctx, c, evidence)
 	case found == Unclear:
@@ -185,6 +199,16 @@ func (w *caller) probe(ctx context.Context, c *Containment, s *Step) (found Live
 		return Dead, err
 	}
 	return Dead, w.record(ctx, c, s, verified, byProbe, evidence)
+}
+
+// look is one probe.
+func (w *caller) look(ctx context.Context, c *Containment) (found Liveness, evidence string, err error) {
+	bounded, cancel := w.connector.bounded(ctx)
+	defer cancel()
+	if found, evidence, err = w.connector.Revoker.Probe(bounded, w.errand(c)); err != nil {
+		return Unclear, "", fmt.Errorf("probe: %w", err)
+	}
+	return found, evidence, nil
 }
 
 // What a step is doubted for beside its deadline.

@@ -1,13 +1,18 @@
 package contain_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +20,9 @@ import (
 
 	"github.com/agentcustody/custody/contain"
 	"github.com/agentcustody/custody/contain/connector"
+	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // tokens is an authorization server with a token and one that was made from it. It revokes each by itself.
@@ -51,6 +58,26 @@ func (s *tokens) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	fmt.Fprintf(w, `{"active":%v}`, s.alive[token])
+}
+
+// revocations are how often each was asked for.
+func (s *tokens) revocations() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.calls)
+}
+
+// isAlive reports whether a token works, and revive makes it work again.
+func (s *tokens) isAlive(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.alive[token]
+}
+
+func (s *tokens) revive(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alive[token] = true
 }
 
 // connectors is the file's content for these tokens.
@@ -104,12 +131,12 @@ func (s *site) rehearsed() *apiv1.PlannedRevocation {
 func TestDerivedTokensFollow(t *testing.T) {
 	server := newTokens(t)
 	s := newSite(t, quick(withConnectors(server.connectors(t))))
-	if r := s.rehearsed(); r.GetPath() != "connector/api" || len(r.GetWould()) != 2 || r.GetTrouble() != "" || len(server.calls) != 0 {
-		t.Errorf("plan %v, revoked %v", r, server.calls)
+	if r := s.rehearsed(); r.GetPath() != "connector/api" || len(r.GetWould()) != 2 || r.GetTrouble() != "" || len(server.revocations()) != 0 {
+		t.Errorf("plan %v, revoked %v", r, server.revocations())
 	}
 	s.contain(s.dana, "instance/acme/support-1", contain.Quarantine, glass)
 	eventually(t, "both are dead", func() bool { return cmp.Equal(bothVerified, s.proofs()) })
-	if diff := cmp.Diff(map[string]int{"parent": 1, "child": 1}, server.calls); diff != "" {
+	if diff := cmp.Diff(map[string]int{"parent": 1, "child": 1}, server.revocations()); diff != "" {
 		t.Errorf("revocations (-want +got):\n%s", diff)
 	}
 	server.Close()
@@ -220,4 +247,58 @@ func TestServersThatAreDownOrSlow(t *testing.T) {
 			t.Errorf("%s: %d calls, want %d", name, got, test.calls)
 		}
 	}
+}
+
+// TestARevocationThatIsUndone while the containment is in force: it is shown, and done again.
+func TestARevocationThatIsUndone(t *testing.T) {
+	server := newTokens(t)
+	s := newSite(t, quick(withConnectors(server.connectors(t)), func(c *contain.Config) { c.Recheck = 100 * time.Millisecond }))
+	s.contain(s.dana, "instance/acme/support-1", contain.Quarantine, glass)
+	eventually(t, "both are dead", func() bool { return cmp.Equal(bothVerified, s.proofs()) })
+	server.revive("parent")
+	eventually(t, "it is dead again", func() bool { return !server.isAlive("parent") })
+	eventually(t, "it is proven again", func() bool { return cmp.Equal(bothVerified, s.proofs()) })
+	if diff := cmp.Diff(map[string]int{"parent": 2, "child": 1}, server.revocations()); diff != "" {
+		t.Errorf("revocations (-want +got):\n%s", diff)
+	}
+}
+
+// deaf is a recorder that makes no intent durable while it is cut off.
+type deaf struct {
+	contain.Recorder
+	off     atomic.Bool
+	refused chan struct{}
+}
+
+var errCutOff = errors.New("cut off by the test")
+
+func (d *deaf) Record(ctx context.Context, tenant event.TenantID, events ...*eventv1.Event) (uint64, error) {
+	intent := func(x *eventv1.Event) bool {
+		return x.GetSystem().GetContainment().GetState() == eventv1.ContainmentState_CONTAINMENT_STATE_INTENDED
+	}
+	if d.off.Load() && slices.ContainsFunc(events, intent) {
+		select {
+		case d.refused <- struct{}{}:
+		default:
+		}
+		return 0, errCutOff
+	}
+	return d.Recorder.Record(ctx, tenant, events...)
+}
+
+// TestNoCallWithoutADurableIntent: while the log cannot be written, nothing is called; afterwards it is.
+func TestNoCallWithoutADurableIntent(t *testing.T) {
+	server, recorder := newTokens(t), &deaf{refused: make(chan struct{}, 1)}
+	recorder.off.Store(true)
+	s := newSite(t, quick(func(c *contain.Config) {
+		recorder.Recorder, c.Recorder, c.Connectors = c.Recorder, recorder, server.connectors(t)
+	}))
+	s.contain(s.dana, "instance/acme/support-1", contain.Quarantine, glass, now)
+	<-recorder.refused
+	<-recorder.refused
+	if called := server.revocations(); len(called) != 0 {
+		t.Errorf("called without an intent: %v", called)
+	}
+	recorder.off.Store(false)
+	eventually(t, "both are dead", func() bool { return cmp.Equal(bothVerified, s.proofs()) })
 }

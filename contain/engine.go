@@ -20,6 +20,9 @@ import (
 const (
 	// DefaultUnprovenAfter is when a step that is not verified is passed on to a person: a minute is six leases.
 	DefaultUnprovenAfter = time.Minute
+	// DefaultRecheck is how often it is looked whether a revoked credential is still dead: an operator who undoes it by mistake hears of
+	// it soon, and its server sees no load.
+	DefaultRecheck = 5 * time.Minute
 	// recordTimeout bounds the work on one record.
 	recordTimeout = 30 * time.Second
 	// mostInRecord is how many events are recorded at once: a batch, less what stands beside them.
@@ -62,6 +65,7 @@ type Config struct {
 	LeaseTTL      time.Duration // 0 is LeaseTTL
 	LeaseMargin   time.Duration // 0 is LeaseMargin
 	UnprovenAfter time.Duration // 0 is DefaultUnprovenAfter
+	Recheck       time.Duration // a revoked credential is tried again this often; 0 is DefaultRecheck
 	Moderate      bool          // acts of moderate consequence need a lease too
 	// Reach is what the records say that a target has used and caused; instances are those that it reaches. nil knows nothing.
 	Reach func(ctx context.Context, t event.Target, instances []event.InstanceID) (Reach, error)
@@ -93,6 +97,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.JudgeWait < 0 || c.Judged == nil {
 		c.JudgeWait = 0
+	}
+	if c.Recheck == 0 {
+		c.Recheck = DefaultRecheck
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -146,10 +146,10 @@ func (p *patrol) escalate(ctx context.Context, name event.TenantID, c *Containme
 	p.engine.cfg.Escalate(name, c, s)
 }
 
-// call lets a connector work on a step that is not proven, once at a time.
+// call lets a connector work on a step, once at a time.
 func (p *patrol) call(ctx context.Context, name event.TenantID, c *Containment, s *Step) {
 	connectorName, isConnector := s.Path.Connector()
-	if !isConnector || s.State == verified {
+	if !isConnector {
 		return
 	}
 	connector, j := p.engine.connector(connectorName), job{name, c.ID, s.Path}
