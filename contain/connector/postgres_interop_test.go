@@ -73,10 +73,14 @@ func (w *pgWorld) dsn(address, role, password string) string {
 
 func (w *pgWorld) address() string { return w.host + ":" + w.port }
 
+func (w *pgWorld) tryLogin(role, password string) (*pgx.Conn, error) {
+	return pgx.Connect(w.t.Context(), w.dsn(w.address(), role, password))
+}
+
 // logIn opens a session.
 func (w *pgWorld) logIn(role, password string) *pgx.Conn {
 	w.t.Helper()
-	db, err := pgx.Connect(w.t.Context(), w.dsn(w.address(), role, password))
+	db, err := w.tryLogin(role, password)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -88,7 +92,7 @@ func (w *pgWorld) logIn(role, password string) *pgx.Conn {
 func (w *pgWorld) awaitStart() {
 	w.t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		db, err := pgx.Connect(w.t.Context(), w.dsn(w.address(), "postgres", "p-secret"))
+		db, err := w.tryLogin("postgres", "p-secret")
 		if err == nil {
 			_ = db.Close(w.t.Context())
 			return
