@@ -12,7 +12,8 @@
 //	sustained  the highest rate at which an event is a row that a query finds within two seconds
 //	latency    Record to receipt at half of the sustained rate
 //	check      custody check: every event read and derived again
-//	verify     custody-verify on a bundle of a whole log
+//	export     a bundle of a whole log of full batches, everything disclosed, through the server
+//	verify     custody-verify on that bundle: a core's rate, and memory
 //	size       the table of events after its merges, against the bytes of the events
 //	start      from exec to the first receipt, on the store that sustained has left
 //

@@ -17,7 +17,7 @@ import (
 )
 
 // sections are what -only chooses from, in the order of the run.
-var sections = []string{"limits", "burst", "sustained", "latency", "check", "verify", "size", "start"}
+var sections = []string{"limits", "burst", "sustained", "latency", "check", "export", "verify", "size", "start"}
 
 // options are the command line.
 type options struct {
@@ -94,6 +94,7 @@ type bench struct {
 	self   string
 
 	rounds results
+	proofs proofs
 }
 
 // plan is how long each part of a round takes.

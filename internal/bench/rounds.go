@@ -23,7 +23,7 @@ type results struct {
 	sustained, lagP50, lagMost []float64
 	receiptP50, receiptP99     []float64 // ms
 	peak                       []float64 // MiB
-	check, verifyOffline       []float64 // events a second and core
+	check                      []float64 // events a second and core
 	size                       []float64
 	start                      []float64 // s
 	storeEvents                uint64
@@ -63,7 +63,10 @@ func (b *bench) round(ctx context.Context, i int) {
 	if b.wants("burst") {
 		b.fail("burst", b.onServer(ctx, dir+"/burst", b.burst))
 	}
-	if b.wants("sustained", "latency", "check", "verify", "size", "start") {
+	if b.wants("export", "verify") {
+		b.fail("export", b.onServer(ctx, dir+"/proof", b.proof))
+	}
+	if b.wants("sustained", "latency", "check", "size", "start") {
 		b.fail("sustained", b.onServer(ctx, dir+"/sustained", b.sustained))
 		if b.wants("size") {
 			b.fail("size", b.size(ctx, dir+"/sustained"))
@@ -177,9 +180,6 @@ func (b *bench) sustained(ctx context.Context, s *system.Server, f *system.Fleet
 	if b.wants("check") {
 		b.fail("check", b.check(ctx, s))
 	}
-	if b.wants("verify") {
-		b.fail("verify", b.verifyBundle(ctx, s))
-	}
 	if b.wants("start") {
 		b.fail("start", b.restart(ctx, s, f))
 	}
@@ -226,33 +226,6 @@ func (b *bench) check(ctx context.Context, s *system.Server) error {
 // command is a custody command; when profiling, the server is this program and the command is not.
 func (b *bench) command(ctx context.Context, s *system.Server, arguments ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, b.custody, append(arguments, "--data", s.Dir)...) //nolint:gosec // the operator's own program
-}
-
-// openTail is the exit code of custody-verify for a log whose emitters have not said that they are done: these have not.
-const openTail = 3
-
-// verifyBundle exports the whole log and verifies it offline.
-func (b *bench) verifyBundle(ctx context.Context, s *system.Server) error {
-	bundle, policy := s.Path("bench.evb"), s.Path("bench.policy.json")
-	for _, arguments := range [][]string{
-		{"evidence", "export", "--tenant", system.Tenant, "--purpose", "benchmark", "--disclose-nothing", "--out", bundle},
-		{"policy", "export", "--tenant", system.Tenant, "--out", policy},
-	} {
-		if out, err := b.command(ctx, s, arguments...).CombinedOutput(); err != nil {
-			return fmt.Errorf("custody %s %s: %w: %.300s", arguments[0], arguments[1], err, out)
-		}
-	}
-	began := time.Now()
-	cmd := exec.CommandContext(ctx, b.verifier, "--policy", policy, bundle) //nolint:gosec // the operator's own program
-	if out, err := cmd.CombinedOutput(); err != nil && cmd.ProcessState.ExitCode() != openTail {
-		return fmt.Errorf("custody-verify: %w: %.300s", err, out)
-	}
-	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	perCore := float64(b.rounds.storeEvents) / cpu.Seconds()
-	b.rounds.verifyOffline = append(b.rounds.verifyOffline, perCore)
-	b.rounds.notes["verify"] = fmt.Sprintf("%d events in %.1f s, %.1f s of CPU", b.rounds.storeEvents, time.Since(began).Seconds(), cpu.Seconds())
-	b.say("verify: %.0f events/s and core (%s)", perCore, b.rounds.notes["verify"])
-	return nil
 }
 
 // restart stops the server and measures from its next start to the first receipt.

@@ -41,7 +41,8 @@ func (b *bench) summarize() {
 		{"sustained", b.rounds.sustained, b.summarizeSustained},
 		{"latency", b.rounds.receiptP99, b.summarizeLatency},
 		{"check", b.rounds.check, b.summarizeCheck},
-		{"verify", b.rounds.verifyOffline, b.summarizeVerify},
+		{"export", b.proofs.export, b.summarizeExport},
+		{"verify", b.proofs.verify, b.summarizeVerify},
 		{"size", b.rounds.size, b.summarizeSize},
 		{"start", b.rounds.start, b.summarizeStart},
 	} {
@@ -60,7 +61,7 @@ func (b *bench) summarize() {
 
 // reason is why a section has no figures: its own failure, or that of what it needs.
 func (b *bench) reason(section string) error {
-	for _, name := range []string{section, "limits", "sustained"} {
+	for _, name := range []string{section, "limits", "export", "sustained"} {
 		if err := b.rounds.failed[name]; err != nil {
 			return err
 		}
@@ -115,10 +116,6 @@ func (b *bench) summarizeLatency() {
 
 func (b *bench) summarizeCheck() {
 	b.report.Absolute("custody check, a core", b.rounds.check, "events/s", report.AtLeast, perCore, b.rounds.notes["check"])
-}
-
-func (b *bench) summarizeVerify() {
-	b.report.Absolute("custody-verify, a core", b.rounds.verifyOffline, "events/s", report.AtLeast, perCore, b.rounds.notes["verify"])
 }
 
 func (b *bench) summarizeSize() {
