@@ -81,7 +81,7 @@ func (r *logReader) Messages(ctx context.Context, begin, end chain.Index) iter.S
 	if begin >= end {
 		return func(func(*evidence.Message, error) bool) {}
 	}
-	return r.upTo(ctx, r.node.store.Messages(ctx, r.tenant, uint64(begin)), end)
+	return r.upTo(ctx, ahead(r.node.store.Messages(ctx, r.tenant, uint64(begin)), messagesAhead), end)
 }
 
 // upTo turns messages into what a bundle shows, as far as they begin before end.
@@ -105,7 +105,7 @@ func (r *logReader) upTo(ctx context.Context, messages iter.Seq2[*store.Stored, 
 
 // MessagesOf implements evidence.Reader.
 func (r *logReader) MessagesOf(ctx context.Context, begin, end chain.Index, instance string) iter.Seq2[*evidence.Message, error] {
-	return r.upTo(ctx, r.node.store.MessagesOf(ctx, r.tenant, instance, uint64(begin), uint64(end)), end)
+	return r.upTo(ctx, ahead(r.node.store.MessagesOf(ctx, r.tenant, instance, uint64(begin), uint64(end)), messagesAhead), end)
 }
 
 // Leaves implements evidence.Reader.
@@ -207,12 +207,13 @@ func isEquivocation(leaf []byte) bool {
 
 // open decrypts the openings of a message. One that cannot be opened is left out, and so withheld.
 func (r *logReader) open(ctx context.Context, m *evidence.Message, openings []*eventv1.EncryptedOpening) error {
+	parsed := parsedEvents{m: m}
 	for _, o := range openings {
 		if int(o.GetPosition()) >= len(m.Events) {
 			continue
 		}
 		e := &m.Events[o.GetPosition()]
-		opening, ok, err := r.opening(ctx, e.Bytes, m.First+chain.Index(o.GetPosition()), o)
+		opening, ok, err := r.opening(ctx, &parsed, o)
 		if err != nil {
 			return err
 		}
@@ -223,9 +224,25 @@ func (r *logReader) open(ctx context.Context, m *evidence.Message, openings []*e
 	return nil
 }
 
-func (r *logReader) opening(ctx context.Context, encoded []byte, index chain.Index, o *eventv1.EncryptedOpening) (out evidence.Opening, ok bool, err error) {
+// parsedEvents parses each event of a message once, however many openings it has.
+type parsedEvents struct {
+	m        *evidence.Message
+	position uint32
+	event    *eventv1.Event // of position; nil if none was parsed or it cannot be
+}
+
+// at is the event at a position, nil if it is held or expired.
+func (p *parsedEvents) at(position uint32) *eventv1.Event {
+	if p.event == nil || p.position != position {
+		p.position = position
+		p.event, _ = event.Parse(p.m.Events[position].Bytes) // the verifier says what is wrong with it
+	}
+	return p.event
+}
+
+func (r *logReader) opening(ctx context.Context, events *parsedEvents, o *eventv1.EncryptedOpening) (out evidence.Opening, ok bool, err error) {
 	out.Path = o.GetPath()
-	if gone, err := r.erased(ctx, &out, o, index); gone || err != nil {
+	if gone, err := r.erased(ctx, &out, o, events.m.First+chain.Index(o.GetPosition())); gone || err != nil {
 		return out, out.Erased, err
 	}
 	name := content.SubjectKey(o.GetSubject())
@@ -233,9 +250,9 @@ func (r *logReader) opening(ctx context.Context, encoded []byte, index chain.Ind
 	if err != nil {
 		return out, false, nil //nolint:nilerr // a key that cannot be had leaves the field withheld, which the bundle says
 	}
-	e, err := event.Parse(encoded)
-	if err != nil {
-		return out, false, nil //nolint:nilerr // held or expired: there is nothing that the opening belongs to
+	e := events.at(o.GetPosition())
+	if e == nil {
+		return out, false, nil // held or expired: there is nothing that the opening belongs to
 	}
 	plaintext, err := vault.Open(key, content.AppendOpeningData(nil, event.TenantID(r.tenant), event.ID(e.GetId()), out.Path), o.GetCiphertext())
 	if err != nil {
@@ -243,7 +260,7 @@ func (r *logReader) opening(ctx context.Context, encoded []byte, index chain.Ind
 	}
 	salt, value, err := content.SplitOpening(plaintext)
 	out.Salt, out.Value = salt, bytes.Clone(value)
-	if _, s := fieldOf(encoded, out.Path); err == nil && s != nil && event.StandsForObject(s, &eventv1.Opening{Value: value}) {
+	if s := sealedField(e, out.Path); err == nil && s != nil && event.StandsForObject(s, &eventv1.Opening{Value: value}) {
 		ref := object.RefOf(e, s)
 		out.Load = func() []byte { return r.node.loadObject(&ref, &salt) }
 	}

@@ -75,12 +75,20 @@ func fieldOf(encoded []byte, path string) (*eventv1.Event, *eventv1.Sealed) {
 	if err != nil {
 		return nil, nil
 	}
-	for _, s := range e.GetSealed() {
-		if s.GetPath() == path {
-			return e, s
-		}
+	if s := sealedField(e, path); s != nil {
+		return e, s
 	}
 	return nil, nil
+}
+
+// sealedField is a sealed field of an event; nil if it has none of that path.
+func sealedField(e *eventv1.Event, path string) *eventv1.Sealed {
+	for _, s := range e.GetSealed() {
+		if s.GetPath() == path {
+			return s
+		}
+	}
+	return nil
 }
 
 // checkObject opens an opening and its object.
