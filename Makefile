@@ -132,8 +132,9 @@ MUTATE_PKGS ?= ./chain ./signer
 mutate:
 	@go run ./internal/ci/mutate $(MUTATE_FLAGS) $(MUTATE_PKGS)
 
-# A module of its own: what Tessera and the witness of transparency-dev require is not required of Custody.
-INTEROP_LOGS := interop/logs
+# Modules of their own: what Tessera, the witness of transparency-dev and sigstore-go require is not required of Custody.
+INTEROP_LOGS     := interop/logs
+INTEROP_SIGSTORE := interop/sigstore
 
 ## interop: the tests with build tag interop: our verifier in Python, and other people's implementations
 .PHONY: interop
@@ -141,11 +142,15 @@ interop: $(ENGINE) $(if $(call tagged,interop),cosign)
 	@if ! python3 -c 'import cryptography' 2>/dev/null && ! /usr/bin/python3 -c 'import cryptography' 2>/dev/null; then
 	  echo 'interop: the tests of interop/verify.py will be skipped: please install python3-cryptography (apt-get install python3-cryptography)'
 	fi
-	packages='$(filter-out ./$(INTEROP_LOGS)/,$(call tagged,interop))'
+	packages='$(filter-out ./$(INTEROP_LOGS)/ ./$(INTEROP_SIGSTORE)/,$(call tagged,interop))'
 	if [ -z "$$packages" ]; then echo 'interop: no test file has the build tag interop'; exit; fi
 	for lock in $$(git ls-files '*interop/package-lock.json'); do npm ci --prefix "$$(dirname "$$lock")"; done
 	(cd $(INTEROP_LOGS) && go run prepare.go && go vet -tags=interop .)
-	{ go test -json -tags=interop $$packages; (cd $(INTEROP_LOGS) && go test -json -tags=interop .); } | $(REPORT)
+	(cd $(INTEROP_SIGSTORE) && go vet -tags=interop .)
+	{
+	  go test -json -tags=interop $$packages
+	  for module in $(INTEROP_LOGS) $(INTEROP_SIGSTORE); do (cd $$module && go test -json -tags=interop .); done
+	} | $(REPORT)
 
 ## vet: go vet on everything
 .PHONY: vet
