@@ -128,6 +128,7 @@ func TestIsolation(t *testing.T) {
 				t.Errorf("a lawyer must read %q", words)
 			}
 			golden(t, filepath.Join("testdata", "isolation", strings.ReplaceAll(name, " ", "-")+".txt"), v.Text())
+			recordStatement(t, file, test.bundle, w.policy(), v)
 		})
 	}
 }
@@ -161,6 +162,56 @@ func TestOldStatementsStillVerify(t *testing.T) {
 	}
 }
 
+// statementDir is where vectors of statements are: NAME.isolation, and NAME.json with what must be found in it.
+const statementDir = "testdata/isolation/vectors"
+
+// statementVector is what a verifier must find in a statement. The bundle beside it, if any, is in the folder above.
+type statementVector struct {
+	Of      string          `json:"of"`
+	Policy  json.RawMessage `json:"policy"`
+	Bundle  string          `json:"bundle"`
+	Verdict struct {
+		Exit         int               `json:"exit"`
+		Authenticity string            `json:"authenticity"`
+		Checks       map[string]Result `json:"checks"`
+	} `json:"verdict"`
+}
+
+// recordStatement keeps a statement as a vector (-update), or holds the one that is kept to the test that made it. One with another
+// bundle beside it than that of the period is not kept.
+func recordStatement(t *testing.T, file, bundle []byte, policy *Policy, v IsolationVerdict) {
+	t.Helper()
+	want := statementVector{Of: t.Name(), Policy: json.RawMessage("null")}
+	if bundle != nil {
+		house, err := os.ReadFile(goldenHouse)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(bundle, house) {
+			return
+		}
+		want.Bundle = filepath.Base(goldenHouse)
+	}
+	if policy != nil {
+		p, err := policy.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Policy = p
+	}
+	want.Verdict.Exit, want.Verdict.Authenticity, want.Verdict.Checks = v.Exit, v.Authenticity, map[string]Result{}
+	for _, c := range v.Checks {
+		want.Verdict.Checks[c.Name] = c.Result
+	}
+	text, err := marshalJSON(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(statementDir, vectorName(t))
+	golden(t, name+".json", string(text))
+	golden(t, name+".isolation", string(file))
+}
+
 // Every window of every log is proven at its ends.
 func TestIsolationWindows(t *testing.T) {
 	w := morning(t)
@@ -179,6 +230,7 @@ func TestIsolationWithoutPolicy(t *testing.T) {
 	if v.Exit != ExitNoPolicy || v.Authenticity != NoClaim {
 		t.Errorf("exit %d\n%s", v.Exit, v.Text())
 	}
+	recordStatement(t, w.statement(w, "08:30", "10:30"), nil, nil, v)
 }
 
 // resigned changes a statement as somebody with the export key would.
@@ -256,6 +308,7 @@ func TestDishonestIsolation(t *testing.T) {
 			if strings.Contains(strings.SplitN(v.Text(), "\n", 2)[0], "ecorded") {
 				t.Errorf("the first line repeats what does not verify:\n%s", v.Text())
 			}
+			recordStatement(t, f.file, f.bundle, policy, v)
 		})
 	}
 }

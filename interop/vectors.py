@@ -13,6 +13,7 @@ import json
 import os
 import sys
 
+import isolation
 from events import decode, read_event, read_statement
 from parts import (Wrong, consistent, included, leaf_hash, pae, read_checkpoint, read_policy, read_signatures, root_of, sha, signed, to_json,
                    verifier_key)
@@ -20,7 +21,8 @@ from records import Leaf
 from verify import Verification
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FOLDERS = ["chain/testdata/vectors", "event/testdata/vectors", "signer/testdata/vectors", "evidence/testdata/vectors"]
+FOLDERS = ["chain/testdata/vectors", "event/testdata/vectors", "signer/testdata/vectors", "evidence/testdata/vectors",
+           "evidence/testdata/isolation/vectors"]
 KINDS = {"identity": 1, "data": 2, "execution": 3, "approval": 4, "system": 5, "none": 255}
 VERDICTS = ["accepted", "gap", "late", "key-invalid", "held", "equivocation", "malformed"]
 
@@ -139,6 +141,24 @@ def bundle(name):
         same(got.get(key), want.get(key), key)
 
 
+def statement(name):
+    """One statement of isolation, with the bundle of the folder above if one goes with it."""
+    with open(name, encoding="utf-8") as f:
+        want = json.load(f)
+    with open(name[:-5] + ".isolation", "rb") as f:
+        b = f.read()
+    beside = os.path.join(os.path.dirname(name), "..", want["bundle"])
+    policy = read_policy(to_json(want["policy"]).encode()) if want["policy"] else None
+    got = isolation.Statement(policy).run(b, open(beside, "rb").read() if want["bundle"] else None)
+    for key in ("exit", "authenticity"):
+        same(got[key], want["verdict"][key], key)
+    first = next((c["name"] for c in got["checks"] if c["result"] == "failed"), None)
+    for c in got["checks"]:
+        same(c["result"], want["verdict"]["checks"][c["name"]], c["name"])
+        if c["name"] == first:
+            break
+
+
 def decided(verdict):
     """What two verifiers must agree on."""
     checks = [(c["name"], c["result"]) for c in verdict["checks"]]
@@ -156,6 +176,9 @@ def main():
         try:
             if os.path.exists(name[:-5] + ".evb"):
                 bundle(name)
+                examined += 1
+            elif os.path.exists(name[:-5] + ".isolation"):
+                statement(name)
                 examined += 1
             else:
                 examined += values(name)

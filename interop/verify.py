@@ -5,8 +5,8 @@
 
 Written from docs/FORMAT.md alone, so that neither the format nor the verdicts rest on one program. It needs Python 3.11,
 python3-cryptography (for Ed25519) and the modules beside it, and nothing else of Custody; without the data files in evidence/controls it
-knows no questions of its own. Names of checks, answers and exit codes are those of section 8 there. It verifies no statements of isolation
-(section 9). It maps the bundle into memory and is slow: some 8,000 records a second.
+knows no questions of its own. Names of checks, answers and exit codes are those of section 8 there; isolation.py beside it verifies the
+statements of section 9. It maps the bundle into memory and is slow: some 8,000 records a second.
 """
 
 import argparse
