@@ -27,6 +27,9 @@ const (
 	// DefaultConfirmEvery is how often a growing log is confirmed: as often as people can tell the difference, and seldom enough for
 	// witnesses and authorities that are somebody else's.
 	DefaultConfirmEvery = time.Minute
+	// DefaultConfirmIdle is how often a log that does not grow is confirmed again: so that its silence is witnessed too, at a tenth of
+	// what a growing log asks of others.
+	DefaultConfirmIdle = 10 * time.Minute
 	// confirmLook is how often it is looked whether a log has grown.
 	confirmLook = time.Second
 	// confirmPatience bounds one confirmation: whoever has not answered by then is asked at the next one.
@@ -48,6 +51,7 @@ type Confirm struct {
 	Stamp  func(ctx context.Context, message []byte) ([]byte, error) // returns an RFC 3161 response over a message; nil asks for none
 	Nodes  func(tenant string) chain.NodeReader                      // reads a tenant's committed log; must be set if there is a quorum
 	Every  time.Duration                                             // how often a growing log is confirmed at most; 0 is DefaultConfirmEvery
+	Idle   time.Duration                                             // how often one that does not grow is confirmed again; 0 is DefaultConfirmIdle
 	HTTP   *http.Client                                              // nil is http.DefaultClient
 	pause  func(failures int) (wait time.Duration)                   // nil doubles
 }
@@ -83,11 +87,16 @@ type confirmedLog struct {
 	mu   sync.Mutex
 	read bool // last is what the store has, or newer
 	last store.Checkpoint
+
+	tried time.Time // when it was asked last about a log that had not grown
 }
 
 func newConfirmer(l *Ledger, cfg Confirm) *confirmer {
 	if cfg.Every == 0 {
 		cfg.Every = DefaultConfirmEvery
+	}
+	if cfg.Idle == 0 {
+		cfg.Idle = DefaultConfirmIdle
 	}
 	if cfg.pause == nil {
 		cfg.pause = func(failures int) time.Duration {
@@ -130,8 +139,15 @@ func (c *confirmer) turn(ctx context.Context, newest store.Checkpoint) {
 	if err := c.restore(ctx, log, newest.Tenant); err != nil {
 		return // the store does not answer, as the ledger says
 	}
-	if newest.Size == log.last.Size || c.Ledger.cfg.Now().Sub(log.last.MadeAt) < c.cfg.Every {
+	now, since, every := c.Ledger.cfg.Now(), log.last.MadeAt, c.cfg.Every
+	if newest.Size == log.last.Size {
+		since, every = later(since, log.tried), c.cfg.Idle
+	}
+	if now.Sub(since) < every {
 		return
+	}
+	if newest.Size == log.last.Size {
+		log.tried = now
 	}
 	_, _ = c.confirm(ctx, log, newest, false) // whoever failed was written down, and is asked again
 }
@@ -228,6 +244,9 @@ func (c *confirmer) confirm(ctx context.Context, log *confirmedLog, note store.C
 	c.stamp(ctx, &note, urgent)
 	if !note.Confirmed() {
 		return store.Checkpoint{}, fmt.Errorf("%s at %d: %w", note.Tenant, note.Size, errUnconfirmed)
+	}
+	if note.Size == log.last.Size && c.suffices(ctx, &log.last) && !c.suffices(ctx, &note) {
+		return log.last, nil // fewer have answered than before: the earlier one says more
 	}
 	note.MadeAt = c.Ledger.cfg.Now().UTC()
 	if err := c.Ledger.cfg.Store.SaveCheckpoint(ctx, note); err != nil {

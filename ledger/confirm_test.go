@@ -127,6 +127,36 @@ func TestConfirmedByAQuorum(t *testing.T) {
 	s.confirmed(again, h.Size, 2)
 }
 
+// A log that does not grow is confirmed again, but not by fewer than before.
+func TestAnIdleLogIsConfirmedAgain(t *testing.T) {
+	s := newSite(t, 1)
+	s.tenant("acme")
+	s.publish()
+	p, down := s.panel(), &atomic.Bool{}
+	p.add("one", nil)
+	p.add("two", func(well http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if down.Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			well.ServeHTTP(w, r)
+		})
+	})
+	cfg := s.confirming(p.quorum("group both all one two", "quorum both"), nil)
+	cfg.Confirm.Idle = 20 * time.Millisecond
+	r := s.run(cfg)
+	s.catchUp(r)
+	h, _ := r.Head("acme")
+	first := s.confirmed(r, h.Size, 2)
+	s.eventually(func() bool { return s.confirmed(r, h.Size, 2).MadeAt.After(first.MadeAt) })
+	down.Store(true)
+	time.Sleep(10 * cfg.Confirm.Idle) // in which only one of them can answer
+	if c, err := r.LastConfirmed(t.Context(), "acme"); err != nil || c.Witnesses != 2 || c.Size != h.Size {
+		t.Errorf("confirmed by %d, %v, want both", c.Witnesses, err)
+	}
+}
+
 // An export asks at once, and does not wait for those who do not answer for long.
 func TestConfirmCheckpoint(t *testing.T) {
 	s := newSite(t, 1)
