@@ -28,7 +28,8 @@ func (a *app) edgeCommand() *cobra.Command {
 		Short: "Record for an agent in any language: JSON lines on standard input or a Unix socket",
 		Long: "Record for an agent in any language. Each JSON line is one event and is answered by one line: {\"ok\":true,\"id\":…} once\n" +
 			"it is in the spool, or {\"ok\":false,\"line\":…,\"field\":…,\"error\":…}, and the exit code is 7 at the end. --example prints\n" +
-			"one valid line for each action.",
+			"one valid line for each action. With {\"ask\":…} a program asks the gate before a call, with {\"done\":…} it says how the call\n" +
+			"ended, and with {\"watch\":true} it is told what must stop: docs/OPERATIONS.md has these lines.",
 		Example: "  custody edge --example\n  custody edge --dir ./emitter < events.jsonl\n  custody edge --dir ./emitter --socket /run/agent.sock",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -100,9 +100,11 @@ func TestTheEverythingServer(t *testing.T) {
 	s := newSite(t)
 	asked, sampled := false, false
 	session := s.real(&sdk.ClientOptions{
-		CreateMessageHandler: func(context.Context, *sdk.CreateMessageRequest) (*sdk.CreateMessageResult, error) {
+		CreateMessageHandler: func(context.Context, *sdk.CreateMessageRequest) (*sdk.CreateMessageResult, error) { //nolint:staticcheck // deprecated, and still what servers ask for
 			sampled = true
-			return &sdk.CreateMessageResult{Model: "m", Role: "assistant", Content: &sdk.TextContent{Text: "a sampled answer"}}, nil
+			return &sdk.CreateMessageResult{ //nolint:staticcheck // as above
+				Model: "m", Role: "assistant", Content: &sdk.TextContent{Text: "a sampled answer"},
+			}, nil
 		},
 		ElicitationHandler: func(context.Context, *sdk.ElicitRequest) (*sdk.ElicitResult, error) {
 			asked = true
