@@ -13,6 +13,7 @@ import (
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"go.uber.org/goleak"
 
 	"github.com/agentcustody/custody/contain"
 	"github.com/agentcustody/custody/edge"
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 		serveCounter(path)
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func serveCounter(path string) {

@@ -23,6 +23,7 @@ const (
 
 // target is what a request wants to be done.
 type target struct {
+	method    string
 	tool      string
 	arguments json.RawMessage
 	uri       string // of a resource
@@ -43,7 +44,7 @@ type params struct {
 
 // targetOf reads a request.
 func (g *gateway) targetOf(m *message) (t target, err error) {
-	t = target{tool: m.method, arguments: m.params, options: edge.CallOptions{Connector: g.Connector, Operation: m.method}}
+	t = target{method: m.method, tool: m.method, arguments: m.params, options: edge.CallOptions{Connector: g.Connector, Operation: m.method}}
 	if !decidedOn(m.method) {
 		return t, nil // it is on the way to being refused
 	}
@@ -54,7 +55,7 @@ func (g *gateway) targetOf(m *message) (t target, err error) {
 	case m.method == callTool && (t.params.Name == "" || decidedOn(t.params.Name)):
 		return t, errors.New("params.name: missing, or the name of a method")
 	case m.method == callTool:
-		t.tool, t.arguments, t.options.Result = t.params.Name, t.params.Arguments, edge.Untrusted
+		t.tool, t.arguments, t.options.Result, t.options.Operation = t.params.Name, t.params.Arguments, edge.Untrusted, ""
 	default:
 		t.options.Consequence = edge.Low // by the protocol, it only reads
 	}
@@ -192,7 +193,7 @@ func (g *gateway) finish(ctx context.Context, act *edge.Act, t *target, answer *
 		return errors.Join(taken, act.End(nil, errors.New("the tool says that it has failed")))
 	case t.options.Result != 0:
 		return act.End(answer.result, nil)
-	case t.options.Operation == readResource:
+	case t.method == readResource:
 		return errors.Join(g.take(ctx, act, eventv1.DataAction_DATA_ACTION_RESOURCE_READ, t, answer.result), act.End(nil, nil))
 	}
 	return errors.Join(g.take(ctx, act, eventv1.DataAction_DATA_ACTION_DOCUMENT_RETRIEVED, t, answer.result), act.End(nil, nil))
@@ -205,7 +206,7 @@ func (g *gateway) take(ctx context.Context, act *edge.Act, action eventv1.DataAc
 		Details: edge.Details{MediaType: jsonType, Domain: hostOf(t.uri)},
 	}
 	if t.uri == "" {
-		taken.Details.Resource = t.options.Operation
+		taken.Details.Resource = t.method
 	}
 	return edge.Take(ctx, taken)
 }

