@@ -15,8 +15,8 @@ import (
 
 // rulesCommand is about the rules that recognise an agent going wrong.
 func (a *app) rulesCommand() *cobra.Command {
-	return group("rules", "Lint, test, explain rules, and try them on history",
-		a.rulesList(), a.rulesExplain(), a.rulesLint(), a.rulesTest(), a.rulesBacktest(), a.rulesEval())
+	return group("rules", "Lint, test, explain rules, try them on history, and let them act",
+		a.rulesList(), a.rulesModes(), a.rulesPromote(), a.rulesDemote(), a.rulesExplain(), a.rulesLint(), a.rulesTest(), a.rulesBacktest(), a.rulesEval())
 }
 
 // ruleFiles are the flags that name rules.

@@ -33,13 +33,12 @@ func (s *Service) ListFirings(ctx context.Context, r *apiv1.ListFiringsRequest) 
 	call, _ := access.From(ctx)
 	response := new(apiv1.ListFiringsResponse)
 	for _, name := range call.Tenants {
-		list, forgotten := s.Engine.Firings(name, func(f *Firing) bool { return wanted(f, r) })
+		list := s.Engine.Firings(name, func(f *Firing) bool { return wanted(f, r) })
 		for i := range list {
 			response.Firings = append(response.Firings, s.info(name, &list[i]))
 		}
-		response.Forgotten += forgotten
 	}
-	slices.SortStableFunc(response.Firings, func(a, b *apiv1.FiringInfo) int { return -compareInt(a.GetTime(), b.GetTime()) })
+	slices.SortStableFunc(response.Firings, func(a, b *apiv1.FiringInfo) int { return -compareInt(a.GetFiredAt(), b.GetFiredAt()) })
 	most := maxListed
 	if r.GetLimit() > 0 {
 		most = min(most, int(r.GetLimit()))
@@ -65,25 +64,25 @@ func wanted(f *Firing, r *apiv1.ListFiringsRequest) bool {
 // Wants reports whether the firing waits for a person: it is of a live rule, and nobody has taken it in hand.
 func (f *Firing) Wants() bool { return f.State == StateOpen && f.Silent == "" }
 
-// Firings are copies of a tenant's firings that a function wants, in the order of the log, and how many are forgotten.
-func (e *Engine) Firings(name event.TenantID, want func(*Firing) bool) (list []Firing, forgotten uint64) {
+// Firings are copies of a tenant's firings that a function wants, in the order of the log.
+func (e *Engine) Firings(name event.TenantID, want func(*Firing) bool) (list []Firing) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := e.tenants[name]
 	if t == nil {
-		return nil, 0
+		return nil
 	}
 	for _, f := range t.book.All() {
 		if want(f) {
 			list = append(list, *f)
 		}
 	}
-	return list, t.book.Forgotten()
+	return list
 }
 
 // Firing is a copy of one firing, nil if it is not remembered.
 func (e *Engine) Firing(name event.TenantID, id event.ID) *Firing {
-	list, _ := e.Firings(name, func(f *Firing) bool { return f.ID == id })
+	list := e.Firings(name, func(f *Firing) bool { return f.ID == id })
 	if len(list) == 0 {
 		return nil
 	}
@@ -93,8 +92,8 @@ func (e *Engine) Firing(name event.TenantID, id event.ID) *Firing {
 func (s *Service) info(name event.TenantID, f *Firing) *apiv1.FiringInfo {
 	info := &apiv1.FiringInfo{
 		Id: f.ID.String(), Tenant: string(name), Rule: f.Rule, Version: f.Version, Severity: string(f.Severity), Action: string(f.Action),
-		State: string(f.State), Index: f.Index, Time: f.Time, Instance: f.Instance, Run: f.Run, Event: f.Event, Silent: f.Silent,
-		NeedsPerson: f.NeedsPerson, Target: f.Target, Containment: f.Containment, Repeats: f.Repeats, LastTime: f.LastTime,
+		State: string(f.State), Index: f.Index, FiredAt: f.Time, Instance: f.Instance, Run: f.Run, Event: f.Event, Silent: f.Silent,
+		NeedsPerson: f.NeedsPerson, Target: f.Target, Containment: f.Containment, Repeats: f.Repeats, LastAt: f.LastTime,
 		Actor: f.Actor, Reason: f.Reason, ChangedAt: f.ChangedAt,
 	}
 	for _, id := range f.Evidence {

@@ -105,13 +105,11 @@ func (x *ListFiringsRequest) GetLimit() uint32 {
 	return 0
 }
 
-// ListFiringsResponse lists firings.
+// ListFiringsResponse lists firings. The server remembers the newest 2048 of a tenant; a backtest finds the others.
 type ListFiringsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// firings, the newest first.
-	Firings []*FiringInfo `protobuf:"bytes,1,rep,name=firings,proto3" json:"firings,omitempty"`
-	// forgotten is how many older ones the server remembers no more; rules backtest finds them.
-	Forgotten     uint64 `protobuf:"varint,2,opt,name=forgotten,proto3" json:"forgotten,omitempty"`
+	Firings       []*FiringInfo `protobuf:"bytes,1,rep,name=firings,proto3" json:"firings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -151,13 +149,6 @@ func (x *ListFiringsResponse) GetFirings() []*FiringInfo {
 		return x.Firings
 	}
 	return nil
-}
-
-func (x *ListFiringsResponse) GetForgotten() uint64 {
-	if x != nil {
-		return x.Forgotten
-	}
-	return 0
 }
 
 // GetFiringRequest names a firing.
@@ -711,8 +702,8 @@ type FiringInfo struct {
 	State string `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
 	// index is the leaf that completed it.
 	Index uint64 `protobuf:"varint,8,opt,name=index,proto3" json:"index,omitempty"`
-	// time is nanoseconds since the Unix epoch, by the stream.
-	Time int64 `protobuf:"varint,9,opt,name=time,proto3" json:"time,omitempty"`
+	// fired_at is nanoseconds since the Unix epoch, by the stream.
+	FiredAt int64 `protobuf:"varint,9,opt,name=fired_at,json=firedAt,proto3" json:"fired_at,omitempty"`
 	// instance that it is about.
 	Instance string `protobuf:"bytes,10,opt,name=instance,proto3" json:"instance,omitempty"`
 	// run that it is about; empty outside a run.
@@ -731,8 +722,8 @@ type FiringInfo struct {
 	Containment string `protobuf:"bytes,17,opt,name=containment,proto3" json:"containment,omitempty"`
 	// repeats is how often the rule fired again in the same run.
 	Repeats uint64 `protobuf:"varint,18,opt,name=repeats,proto3" json:"repeats,omitempty"`
-	// last_time is nanoseconds since the Unix epoch of the last repeat, or time.
-	LastTime int64 `protobuf:"varint,19,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
+	// last_at is nanoseconds since the Unix epoch of the last repeat, or fired_at.
+	LastAt int64 `protobuf:"varint,19,opt,name=last_at,json=lastAt,proto3" json:"last_at,omitempty"`
 	// actor acknowledged it or called it false.
 	Actor string `protobuf:"bytes,20,opt,name=actor,proto3" json:"actor,omitempty"`
 	// reason of the actor.
@@ -831,9 +822,9 @@ func (x *FiringInfo) GetIndex() uint64 {
 	return 0
 }
 
-func (x *FiringInfo) GetTime() int64 {
+func (x *FiringInfo) GetFiredAt() int64 {
 	if x != nil {
-		return x.Time
+		return x.FiredAt
 	}
 	return 0
 }
@@ -901,9 +892,9 @@ func (x *FiringInfo) GetRepeats() uint64 {
 	return 0
 }
 
-func (x *FiringInfo) GetLastTime() int64 {
+func (x *FiringInfo) GetLastAt() int64 {
 	if x != nil {
-		return x.LastTime
+		return x.LastAt
 	}
 	return 0
 }
@@ -946,10 +937,9 @@ const file_custody_api_v1_firing_proto_rawDesc = "" +
 	"\x03all\x18\x02 \x01(\bR\x03all\x12\x12\n" +
 	"\x04rule\x18\x03 \x01(\tR\x04rule\x12\x1a\n" +
 	"\binstance\x18\x04 \x01(\tR\binstance\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\rR\x05limit\"i\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\"K\n" +
 	"\x13ListFiringsResponse\x124\n" +
-	"\afirings\x18\x01 \x03(\v2\x1a.custody.api.v1.FiringInfoR\afirings\x12\x1c\n" +
-	"\tforgotten\x18\x02 \x01(\x04R\tforgotten\"B\n" +
+	"\afirings\x18\x01 \x03(\v2\x1a.custody.api.v1.FiringInfoR\afirings\"B\n" +
 	"\x10GetFiringRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x16\n" +
 	"\x06firing\x18\x02 \x01(\tR\x06firing\"G\n" +
@@ -980,7 +970,7 @@ const file_custody_api_v1_firing_proto_rawDesc = "" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"C\n" +
 	"\x13SetRuleModeResponse\x12,\n" +
-	"\x04rule\x18\x01 \x01(\v2\x18.custody.api.v1.RuleInfoR\x04rule\"\xd1\x04\n" +
+	"\x04rule\x18\x01 \x01(\v2\x18.custody.api.v1.RuleInfoR\x04rule\"\xd4\x04\n" +
 	"\n" +
 	"FiringInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
@@ -990,8 +980,8 @@ const file_custody_api_v1_firing_proto_rawDesc = "" +
 	"\bseverity\x18\x05 \x01(\tR\bseverity\x12\x16\n" +
 	"\x06action\x18\x06 \x01(\tR\x06action\x12\x14\n" +
 	"\x05state\x18\a \x01(\tR\x05state\x12\x14\n" +
-	"\x05index\x18\b \x01(\x04R\x05index\x12\x12\n" +
-	"\x04time\x18\t \x01(\x03R\x04time\x12\x1a\n" +
+	"\x05index\x18\b \x01(\x04R\x05index\x12\x19\n" +
+	"\bfired_at\x18\t \x01(\x03R\afiredAt\x12\x1a\n" +
 	"\binstance\x18\n" +
 	" \x01(\tR\binstance\x12\x10\n" +
 	"\x03run\x18\v \x01(\tR\x03run\x12\x14\n" +
@@ -1001,8 +991,8 @@ const file_custody_api_v1_firing_proto_rawDesc = "" +
 	"\fneeds_person\x18\x0f \x01(\tR\vneedsPerson\x12\x16\n" +
 	"\x06target\x18\x10 \x01(\tR\x06target\x12 \n" +
 	"\vcontainment\x18\x11 \x01(\tR\vcontainment\x12\x18\n" +
-	"\arepeats\x18\x12 \x01(\x04R\arepeats\x12\x1b\n" +
-	"\tlast_time\x18\x13 \x01(\x03R\blastTime\x12\x14\n" +
+	"\arepeats\x18\x12 \x01(\x04R\arepeats\x12\x17\n" +
+	"\alast_at\x18\x13 \x01(\x03R\x06lastAt\x12\x14\n" +
 	"\x05actor\x18\x14 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x15 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
