@@ -29,7 +29,7 @@ func (a *app) firingsList() *cobra.Command {
 			"custody rules backtest finds the others. The read is recorded.",
 		Example: "  custody firings list\n  custody firings list --tenant acme --all -o jsonl",
 		Args:    cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
+		RunE: a.call(a.read(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
 			resp, err := apiv1.NewFiringServiceClient(conn).ListFirings(ctx, &r)
 			if err != nil {
 				return err
@@ -38,7 +38,7 @@ func (a *app) firingsList() *cobra.Command {
 				a.note("no firings")
 			}
 			return a.result(resp, func(w io.Writer) { renderFirings(w, resp.GetFirings()) })
-		}),
+		})),
 	}
 	cmd.Flags().StringVar(&r.Tenant, "tenant", "", "only this tenant; all that you may see if absent")
 	cmd.Flags().BoolVar(&r.All, "all", false, "those of rules in shadow too, and those that somebody has in hand or has called false")
