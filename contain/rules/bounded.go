@@ -7,6 +7,7 @@ import "maps"
 type bounded[K comparable, V any] struct {
 	max     int
 	dropped *uint64 // counts what was forgotten
+	held    *int    // counts entries together with other maps; nil where nobody asks
 	values  map[K]V
 	order   []K // oldest first; entries that were deleted leave a hole until they come first
 	deleted map[K]int
@@ -23,6 +24,18 @@ func (b *bounded[K, V]) get(k K) (V, bool) {
 
 func (b *bounded[K, V]) has(k K) bool { _, ok := b.values[k]; return ok }
 
+// within lets the map count its entries together with others.
+func (b *bounded[K, V]) within(held *int) *bounded[K, V] {
+	b.held = held
+	return b
+}
+
+func (b *bounded[K, V]) count(n int) {
+	if b.held != nil {
+		*b.held += n
+	}
+}
+
 // set adds or replaces an entry; one that is replaced keeps its age.
 func (b *bounded[K, V]) set(k K, v V) {
 	if _, known := b.values[k]; !known {
@@ -30,6 +43,7 @@ func (b *bounded[K, V]) set(k K, v V) {
 			b.drop()
 		}
 		b.order = append(b.order, k)
+		b.count(1)
 	}
 	b.values[k] = v
 }
@@ -40,6 +54,7 @@ func (b *bounded[K, V]) delete(k K) {
 		return
 	}
 	delete(b.values, k)
+	b.count(-1)
 	if b.deleted == nil {
 		b.deleted = map[K]int{}
 	}
@@ -86,6 +101,7 @@ func (b *bounded[K, V]) drop() {
 	if k, ok := b.oldest(); ok {
 		b.order = b.order[1:]
 		delete(b.values, k)
+		b.count(-1)
 		*b.dropped++
 	}
 }

@@ -38,6 +38,8 @@ type Engine struct {
 	stats   Stats
 	live    map[*Rule]Mode // what is not in shadow
 	written int            // size of the last snapshot, bytes
+
+	heldByRuns, heldByInstances int // entries; see limits.go
 }
 
 // New begins before the first leaf.

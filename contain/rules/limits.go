@@ -18,9 +18,14 @@ const (
 	MaxEvidence = 16
 )
 
-// Bounds of the state of one tenant. With all of them full it takes some 40 MB.
+// Bounds of the state of one tenant. The runs and the instances hold the most: an entry takes some 100 bytes, so both together no more than
+// some 300 MB, and the benchmark's 10,000 instances take 50 MB.
 const (
-	maxRuns         = 4096   // runs that are followed at a time
+	maxRuns = 4096 // runs that are followed at a time
+
+	maxHeldByRuns      = 1 << 21 // entries of all runs together; the oldest run is forgotten
+	maxHeldByInstances = 1 << 20 // entries of all instances together
+
 	maxRunEvents    = 1024   // tainted events that a run remembers
 	maxRunValues    = 4096   // fingerprints of a run, trusted and untrusted each
 	maxRunCalls     = 256    // calls of a run that are not forgotten

@@ -80,16 +80,48 @@ func (e *Engine) newState() *state {
 }
 
 func (e *Engine) newRun(name string) *run {
-	dropped := &e.stats.Dropped
+	dropped, held := &e.stats.Dropped, &e.heldByRuns
 	return &run{
-		Instance: name, Tainted: newBounded[id, id](maxRunEvents, dropped), Untrusted: newBounded[print, id](maxRunValues, dropped),
-		Trusted: newBounded[print, bool](maxRunValues, dropped), Calls: newBounded[string, call](maxRunCalls, dropped),
-		Proposals: newBounded[id, string](maxRunCalls, dropped),
+		Instance:  name,
+		Tainted:   newBounded[id, id](maxRunEvents, dropped).within(held),
+		Untrusted: newBounded[print, id](maxRunValues, dropped).within(held),
+		Trusted:   newBounded[print, bool](maxRunValues, dropped).within(held),
+		Calls:     newBounded[string, call](maxRunCalls, dropped).within(held),
+		Proposals: newBounded[id, string](maxRunCalls, dropped).within(held),
+	}
+}
+
+// size is how many entries a run has.
+func (r *run) size() int {
+	return len(r.Tainted.values) + len(r.Untrusted.values) + len(r.Trusted.values) + len(r.Calls.values) + len(r.Proposals.values)
+}
+
+// makeRoom forgets the oldest runs until there is room for one more, and until all together are within their bound.
+func (e *Engine) makeRoom() {
+	for len(e.state.Runs.values) >= maxRuns || e.heldByRuns > maxHeldByRuns {
+		k, found := e.state.Runs.oldest()
+		if !found {
+			return
+		}
+		e.heldByRuns -= e.state.Runs.values[k].size()
+		e.state.Runs.drop()
 	}
 }
 
 func (e *Engine) newInstance() *instance {
-	return &instance{Trusted: newBounded[print, bool](maxTrusted, &e.stats.Dropped)}
+	return &instance{Trusted: newBounded[print, bool](maxTrusted, &e.stats.Dropped).within(&e.heldByInstances)}
+}
+
+// trust makes a value the instance's own. When all instances together are full, it takes the place of the instance's oldest.
+func (e *Engine) trust(i *instance, p print) {
+	if e.heldByInstances >= maxHeldByInstances && !i.Trusted.has(p) {
+		if len(i.Trusted.values) == 0 {
+			e.stats.Dropped++
+			return
+		}
+		i.Trusted.drop()
+	}
+	i.Trusted.set(p, true)
 }
 
 // runOf is the run of an event, made when it is new; nil outside a run. Runs of two instances are two.
@@ -100,6 +132,7 @@ func (e *Engine) runOf(x *eventv1.Event) *run {
 	key := x.GetInstance() + "\x00" + x.GetRun()
 	r, known := e.state.Runs.get(key)
 	if !known {
+		e.makeRoom()
 		r = e.newRun(x.GetInstance())
 		e.state.Runs.set(key, r)
 	}
@@ -284,6 +317,9 @@ func (e *Engine) learnRun(x *eventv1.Event, s *seen) {
 	case x.GetApproval() != nil:
 		r.approval(x.GetApproval())
 	}
+	if e.heldByRuns > maxHeldByRuns {
+		e.makeRoom()
+	}
 }
 
 func (e *Engine) values(x *eventv1.Event, each func(print)) {
@@ -298,7 +334,7 @@ func (e *Engine) learnIdentity(r *run, x *eventv1.Identity, s *seen) {
 	case eventv1.IdentityAction_IDENTITY_ACTION_RUN_STARTED:
 		r.Workflow = x.GetWorkflow()[:min(len(x.GetWorkflow()), maxWorkflowName)]
 	case eventv1.IdentityAction_IDENTITY_ACTION_RUN_ENDED:
-		r.Trusted.live(func(p print) { s.instance.Trusted.set(p, true) })
+		r.Trusted.live(func(p print) { e.trust(s.instance, p) })
 	}
 }
 

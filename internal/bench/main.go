@@ -17,7 +17,7 @@ import (
 )
 
 // sections are what -only chooses from, in the order of the run.
-var sections = []string{"limits", "burst", "sustained", "latency", "check", "export", "verify", "size", "start"}
+var sections = []string{"limits", "burst", "sustained", "latency", "check", "export", "verify", "size", "start", "rules", "stop"}
 
 // options are the command line.
 type options struct {

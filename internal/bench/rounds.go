@@ -26,6 +26,10 @@ type results struct {
 	check                      []float64 // events a second and core
 	size                       []float64
 	start                      []float64 // s
+	pack                       []float64 // events a second and core
+	ruleState, ruleSnapshot    []float64 // MiB
+	ruleStart                  []float64 // s
+	stopP50, stopP99           []float64 // ms
 	storeEvents                uint64
 	notes                      map[string]string
 	failed                     map[string]error
@@ -62,6 +66,12 @@ func (b *bench) round(ctx context.Context, i int) {
 	b.fail("limits", b.limits(ctx, dir))
 	if b.wants("burst") {
 		b.fail("burst", b.onServer(ctx, dir+"/burst", b.burst))
+	}
+	if b.wants("rules") {
+		b.fail("rules", b.ruleEngine())
+	}
+	if b.wants("stop") {
+		b.fail("stop", b.stops(ctx, dir+"/stop"))
 	}
 	if b.wants("export", "verify") {
 		b.fail("export", b.onServer(ctx, dir+"/proof", b.proof))

@@ -45,6 +45,8 @@ func (b *bench) summarize() {
 		{"verify", b.proofs.verify, b.summarizeVerify},
 		{"size", b.rounds.size, b.summarizeSize},
 		{"start", b.rounds.start, b.summarizeStart},
+		{"rules", b.rounds.pack, b.summarizeRules},
+		{"stop", b.rounds.stopP99, b.summarizeStops},
 	} {
 		switch {
 		case !b.wants(section.name):

@@ -66,28 +66,44 @@ func NewFleet(ctx context.Context, s *Server, n int) (*Fleet, error) {
 
 // Enrol makes an instance and the folder of an emitter for it.
 func (s *Server) Enrol(ctx context.Context, instance string) (*edge.Emitter, error) {
+	return s.enrolIn(ctx, Tenant, instance)
+}
+
+func (s *Server) enrolIn(ctx context.Context, tenant, instance string) (*edge.Emitter, error) {
 	admin := apiv1.NewAdminServiceClient(s.conn)
-	_, err := admin.CreateInstance(ctx, &apiv1.CreateInstanceRequest{Tenant: Tenant, Instance: instance, Permissions: anything})
+	_, err := admin.CreateInstance(ctx, &apiv1.CreateInstanceRequest{Tenant: tenant, Instance: instance, Permissions: anything})
 	if err != nil {
 		return nil, fmt.Errorf("create instance: %w", err)
 	}
 	ticket, err := admin.CreateJoinToken(ctx, &apiv1.CreateJoinTokenRequest{
-		Tenant: Tenant, Instance: instance, Producer: eventv1.ProducerClass_PRODUCER_CLASS_AGENT,
+		Tenant: tenant, Instance: instance, Producer: eventv1.ProducerClass_PRODUCER_CLASS_AGENT,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create join token: %w", err)
 	}
-	dir := filepath.Join(s.Dir+".emitters", instance)
+	dir := s.emitterDir(tenant, instance)
 	if _, err := edge.Join(ctx, dir, ticket.GetToken(), ticket.GetAddress(), ticket.GetCaPem()); err != nil {
 		return nil, err
 	}
-	return s.OpenEmitter(ctx, instance, "")
+	return s.open(ctx, dir, "")
+}
+
+// emitterDir is the folder of an emitter beside the server's.
+func (s *Server) emitterDir(tenant, instance string) string {
+	if tenant == Tenant {
+		return filepath.Join(s.Dir+".emitters", instance)
+	}
+	return filepath.Join(s.Dir+".emitters", tenant+"."+instance)
 }
 
 // OpenEmitter opens the emitter of an instance that was enrolled before. An empty address is that of the enrolment.
 func (s *Server) OpenEmitter(ctx context.Context, instance, address string) (*edge.Emitter, error) {
+	return s.open(ctx, s.emitterDir(Tenant, instance), address)
+}
+
+func (s *Server) open(ctx context.Context, dir, address string) (*edge.Emitter, error) {
 	return edge.Open(ctx, edge.Config{
-		Dir: filepath.Join(s.Dir+".emitters", instance), Address: address, SpoolMaxBytes: spoolBytes, Software: "custody bench",
+		Dir: dir, Address: address, SpoolMaxBytes: spoolBytes, Software: "custody bench",
 		Log: slog.New(slog.DiscardHandler), CloseTimeout: time.Minute,
 	})
 }

@@ -1,0 +1,118 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/agentcustody/custody/edge"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+)
+
+const (
+	// stopTool is the tool whose proposal fires the rule of the benchmark.
+	stopTool = "bench_stop"
+	// stopTenants is how many tenants are stopped in turn: of each no more than MostContained containments a minute are automatic.
+	stopTenants = 5
+	// stopsOf is how many runs of each are stopped.
+	stopsOf = 20
+	// stopPatience bounds one stop.
+	stopPatience = 10 * time.Second
+)
+
+// stopRule is a rule of one event: what is measured is the way, not the rule.
+const stopRule = `rules:
+- {rule: bench-stop, version: 1, description: the benchmark, severity: critical, on: [execution.proposed], when: tool == "` + stopTool + `", action: pause}
+`
+
+// WriteStopRule puts the benchmark's rule into the data folder of a server that is not started yet.
+func WriteStopRule(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(stopRule), 0o600)
+}
+
+// Stops measures seconds from the receipt of the event that fires a live rule to the moment when the gate has cancelled what its run
+// does, again and again while the fleet works at a rate.
+func (f *Fleet) Stops(ctx context.Context, perSecond float64) (seconds []float64, err error) {
+	targets, err := f.server.stopTargets(ctx)
+	defer func() {
+		for _, e := range targets {
+			err = errors.Join(err, e.Close(context.Background()))
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	f.SetRate(perSecond)
+	working, done := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(working, time.Hour) }()
+	for i := range stopTenants * stopsOf {
+		took, stopErr := stop(ctx, targets[i%stopTenants], fmt.Sprintf("stop-%d", i))
+		if err = stopErr; err != nil {
+			break
+		}
+		seconds = append(seconds, took.Seconds())
+	}
+	done()
+	return seconds, errors.Join(err, <-ended)
+}
+
+// stopTargets makes the tenants, lets the rule act there, and opens an agent in each.
+func (s *Server) stopTargets(ctx context.Context) (all []*edge.Emitter, err error) {
+	for i := range stopTenants {
+		tenant := fmt.Sprintf("%s-stop-%d", Tenant, i+1)
+		if _, err := apiv1.NewAdminServiceClient(s.conn).CreateTenant(ctx, &apiv1.CreateTenantRequest{Tenant: tenant}); err != nil {
+			return all, fmt.Errorf("create tenant: %w", err)
+		}
+		e, err := s.enrolIn(ctx, tenant, "stopped")
+		if err != nil {
+			return all, err
+		}
+		all = append(all, e)
+		if _, err := apiv1.NewFiringServiceClient(s.conn).SetRuleMode(ctx, &apiv1.SetRuleModeRequest{
+			Tenant: tenant, Rule: "bench-stop", Mode: "live", Reason: "benchmark",
+		}); err != nil {
+			return all, fmt.Errorf("promote rule: %w", err)
+		}
+	}
+	return all, nil
+}
+
+// stop lets a run fire the rule while it does something, and says how long after the receipt that was cancelled.
+func stop(ctx context.Context, e *edge.Emitter, run string) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, stopPatience)
+	defer cancel()
+	ctx, _ = e.Run(ctx, edge.RunOptions{ID: run})
+	began, stopped := make(chan struct{}), make(chan time.Time, 1)
+	go func() {
+		_, _ = edge.Call(ctx, "bench_work", "x", func(inside context.Context) (string, error) {
+			close(began)
+			<-inside.Done()
+			stopped <- time.Now()
+			return "", inside.Err()
+		}, edge.CallOptions{Consequence: edge.Low})
+	}()
+	select {
+	case <-began:
+	case <-ctx.Done():
+		return 0, fmt.Errorf("begin what is stopped: %w", context.Cause(ctx))
+	}
+	if _, err := e.WriteAhead(ctx, &edge.Event{Plain: &eventv1.Event{Run: run, Body: &eventv1.Event_Execution{Execution: &eventv1.Execution{
+		Action: eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED, Call: run, Tool: stopTool,
+	}}}}); err != nil {
+		return 0, fmt.Errorf("fire: %w", err)
+	}
+	receipt := time.Now()
+	at := <-stopped
+	if context.Cause(ctx) != nil {
+		return 0, fmt.Errorf("not stopped: %w", context.Cause(ctx))
+	}
+	return max(0, at.Sub(receipt)), nil
+}
