@@ -13,6 +13,7 @@ import (
 
 	"github.com/agentcustody/custody/contain/rules"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // backtestFlags are the flags of backtest.
@@ -97,7 +98,7 @@ func (a *app) history(ctx context.Context, conn *grpc.ClientConn, tenant string,
 				return 0, err
 			}
 			for _, r := range page.GetRows() {
-				leaf := &rules.Leaf{Index: r.GetIndex(), Time: r.GetReceivedAt(), Producer: r.GetProducer(), Event: parsed(r)}
+				leaf := &rules.Leaf{Index: r.GetIndex(), Time: r.GetReceivedAt(), Producer: r.GetProducer(), Event: admitted(r)}
 				for _, t := range tests {
 					t.Observe(leaf)
 				}
@@ -108,6 +109,20 @@ func (a *app) history(ctx context.Context, conn *grpc.ClientConn, tenant string,
 		}
 	}
 	return last, nil
+}
+
+// admitted is the event of a row where the rules that run live take it for its emitter's: see ledger.Admits.
+func admitted(r *apiv1.EventRow) *eventv1.Event {
+	e := parsed(r)
+	switch r.GetVerdict() {
+	case "accepted":
+		return e
+	case "gap", "late":
+		if e.GetSystem() == nil {
+			return e
+		}
+	}
+	return nil
 }
 
 // historyPage is how many rows are asked for at a time: the most that a page has.

@@ -21,7 +21,7 @@ const (
 	// stopsOf is how many runs of each are stopped.
 	stopsOf = 20
 	// stopPatience bounds one stop.
-	stopPatience = 10 * time.Second
+	stopPatience = 30 * time.Second
 )
 
 // stopRule is a rule of one event: what is measured is the way, not the rule.
@@ -76,6 +76,9 @@ func (s *Server) stopTargets(ctx context.Context) (all []*edge.Emitter, err erro
 			return all, err
 		}
 		all = append(all, e)
+		if err := warm(ctx, e); err != nil {
+			return all, err
+		}
 		if _, err := apiv1.NewFiringServiceClient(s.conn).SetRuleMode(ctx, &apiv1.SetRuleModeRequest{
 			Tenant: tenant, Rule: "bench-stop", Mode: "live", Reason: "benchmark",
 		}); err != nil {
@@ -83,6 +86,13 @@ func (s *Server) stopTargets(ctx context.Context) (all []*edge.Emitter, err erro
 		}
 	}
 	return all, nil
+}
+
+// warm makes one call, so that the gate is connected.
+func warm(ctx context.Context, e *edge.Emitter) error {
+	ctx, _ = e.Run(ctx, edge.RunOptions{ID: "warm"})
+	_, err := edge.Call(ctx, "bench_work", "x", func(context.Context) (string, error) { return "", nil }, edge.CallOptions{Consequence: edge.High})
+	return err
 }
 
 // stop lets a run fire the rule while it does something, and says how long after the receipt that was cancelled.
