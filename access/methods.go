@@ -54,6 +54,12 @@ var Methods = map[string]Rule{
 	},
 	apiv1.FiringService_SetRuleMode_FullMethodName: {Roles: RolesOf(admin, responder), Scope: OneTenant},
 
+	apiv1.ArmedService_ListArmed_FullMethodName: {
+		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: SeenTenants, Recorded: true,
+	},
+	apiv1.ArmedService_Drill_FullMethodName:        {Roles: RolesOf(admin, operator, responder), Scope: OneTenant},
+	apiv1.ArmedService_ExtendLeases_FullMethodName: {Roles: RolesOf(admin, operator), Scope: OneTenant},
+
 	apiv1.AdminService_CreateTenant_FullMethodName:    {Roles: RolesOf(admin, operator), Scope: AllTenants},
 	apiv1.AdminService_ListTenants_FullMethodName:     {Roles: people, Scope: SeenTenants},
 	apiv1.AdminService_CreateInstance_FullMethodName:  {Roles: RolesOf(admin, operator), Scope: OneTenant},

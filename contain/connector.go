@@ -172,9 +172,9 @@ func (e *Engine) connector(name string) *Connector {
 	return nil
 }
 
-// credentialOf is the fingerprint of what a connector's path revokes, empty if it is not named.
+// credentialOf is the fingerprint of what a connector's path revokes, empty if it is not named. A delegate's is not known.
 func (e *Engine) credentialOf(p Path) string {
-	if name, ok := p.Connector(); ok {
+	if name, ok := p.Connector(); ok && p.Delegate() == "" {
 		if c := e.connector(name); c != nil {
 			return c.Credential
 		}

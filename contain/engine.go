@@ -60,12 +60,14 @@ type Config struct {
 	Recorder Recorder
 	Roster   Roster
 	System   signer.PublicKey // signs Custody's own batches
+	Key      signer.Signer    // the private half of System: signs extended leases and reports of drills; nil signs none
 
 	Connectors    []Connector   // that revoke; may be empty
 	LeaseTTL      time.Duration // 0 is LeaseTTL
 	LeaseMargin   time.Duration // 0 is LeaseMargin
 	UnprovenAfter time.Duration // 0 is DefaultUnprovenAfter
 	Recheck       time.Duration // a revoked credential is tried again this often; 0 is DefaultRecheck
+	ArmedEvery    time.Duration // 0 is DefaultArmedEvery
 	Moderate      bool          // acts of moderate consequence need a lease too
 	// Reach is what the records say that a target has used and caused; instances are those that it reaches. nil knows nothing.
 	Reach func(ctx context.Context, t event.Target, instances []event.InstanceID) (Reach, error)
@@ -100,6 +102,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Recheck == 0 {
 		c.Recheck = DefaultRecheck
+	}
+	if c.ArmedEvery == 0 {
+		c.ArmedEvery = DefaultArmedEvery
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -149,6 +154,9 @@ type tenant struct {
 	state   State
 	version uint64        // stream sequence of the last event that gates must know of
 	changed chan struct{} // closed and replaced then
+
+	extended extension
+	armed    map[way]Trial
 }
 
 // Open folds what the stream has, and then follows it. It returns when everything in the stream at the time of the call is
@@ -172,6 +180,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e.patrol = newPatrol(e)
 	e.work.Go(func() { e.patrol.run(following) })
+	e.work.Go(func() { e.keepArmed(following) })
 	return e, nil
 }
 
@@ -226,10 +235,11 @@ func (e *Engine) take(m stream.Message) {
 	defer e.mu.Unlock()
 	t := e.tenants[name]
 	if t == nil && len(events) > 0 {
-		t = &tenant{changed: make(chan struct{})}
+		t = newTenant()
 		e.tenants[name] = t
 	}
 	for _, x := range events {
+		t.ready(m.Time, x, e.leases.since)
 		if changed := t.state.Apply(m.Time, x); (changed || x.GetContainment() == nil) && matters(x) {
 			t.version = m.Seq
 		}
@@ -242,10 +252,24 @@ func (e *Engine) take(m stream.Message) {
 	e.wake()
 }
 
+func newTenant() *tenant { return &tenant{changed: make(chan struct{}), armed: make(map[way]Trial)} }
+
+// ready folds in what says how ready the brake is.
+func (t *tenant) ready(at int64, x *eventv1.System, since time.Time) {
+	switch d := x.GetDetail().(type) {
+	case *eventv1.System_Lease:
+		t.extended.extend(time.Unix(0, at), time.Duration(d.Lease.GetLasts()), since)
+	case *eventv1.System_Armed:
+		for _, check := range d.Armed.GetChecks() {
+			t.fold(at, check)
+		}
+	}
+}
+
 // matters reports whether gates must hear of an event: what is in force, the manifest, the end of a key.
 func matters(x *eventv1.System) bool {
 	switch x.GetDetail().(type) {
-	case *eventv1.System_Manifest, *eventv1.System_Key:
+	case *eventv1.System_Manifest, *eventv1.System_Key, *eventv1.System_Lease:
 		return true
 	case *eventv1.System_Containment:
 		return x.GetContainment().GetPath() == ""
@@ -288,7 +312,7 @@ func relevant(name event.TenantID, b *eventv1.StreamBatch) (events []*eventv1.Sy
 		if wrong != nil {
 			return nil, wrong
 		}
-		if s := x.GetSystem(); s.GetContainment() != nil || s.GetHold() != nil || matters(s) {
+		if s := x.GetSystem(); s.GetContainment() != nil || s.GetHold() != nil || s.GetArmed() != nil || matters(s) {
 			events = append(events, s)
 		}
 	}

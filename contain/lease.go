@@ -18,7 +18,7 @@ const (
 // leases is what the server has lent, by gate. It is safe for concurrent use.
 type leases struct {
 	ttl   time.Duration
-	held  time.Duration // from a renewal until its lease is over on both sides
+	held  time.Duration // from a renewal until a lease of ttl is over on both sides
 	now   func() time.Time
 	since time.Time // before it, another process may have lent
 
@@ -31,6 +31,7 @@ type gate struct {
 	until   time.Time // the last lease is over here, on both sides; zero if none was lent
 	open    int       // its control streams
 	running []*apiv1.RunningCall
+	asks    chan ask // to the newest of its control streams; nil if there is none
 }
 
 func newLeases(ttl, margin time.Duration, now func() time.Time) *leases {
@@ -46,25 +47,36 @@ func (l *leases) of(key [32]byte) *gate {
 	return g
 }
 
-// connected counts a gate's control stream until the returned function is called.
-func (l *leases) connected(key [32]byte) (gone func()) {
+// connected counts a gate's control stream until the returned function is called. The stream answers what it is asked.
+func (l *leases) connected(key [32]byte, asks chan ask) (gone func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g := l.of(key)
 	g.open++
+	g.asks = asks
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		g.open--
+		if g.asks == asks {
+			g.asks = nil
+		}
 	}
 }
 
-// lend notes a lease from now on, and returns its length.
-func (l *leases) lend(key [32]byte) time.Duration {
+// lend notes a lease of this length from now on.
+func (l *leases) lend(key [32]byte, ttl time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.of(key).until = l.now().Add(l.held)
-	return l.ttl
+	g := l.of(key)
+	g.until = l.now().Add(ttl + l.held - l.ttl)
+}
+
+// asksOf is where the gate's control stream can be asked, nil if there is none.
+func (l *leases) asksOf(key [32]byte) chan ask {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of(key).asks
 }
 
 // reported notes what is running at a gate.

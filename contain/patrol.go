@@ -95,7 +95,7 @@ func (p *patrol) complete(ctx context.Context, name event.TenantID, c *Containme
 	events := p.missing(c)
 	overdue := p.overdue(c)
 	for _, s := range overdue {
-		claim := s.proof(p.engine.standingOf(s.Path))
+		claim := s.proof(p.engine.standingOf(name, s.Path))
 		text := fmt.Sprintf("not proven within %s: %s", p.engine.cfg.UnprovenAfter, claim)
 		events = append(events, step(wholeOf(c), s.Number, s.Path, unproven, byCustody, text))
 	}
@@ -210,11 +210,18 @@ func scopeOf(t event.Target) string {
 	return ""
 }
 
-// standingOf is what is known of the gate of a path now.
-func (e *Engine) standingOf(p Path) standing {
+// standingOf is what is known of the gate of a path now. An extension that another process has lent counts as lent.
+func (e *Engine) standingOf(name event.TenantID, p Path) standing {
 	key, ok := p.Gate()
 	if !ok {
 		return standing{}
 	}
-	return e.leases.standing(key)
+	s := e.leases.standing(key)
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if t := e.tenants[name]; t != nil && s.until.Before(t.extended.earlier) {
+		s.until = t.extended.earlier.Add(e.leases.held - e.leases.ttl)
+		s.over = !e.cfg.Now().Before(s.until)
+	}
+	return s
 }

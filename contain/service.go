@@ -183,7 +183,7 @@ func (s *Service) contained(ctx context.Context, r *apiv1.ContainRequest, c *Con
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	c = s.Engine.settle(ctx, c, min(time.Duration(max(r.GetWait(), 0)), MaxWait))
+	c = s.Engine.settle(ctx, c, waitOf(r.GetWait()))
 	return &apiv1.ContainResponse{Containment: s.Engine.info(c), Already: already}, nil
 }
 
@@ -196,7 +196,7 @@ func (e *Engine) settle(ctx context.Context, c *Containment, wait time.Duration)
 		if now := e.snapshot(c.Target.Tenant, c.ID); now != nil {
 			c = now
 		}
-		if !c.Phase.Holds() || !slices.ContainsFunc(c.Steps, e.hasMoreToSay) {
+		if !c.Phase.Holds() || !slices.ContainsFunc(c.Steps, func(s Step) bool { return e.hasMoreToSay(c.Target.Tenant, s) }) {
 			return c
 		}
 		select {
@@ -210,9 +210,9 @@ func (e *Engine) settle(ctx context.Context, c *Containment, wait time.Duration)
 }
 
 // hasMoreToSay reports whether waiting for a step makes sense: a gate that nobody is connected to says nothing.
-func (e *Engine) hasMoreToSay(s Step) bool {
+func (e *Engine) hasMoreToSay(name event.TenantID, s Step) bool {
 	if _, isGate := s.Path.Gate(); isGate {
-		return s.State < acknowledged && e.standingOf(s.Path).connected
+		return s.State < acknowledged && e.standingOf(name, s.Path).connected
 	}
 	return s.State != verified && s.Doubt == ""
 }
@@ -269,7 +269,7 @@ func (e *Engine) info(c *Containment) *apiv1.ContainmentInfo {
 		s := &c.Steps[i]
 		info.Steps = append(info.Steps, &apiv1.StepInfo{
 			Number: s.Number, Path: string(s.Path), Instance: e.instanceOf(c.Target.Tenant, s.Path), State: s.State,
-			ReachedAt: s.ReachedAt, Proof: s.proof(e.standingOf(s.Path)), Escalated: s.Doubt != "", Observer: s.Observer,
+			ReachedAt: s.ReachedAt, Proof: s.proof(e.standingOf(c.Target.Tenant, s.Path)), Escalated: s.Doubt != "", Observer: s.Observer,
 			Credential: e.credentialOf(s.Path),
 		})
 	}
@@ -280,6 +280,7 @@ func (e *Engine) info(c *Containment) *apiv1.ContainmentInfo {
 func (s *Service) failed(ctx context.Context, err error) error {
 	for sentinel, code := range map[error]codes.Code{
 		ErrNotFound: codes.NotFound, ErrGrown: codes.Aborted, ErrNoPath: codes.FailedPrecondition, ErrLasts: codes.InvalidArgument,
+		ErrNoCanary: codes.FailedPrecondition, ErrContained: codes.FailedPrecondition, ErrTwo: codes.FailedPrecondition, ErrNoKey: codes.FailedPrecondition,
 	} {
 		if errors.Is(err, sentinel) {
 			return status.Error(code, err.Error())

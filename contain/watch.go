@@ -53,7 +53,7 @@ func (e *Engine) Watch(link watchStream) error {
 	if err != nil {
 		return err
 	}
-	defer e.leases.connected(w.key.ID)()
+	defer e.leases.connected(w.key.ID, w.asks)()
 	return w.serve(requests)
 }
 
@@ -90,8 +90,12 @@ type watcher struct {
 
 	sent *apiv1.Control // the newest
 
-	judged  chan uint64 // numbers of questions that the rules have answered
-	waiting int         // questions that are open
+	judged  chan uint64    // numbers of questions that the rules have answered
+	waiting int            // questions that are open
+	nonce   []byte         // of the connection
+	asks    chan ask       // exercises that somebody wants
+	open    map[uint64]ask // exercises that the gate has not answered
+	count   uint64         // of exercises
 }
 
 // greet learns which gate this is, and has it prove its key.
@@ -121,7 +125,12 @@ func (e *Engine) greet(link watchStream, requests <-chan received) (*watcher, er
 	if err != nil {
 		return nil, err
 	}
-	return e.admit(link, hello, ProofMessage(nonce, binding), second.GetProof().GetSignature())
+	w, err := e.admit(link, hello, ProofMessage(nonce, binding), second.GetProof().GetSignature())
+	if err != nil {
+		return nil, err
+	}
+	w.nonce, w.asks, w.open = nonce, make(chan ask), make(map[uint64]ask)
+	return w, nil
 }
 
 // ProofMessage is what a gate signs to prove its key on one connection.
@@ -186,6 +195,10 @@ func (w *watcher) serve(requests <-chan received) error {
 			if err := w.answer(number); err != nil {
 				return err
 			}
+		case a := <-w.asks:
+			if err := w.exercise(a); err != nil {
+				return err
+			}
 		case r := <-requests:
 			if errors.Is(r.err, io.EOF) {
 				return nil
@@ -206,7 +219,7 @@ func (e *Engine) version(name event.TenantID) (uint64, <-chan struct{}) {
 	defer e.mu.Unlock()
 	t := e.tenants[name]
 	if t == nil {
-		t = &tenant{changed: make(chan struct{})}
+		t = newTenant()
 		e.tenants[name] = t
 	}
 	return t.version, t.changed
@@ -275,12 +288,12 @@ func (w *watcher) renew(r *apiv1.Renew) error {
 		return status.Error(codes.InvalidArgument, "message: must be renew after the handshake, with at most 64 calls of each sort")
 	}
 	w.engine.leases.reported(w.key.ID, r.GetRunning())
+	w.exercised(r.GetExercised())
 	current := r.GetControl() == w.sent.GetVersion()
-	var ttl time.Duration
-	if current && !w.stopped() {
-		ttl = w.engine.leases.lend(w.key.ID)
+	lease, err := w.lease(r.GetNumber(), current)
+	if err != nil {
+		return err
 	}
-	lease := &apiv1.Lease{Number: r.GetNumber(), Ttl: int64(ttl)}
 	if err := w.link.Send(&apiv1.WatchResponse{Message: &apiv1.WatchResponse_Lease{Lease: lease}}); err != nil {
 		return err
 	}
@@ -291,6 +304,26 @@ func (w *watcher) renew(r *apiv1.Renew) error {
 		w.engine.cfg.Log.ErrorContext(w.link.Context(), "what a gate says is not recorded", slog.Any("error", err))
 	}
 	return nil
+}
+
+// lease answers a renewal. A gate that is contained, or has not the newest control in force, is lent nothing.
+func (w *watcher) lease(number uint64, current bool) (*apiv1.Lease, error) {
+	lease := &apiv1.Lease{Number: number}
+	if !current || w.stopped() {
+		return lease, nil
+	}
+	ttl := w.engine.leases.ttl
+	if extended := w.engine.extension(w.tenant); extended > ttl {
+		ttl = extended
+		signature, err := w.engine.cfg.Key.Sign(event.LeaseMessage(string(w.tenant), w.key.ID, w.nonce, number, int64(ttl)))
+		if err != nil {
+			return nil, status.Errorf(codes.Internal, "sign lease: %v", err)
+		}
+		lease.Extension = signature
+	}
+	w.engine.leases.lend(w.key.ID, ttl)
+	lease.Ttl = int64(ttl)
+	return lease, nil
 }
 
 // stopped reports whether the newest control stops everything that the instance does.
@@ -352,9 +385,12 @@ func refusedUnder(r *apiv1.Renew, id ID) *apiv1.RefusedCall {
 	return nil
 }
 
-// observer is what a gate's word counts as: a gateway stands outside the agent's process.
-func (w *watcher) observer() string {
-	if w.key.Producer == eventv1.ProducerClass_PRODUCER_CLASS_GATEWAY {
+// observer is what the gate's word counts as.
+func (w *watcher) observer() string { return observerOf(w.key) }
+
+// observerOf is what the word of a gate counts as: a gateway stands outside the agent's process.
+func observerOf(key registry.Key) string {
+	if key.Producer == eventv1.ProducerClass_PRODUCER_CLASS_GATEWAY {
 		return byGateway
 	}
 	return byAgent

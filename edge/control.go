@@ -15,6 +15,7 @@ import (
 
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	"github.com/agentcustody/custody/signer"
 )
 
 const (
@@ -24,6 +25,8 @@ const (
 	controlFile = "control.json"
 	// renewEvery is the time between two renewals until a lease says how long it is; later a third of that.
 	renewEvery = 3 * time.Second
+	// mostPlainLease is the longest lease that needs no signature of its own.
+	mostPlainLease = time.Minute
 	// mostControlBackoff bounds the pause between two attempts to reach the brake: well below a lease.
 	mostControlBackoff = 2 * time.Second
 )
@@ -52,6 +55,7 @@ type control struct {
 	refused   []*apiv1.RefusedCall // since the last renewal
 	refusals  int                  // under the control in force
 	rules     questions
+	exercised *apiv1.Exercised // the answer to an exercise, until the next renewal
 }
 
 func newControl(e *Emitter) *control {
@@ -130,7 +134,10 @@ func (c *control) awaitLease(ctx context.Context) bool {
 }
 
 // hasLease is decided by our own clock, from when we asked. The mutex is held.
-func (c *control) hasLease() bool { return bootClock() < c.lease }
+func (c *control) hasLease() bool { return lasts(c.lease) }
+
+// lasts reports whether a lease that ends then is still good.
+func lasts(end time.Duration) bool { return bootClock() < end }
 
 func (c *control) view() *view {
 	c.mu.Lock()
@@ -190,6 +197,7 @@ type controlSession struct {
 	number  uint64                   // of the last renewal
 	sent    map[uint64]time.Duration // when renewals left, by bootClock
 	current uint64                   // the first renewal under the control in force
+	nonce   []byte                   // of the connection
 	every   time.Duration
 
 	question  uint64            // number of the last question for the rules
@@ -211,6 +219,7 @@ func (s *controlSession) handshake() error {
 	if len(nonce) != nonceSize {
 		return fmt.Errorf("challenge: nonce of %d bytes", len(nonce))
 	}
+	s.nonce = nonce
 	binding, err := channelBinding(s.stream.Context())
 	if err != nil {
 		return err
@@ -284,9 +293,11 @@ func (s *controlSession) take(r *apiv1.WatchResponse) error {
 		s.current = s.number + 1
 		return s.renew()
 	case r.GetLease() != nil:
-		s.lent(r.GetLease())
+		return s.lent(r.GetLease())
 	case r.GetJudged() != nil:
 		s.judged(r.GetJudged())
+	case r.GetExercise() != nil:
+		s.control.exercise(s.stream.Context(), r.GetExercise())
 	}
 	return nil
 }
@@ -305,21 +316,41 @@ func (s *controlSession) renew() error {
 }
 
 // lent takes a lease, which began when its renewal left.
-func (s *controlSession) lent(l *apiv1.Lease) {
+func (s *controlSession) lent(l *apiv1.Lease) error {
 	began, asked := s.sent[l.GetNumber()]
 	if !asked {
-		return
+		return nil
 	}
 	for n := range s.sent {
 		if n <= l.GetNumber() {
 			delete(s.sent, n)
 		}
 	}
-	ttl := time.Duration(l.GetTtl())
+	ttl, err := s.length(l)
+	if err != nil {
+		return err
+	}
 	if ttl > 0 {
-		s.every = ttl / 3
+		s.every = min(ttl/3, renewEvery)
 	}
 	s.control.lent(began, ttl, l.GetNumber() >= s.current)
+	return nil
+}
+
+// length is how long a lease lasts. One that is longer than usual must be signed, for this connection and renewal, by the key that
+// signs receipts.
+func (s *controlSession) length(l *apiv1.Lease) (time.Duration, error) {
+	ttl := time.Duration(l.GetTtl())
+	if ttl <= mostPlainLease {
+		return ttl, nil
+	}
+	id := &s.control.emitter.identity
+	_, key, err := signer.ParseVKey(s.control.emitter.pinned())
+	message := event.LeaseMessage(string(id.Tenant), id.KeyID, s.nonce, l.GetNumber(), l.GetTtl())
+	if err != nil || ttl > event.MaxLeaseExtension || !key.Verify(message, l.GetExtension()) {
+		return 0, fmt.Errorf("lease of %s: not signed by Custody for this connection", ttl)
+	}
+	return ttl, nil
 }
 
 // lent puts a lease in force, or its refusal. An answer to what was asked under an earlier control denies nothing.
@@ -345,8 +376,8 @@ func (c *control) move() {
 func (c *control) report() *apiv1.Renew {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := &apiv1.Renew{Control: c.version, Refused: c.refused}
-	c.refused = nil
+	r := &apiv1.Renew{Control: c.version, Refused: c.refused, Exercised: c.exercised}
+	c.refused, c.exercised = nil, nil
 	for call := range c.running {
 		if call.stopped {
 			r.Stopping++

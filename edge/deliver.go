@@ -262,13 +262,15 @@ func (e *Emitter) pin(w *apiv1.Welcome) error {
 	if err := writeJSON(filepath.Join(e.config.Dir, identityFile), id); err != nil {
 		return fmt.Errorf("pin receipt verifier: %w", err)
 	}
-	e.verifier, e.pinnedNow = verifier, id.ReceiptVerifier
+	e.verifier = verifier
+	e.pinnedNow.Store(&id.ReceiptVerifier)
 	return nil
 }
 
+// pinned is the verifier key of receipts, empty before the first contact.
 func (e *Emitter) pinned() string {
-	if e.pinnedNow != "" {
-		return e.pinnedNow
+	if now := e.pinnedNow.Load(); now != nil {
+		return *now
 	}
 	return e.identity.ReceiptVerifier
 }

@@ -49,8 +49,8 @@ type Emitter struct {
 	done    chan struct{} // closed when delivery has ended
 
 	// The delivering goroutine alone uses what follows.
-	verifier  note.Verifier // of receipts
-	pinnedNow string        // its text, if it was pinned by this process
+	verifier  note.Verifier          // of receipts
+	pinnedNow atomic.Pointer[string] // its text, if it was pinned by this process; the brake reads it too
 	lastSeen  *eventv1.LastSeen
 }
 

@@ -111,6 +111,25 @@ func TestLeaseCountsFromItsRequest(t *testing.T) {
 	shut(t, e)
 }
 
+// TestALongLeaseMustBeSigned: what says that it lasts over a restart is taken from Custody's key alone, and for this connection.
+func TestALongLeaseMustBeSigned(t *testing.T) {
+	server := edgetest.New(t)
+	server.Lease(2 * time.Minute)
+	e, _ := emitter(t, server.Join(t, instance))
+	ctx, _ := e.Run(t.Context(), edge.RunOptions{})
+	short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	high := edge.CallOptions{Consequence: edge.High}
+	if _, err := edge.Call(short, "any", 1, nothing, high); !errors.Is(err, edge.ErrBlocked) {
+		t.Errorf("under a long lease that nobody has signed: %v", err)
+	}
+	server.Lease(time.Minute)
+	if _, err := edge.Call(ctx, "any", 1, nothing, high); err != nil {
+		t.Errorf("under a plain lease: %v", err)
+	}
+	shut(t, e)
+}
+
 // TestWhatRunsIsCancelledAndThenSaid: the gate says that it is closed, and how many calls have not ended; then that all have.
 func TestWhatRunsIsCancelledAndThenSaid(t *testing.T) {
 	server := edgetest.New(t)

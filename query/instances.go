@@ -53,8 +53,31 @@ func (s *Service) instancesOf(ctx context.Context, tenant event.TenantID) (out [
 			Tenant: string(tenant), Instance: i.ID, Labels: i.Labels, ManifestVersion: i.Version(), LastSeenAt: seen.LastSeen,
 			Events: seen.Events, Gaps: seen.Gaps, Emitters: emitters[i.ID], OpenTails: tails[i.ID],
 		})
+		s.brakeOf(out[len(out)-1])
 	}
 	return out, nil
+}
+
+// Standing is where the brake stands about one instance.
+type Standing struct {
+	Level  string // the strictest containment of all that it does; empty is none
+	Proven bool   // every step of it is verified
+	Part   bool   // a part of what it does is contained
+	Lease  string // where its gates stand, the worst of them
+}
+
+// Brake knows where containment stands. It is safe for concurrent use.
+type Brake interface {
+	Standing(tenant event.TenantID, instance event.InstanceID) Standing
+}
+
+// brakeOf adds what the brake says of an instance.
+func (s *Service) brakeOf(i *apiv1.InstanceInfo) {
+	if s.Brake == nil {
+		return
+	}
+	at := s.Brake.Standing(event.TenantID(i.GetTenant()), event.InstanceID(i.GetInstance()))
+	i.Level, i.Proven, i.Part, i.Lease = at.Level, at.Proven, at.Part, at.Lease
 }
 
 // emittersOf counts the keys that may still sign, by instance.

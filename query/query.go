@@ -78,6 +78,7 @@ type Opener interface {
 // Service implements apiv1.QueryServiceServer.
 type Service struct {
 	apiv1.UnimplementedQueryServiceServer
+	Brake Brake // what the list of instances says of containment; nil says nothing
 
 	store   *store.Store
 	logs    Logs

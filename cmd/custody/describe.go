@@ -107,7 +107,7 @@ func brakeWords(s *eventv1.System) []string {
 		}
 		return []string{fmt.Sprintf("%d ways tried, %d UNPROVEN", len(d.Armed.GetChecks()), failed)}
 	case *eventv1.System_Drill:
-		return given(word, d.Drill.GetInstance(), d.Drill.GetLevel(), flagged("proven", d.Drill.GetProven()), flagged("NOT PROVEN", !d.Drill.GetProven()))
+		return given(word, d.Drill.GetInstance(), d.Drill.GetLevel(), flagged("proven", d.Drill.GetProven()), flagged("UNPROVEN", !d.Drill.GetProven()))
 	}
 	return nil
 }

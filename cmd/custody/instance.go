@@ -87,6 +87,7 @@ func (f *instanceFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.labels.OnCall, "on-call", "", "whom to page")
 	fl.StringVar(&f.labels.Environment, "environment", "", "production, staging, …")
 	fl.StringSliceVar(&f.labels.Regulation, "regulation", nil, "what applies, for example gdpr")
+	fl.BoolVar(&f.labels.Canary, "canary", false, "it is there to be stopped in drills; say so again with every change of labels")
 	fl.StringVar(&f.manifest, "manifest", "", "manifest file (YAML)")
 	fl.StringArrayVar(&f.allow, "allow", nil, "one permission, VERB:TOOL:CONSEQUENCE (repeatable)")
 }
@@ -119,7 +120,7 @@ func (f *instanceFlags) request(name string) (*apiv1.CreateInstanceRequest, erro
 // givenLabels are the labels of the command line, nil if there are none.
 func (f *instanceFlags) givenLabels() *eventv1.Labels {
 	l := &f.labels
-	if l.GetClient()+l.GetOwner()+l.GetOnCall()+l.GetEnvironment() == "" && len(l.GetRegulation()) == 0 {
+	if l.GetClient()+l.GetOwner()+l.GetOnCall()+l.GetEnvironment() == "" && !l.GetCanary() && len(l.GetRegulation()) == 0 {
 		return nil
 	}
 	return l

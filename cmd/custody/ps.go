@@ -16,9 +16,13 @@ func (a *app) psCommand() *cobra.Command {
 	var tenant string
 	cmd := &cobra.Command{
 		Use:   "ps",
-		Short: "List instances: client, owner, last seen, open tail",
+		Short: "List instances: client, owner, containment, lease, last seen, open tail",
 		Long: "List instances with their labels. KEYS are those that may sign. An open TAIL means that an emitter has neither said\n" +
-			"goodbye nor started again: it runs, or it was cut off. GAPS are numbers that never came.",
+			"goodbye nor started again: it runs, or it was cut off. GAPS are numbers that never came.\n\n" +
+			"LEVEL is the strictest containment of the whole instance, and whether every step of it is verified; \"part\" is one of a run,\n" +
+			"connector or principal. LEASE is where its worst gate stands, and never says that anything is contained: lent; not lent (because\n" +
+			"of a containment); lease-blocked (its control is not the newest); may act until (it is silent, and a lease is out);\n" +
+			"blocked: server unreachable (it is silent, and its lease is over); no gate.",
 		Args: cobra.NoArgs,
 		RunE: a.call(a.read(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
 			resp, err := apiv1.NewQueryServiceClient(conn).ListInstances(ctx, &apiv1.ListInstancesRequest{Tenant: tenant})
@@ -33,7 +37,7 @@ func (a *app) psCommand() *cobra.Command {
 }
 
 func renderInstances(w io.Writer, all []*apiv1.InstanceInfo) {
-	t := newGrid("instance", "client", "owner", "environment", "manifest", "keys", "events", "last seen (UTC)", "tail", "gaps")
+	t := newGrid("instance", "client", "owner", "environment", "level", "lease", "manifest", "keys", "events", "last seen (UTC)", "tail", "gaps")
 	for _, i := range all {
 		tail := "closed"
 		switch {
@@ -43,8 +47,21 @@ func renderInstances(w io.Writer, all []*apiv1.InstanceInfo) {
 			tail = "-"
 		}
 		l := i.GetLabels()
-		t.row(i.GetTenant()+"/"+i.GetInstance(), dash(l.GetClient()), dash(l.GetOwner()), dash(l.GetEnvironment()), i.GetManifestVersion(),
+		t.row(i.GetTenant()+"/"+i.GetInstance(), dash(l.GetClient()), dash(l.GetOwner()), dash(l.GetEnvironment()), levelWord(i), dash(i.GetLease()), i.GetManifestVersion(),
 			i.GetEmitters(), i.GetEvents(), stamp(i.GetLastSeenAt()), tail, i.GetGaps())
 	}
 	t.print(w)
+}
+
+// levelWord is how far an instance is contained. Only what is verified has no doubt beside it.
+func levelWord(i *apiv1.InstanceInfo) string {
+	switch {
+	case i.GetLevel() != "" && i.GetProven():
+		return i.GetLevel()
+	case i.GetLevel() != "":
+		return i.GetLevel() + " NOT PROVEN"
+	case i.GetPart():
+		return "part"
+	}
+	return "-"
 }

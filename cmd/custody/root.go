@@ -120,7 +120,7 @@ func (a *app) groups() []commandGroup {
 		{"Record", []*cobra.Command{a.joinCommand(), a.edgeCommand(), a.mcpCommand(), a.importCommand()}},
 		{"Look", []*cobra.Command{a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand(), a.contentCommand()}},
 		{"Recognise", []*cobra.Command{a.rulesCommand(), a.firingsCommand()}},
-		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand()}},
+		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand(), a.armedCommand(), a.drillCommand(), a.leaseCommand()}},
 		{"Prove", []*cobra.Command{a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand(), a.logCommand(), a.witnessCommand(), a.reviewCommand()}},
 		{"Keep and erase", []*cobra.Command{a.holdCommand(), a.eraseCommand()}},
 	}

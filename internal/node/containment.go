@@ -13,12 +13,13 @@ import (
 	"github.com/agentcustody/custody/contain/connector"
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	"github.com/agentcustody/custody/query"
 )
 
 // openContainment folds what is in force, and follows.
 func (n *Node) openContainment(ctx context.Context) (err error) {
 	cfg := contain.Config{
-		Source: n.stream, Recorder: n.system, Roster: n.admission, System: n.keys.system.Public(), Now: n.cfg.Now, Log: n.cfg.Log,
+		Source: n.stream, Recorder: n.system, Roster: n.admission, System: n.keys.system.Public(), Key: n.keys.system, Now: n.cfg.Now, Log: n.cfg.Log,
 		Moderate: n.cfg.ModerateNeedsLease, Hold: n.holdRecords, Judged: n.judged, Reach: n.reach,
 	}
 	if cfg.Connectors, err = n.connectors(); err != nil {
@@ -63,6 +64,15 @@ func (n *Node) holdRecords(ctx context.Context, tenant event.TenantID, actor, re
 		return nil
 	}
 	return err
+}
+
+// brake is what the list of instances says of containment.
+type brake struct{ engine *contain.Engine }
+
+// Standing implements query.Brake.
+func (b brake) Standing(tenant event.TenantID, instance event.InstanceID) query.Standing {
+	s := b.engine.Standing(tenant, instance)
+	return query.Standing{Level: string(s.Level), Proven: s.Proven, Part: s.Part, Lease: s.Lease}
 }
 
 // Containment is the node's brake.

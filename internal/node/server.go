@@ -65,13 +65,16 @@ func (n *Node) register() {
 	apiv1.RegisterEnrolServiceServer(n.server, ingest.NewEnrol(n.admin, n.door))
 	apiv1.RegisterAdminServiceServer(n.server, n.admin)
 	apiv1.RegisterRetentionServiceServer(n.server, n.retention)
-	apiv1.RegisterQueryServiceServer(n.server, query.New(n.store, logs{n.ledger}, n.vault, n.objects))
+	reads := query.New(n.store, logs{n.ledger}, n.vault, n.objects)
+	reads.Brake = brake{n.brake}
+	apiv1.RegisterQueryServiceServer(n.server, reads)
 	apiv1.RegisterLedgerServiceServer(n.server, &ledgerService{node: n})
 	apiv1.RegisterLogServiceServer(n.server, &logService{node: n})
 	apiv1.RegisterEvidenceServiceServer(n.server, &evidenceService{node: n})
 	apiv1.RegisterControlServiceServer(n.server, contain.Control{Engine: n.brake})
 	apiv1.RegisterFiringServiceServer(n.server, &live.Service{Engine: n.rules})
 	apiv1.RegisterContainmentServiceServer(n.server, &contain.Service{Engine: n.brake})
+	apiv1.RegisterArmedServiceServer(n.server, &contain.Readiness{Engine: n.brake})
 }
 
 // listen opens the listeners and writes down what was chosen.

@@ -242,208 +242,6 @@ func (x *ArmedPath) GetEvidence() string {
 	return ""
 }
 
-// ListGatesRequest selects instances.
-type ListGatesRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// tenant of the instances; empty is every tenant that the caller may see.
-	Tenant        string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListGatesRequest) Reset() {
-	*x = ListGatesRequest{}
-	mi := &file_custody_api_v1_armed_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListGatesRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListGatesRequest) ProtoMessage() {}
-
-func (x *ListGatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_armed_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListGatesRequest.ProtoReflect.Descriptor instead.
-func (*ListGatesRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *ListGatesRequest) GetTenant() string {
-	if x != nil {
-		return x.Tenant
-	}
-	return ""
-}
-
-// ListGatesResponse lists instances.
-type ListGatesResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// instances are by tenant and name.
-	Instances     []*InstanceGates `protobuf:"bytes,1,rep,name=instances,proto3" json:"instances,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListGatesResponse) Reset() {
-	*x = ListGatesResponse{}
-	mi := &file_custody_api_v1_armed_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListGatesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListGatesResponse) ProtoMessage() {}
-
-func (x *ListGatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_armed_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListGatesResponse.ProtoReflect.Descriptor instead.
-func (*ListGatesResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *ListGatesResponse) GetInstances() []*InstanceGates {
-	if x != nil {
-		return x.Instances
-	}
-	return nil
-}
-
-// InstanceGates is what the brake knows of one instance.
-type InstanceGates struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// tenant of the instance.
-	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	// instance is its id.
-	Instance string `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
-	// level is the strictest level in force for all that the instance does: "restrict", "pause" or "quarantine"; empty is none.
-	Level string `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
-	// proven says that every step of the containment that has this level is verified.
-	Proven bool `protobuf:"varint,4,opt,name=proven,proto3" json:"proven,omitempty"`
-	// part says that containments are in force for a part of what it does: a run, a connector, a principal.
-	Part bool `protobuf:"varint,5,opt,name=part,proto3" json:"part,omitempty"`
-	// lease is the worst of its gates: "none", "lent", "extended", "lease-blocked", "contained", "may act until TIME" or
-	// "blocked: server unreachable".
-	Lease string `protobuf:"bytes,6,opt,name=lease,proto3" json:"lease,omitempty"`
-	// firings are open ones of rules about it.
-	Firings uint32 `protobuf:"varint,7,opt,name=firings,proto3" json:"firings,omitempty"`
-	// canary says that it is there for drills.
-	Canary        bool `protobuf:"varint,8,opt,name=canary,proto3" json:"canary,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *InstanceGates) Reset() {
-	*x = InstanceGates{}
-	mi := &file_custody_api_v1_armed_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *InstanceGates) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*InstanceGates) ProtoMessage() {}
-
-func (x *InstanceGates) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_armed_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use InstanceGates.ProtoReflect.Descriptor instead.
-func (*InstanceGates) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *InstanceGates) GetTenant() string {
-	if x != nil {
-		return x.Tenant
-	}
-	return ""
-}
-
-func (x *InstanceGates) GetInstance() string {
-	if x != nil {
-		return x.Instance
-	}
-	return ""
-}
-
-func (x *InstanceGates) GetLevel() string {
-	if x != nil {
-		return x.Level
-	}
-	return ""
-}
-
-func (x *InstanceGates) GetProven() bool {
-	if x != nil {
-		return x.Proven
-	}
-	return false
-}
-
-func (x *InstanceGates) GetPart() bool {
-	if x != nil {
-		return x.Part
-	}
-	return false
-}
-
-func (x *InstanceGates) GetLease() string {
-	if x != nil {
-		return x.Lease
-	}
-	return ""
-}
-
-func (x *InstanceGates) GetFirings() uint32 {
-	if x != nil {
-		return x.Firings
-	}
-	return 0
-}
-
-func (x *InstanceGates) GetCanary() bool {
-	if x != nil {
-		return x.Canary
-	}
-	return false
-}
-
 // DrillRequest names a canary.
 type DrillRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -465,7 +263,7 @@ type DrillRequest struct {
 
 func (x *DrillRequest) Reset() {
 	*x = DrillRequest{}
-	mi := &file_custody_api_v1_armed_proto_msgTypes[6]
+	mi := &file_custody_api_v1_armed_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +275,7 @@ func (x *DrillRequest) String() string {
 func (*DrillRequest) ProtoMessage() {}
 
 func (x *DrillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_armed_proto_msgTypes[6]
+	mi := &file_custody_api_v1_armed_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +288,7 @@ func (x *DrillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillRequest.ProtoReflect.Descriptor instead.
 func (*DrillRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{6}
+	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *DrillRequest) GetTenant() string {
@@ -548,7 +346,7 @@ type DrillResponse struct {
 
 func (x *DrillResponse) Reset() {
 	*x = DrillResponse{}
-	mi := &file_custody_api_v1_armed_proto_msgTypes[7]
+	mi := &file_custody_api_v1_armed_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +358,7 @@ func (x *DrillResponse) String() string {
 func (*DrillResponse) ProtoMessage() {}
 
 func (x *DrillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_armed_proto_msgTypes[7]
+	mi := &file_custody_api_v1_armed_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +371,7 @@ func (x *DrillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillResponse.ProtoReflect.Descriptor instead.
 func (*DrillResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{7}
+	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DrillResponse) GetReport() []byte {
@@ -607,7 +405,7 @@ type ExtendLeasesRequest struct {
 
 func (x *ExtendLeasesRequest) Reset() {
 	*x = ExtendLeasesRequest{}
-	mi := &file_custody_api_v1_armed_proto_msgTypes[8]
+	mi := &file_custody_api_v1_armed_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -619,7 +417,7 @@ func (x *ExtendLeasesRequest) String() string {
 func (*ExtendLeasesRequest) ProtoMessage() {}
 
 func (x *ExtendLeasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_armed_proto_msgTypes[8]
+	mi := &file_custody_api_v1_armed_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -632,7 +430,7 @@ func (x *ExtendLeasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendLeasesRequest.ProtoReflect.Descriptor instead.
 func (*ExtendLeasesRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{8}
+	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ExtendLeasesRequest) GetTenant() string {
@@ -678,7 +476,7 @@ type ExtendLeasesResponse struct {
 
 func (x *ExtendLeasesResponse) Reset() {
 	*x = ExtendLeasesResponse{}
-	mi := &file_custody_api_v1_armed_proto_msgTypes[9]
+	mi := &file_custody_api_v1_armed_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +488,7 @@ func (x *ExtendLeasesResponse) String() string {
 func (*ExtendLeasesResponse) ProtoMessage() {}
 
 func (x *ExtendLeasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_armed_proto_msgTypes[9]
+	mi := &file_custody_api_v1_armed_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +501,7 @@ func (x *ExtendLeasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendLeasesResponse.ProtoReflect.Descriptor instead.
 func (*ExtendLeasesResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{9}
+	return file_custody_api_v1_armed_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ExtendLeasesResponse) GetUntil() int64 {
@@ -746,20 +544,7 @@ const file_custody_api_v1_armed_proto_rawDesc = "" +
 	"\tproven_at\x18\x05 \x01(\x03R\bprovenAt\x12\x19\n" +
 	"\btried_at\x18\x06 \x01(\x03R\atriedAt\x12\x1a\n" +
 	"\bobserver\x18\a \x01(\tR\bobserver\x12\x1a\n" +
-	"\bevidence\x18\b \x01(\tR\bevidence\"*\n" +
-	"\x10ListGatesRequest\x12\x16\n" +
-	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"P\n" +
-	"\x11ListGatesResponse\x12;\n" +
-	"\tinstances\x18\x01 \x03(\v2\x1d.custody.api.v1.InstanceGatesR\tinstances\"\xcd\x01\n" +
-	"\rInstanceGates\x12\x16\n" +
-	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1a\n" +
-	"\binstance\x18\x02 \x01(\tR\binstance\x12\x14\n" +
-	"\x05level\x18\x03 \x01(\tR\x05level\x12\x16\n" +
-	"\x06proven\x18\x04 \x01(\bR\x06proven\x12\x12\n" +
-	"\x04part\x18\x05 \x01(\bR\x04part\x12\x14\n" +
-	"\x05lease\x18\x06 \x01(\tR\x05lease\x12\x18\n" +
-	"\afirings\x18\a \x01(\rR\afirings\x12\x16\n" +
-	"\x06canary\x18\b \x01(\bR\x06canary\"\xa5\x01\n" +
+	"\bevidence\x18\b \x01(\tR\bevidence\"\xa5\x01\n" +
 	"\fDrillRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x14\n" +
@@ -779,10 +564,9 @@ const file_custody_api_v1_armed_proto_rawDesc = "" +
 	"\x14ExtendLeasesResponse\x12\x14\n" +
 	"\x05until\x18\x01 \x01(\x03R\x05until\x12\x1a\n" +
 	"\bextended\x18\x02 \x01(\rR\bextended\x12\x1c\n" +
-	"\tconnected\x18\x03 \x01(\rR\tconnected2\xd3\x02\n" +
+	"\tconnected\x18\x03 \x01(\rR\tconnected2\x81\x02\n" +
 	"\fArmedService\x12P\n" +
-	"\tListArmed\x12 .custody.api.v1.ListArmedRequest\x1a!.custody.api.v1.ListArmedResponse\x12P\n" +
-	"\tListGates\x12 .custody.api.v1.ListGatesRequest\x1a!.custody.api.v1.ListGatesResponse\x12D\n" +
+	"\tListArmed\x12 .custody.api.v1.ListArmedRequest\x1a!.custody.api.v1.ListArmedResponse\x12D\n" +
 	"\x05Drill\x12\x1c.custody.api.v1.DrillRequest\x1a\x1d.custody.api.v1.DrillResponse\x12Y\n" +
 	"\fExtendLeases\x12#.custody.api.v1.ExtendLeasesRequest\x1a$.custody.api.v1.ExtendLeasesResponseB<Z:github.com/agentcustody/custody/proto/custody/api/v1;apiv1b\x06proto3"
 
@@ -798,35 +582,29 @@ func file_custody_api_v1_armed_proto_rawDescGZIP() []byte {
 	return file_custody_api_v1_armed_proto_rawDescData
 }
 
-var file_custody_api_v1_armed_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_custody_api_v1_armed_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_custody_api_v1_armed_proto_goTypes = []any{
 	(*ListArmedRequest)(nil),     // 0: custody.api.v1.ListArmedRequest
 	(*ListArmedResponse)(nil),    // 1: custody.api.v1.ListArmedResponse
 	(*ArmedPath)(nil),            // 2: custody.api.v1.ArmedPath
-	(*ListGatesRequest)(nil),     // 3: custody.api.v1.ListGatesRequest
-	(*ListGatesResponse)(nil),    // 4: custody.api.v1.ListGatesResponse
-	(*InstanceGates)(nil),        // 5: custody.api.v1.InstanceGates
-	(*DrillRequest)(nil),         // 6: custody.api.v1.DrillRequest
-	(*DrillResponse)(nil),        // 7: custody.api.v1.DrillResponse
-	(*ExtendLeasesRequest)(nil),  // 8: custody.api.v1.ExtendLeasesRequest
-	(*ExtendLeasesResponse)(nil), // 9: custody.api.v1.ExtendLeasesResponse
+	(*DrillRequest)(nil),         // 3: custody.api.v1.DrillRequest
+	(*DrillResponse)(nil),        // 4: custody.api.v1.DrillResponse
+	(*ExtendLeasesRequest)(nil),  // 5: custody.api.v1.ExtendLeasesRequest
+	(*ExtendLeasesResponse)(nil), // 6: custody.api.v1.ExtendLeasesResponse
 }
 var file_custody_api_v1_armed_proto_depIdxs = []int32{
 	2, // 0: custody.api.v1.ListArmedResponse.paths:type_name -> custody.api.v1.ArmedPath
-	5, // 1: custody.api.v1.ListGatesResponse.instances:type_name -> custody.api.v1.InstanceGates
-	0, // 2: custody.api.v1.ArmedService.ListArmed:input_type -> custody.api.v1.ListArmedRequest
-	3, // 3: custody.api.v1.ArmedService.ListGates:input_type -> custody.api.v1.ListGatesRequest
-	6, // 4: custody.api.v1.ArmedService.Drill:input_type -> custody.api.v1.DrillRequest
-	8, // 5: custody.api.v1.ArmedService.ExtendLeases:input_type -> custody.api.v1.ExtendLeasesRequest
-	1, // 6: custody.api.v1.ArmedService.ListArmed:output_type -> custody.api.v1.ListArmedResponse
-	4, // 7: custody.api.v1.ArmedService.ListGates:output_type -> custody.api.v1.ListGatesResponse
-	7, // 8: custody.api.v1.ArmedService.Drill:output_type -> custody.api.v1.DrillResponse
-	9, // 9: custody.api.v1.ArmedService.ExtendLeases:output_type -> custody.api.v1.ExtendLeasesResponse
-	6, // [6:10] is the sub-list for method output_type
-	2, // [2:6] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	0, // 1: custody.api.v1.ArmedService.ListArmed:input_type -> custody.api.v1.ListArmedRequest
+	3, // 2: custody.api.v1.ArmedService.Drill:input_type -> custody.api.v1.DrillRequest
+	5, // 3: custody.api.v1.ArmedService.ExtendLeases:input_type -> custody.api.v1.ExtendLeasesRequest
+	1, // 4: custody.api.v1.ArmedService.ListArmed:output_type -> custody.api.v1.ListArmedResponse
+	4, // 5: custody.api.v1.ArmedService.Drill:output_type -> custody.api.v1.DrillResponse
+	6, // 6: custody.api.v1.ArmedService.ExtendLeases:output_type -> custody.api.v1.ExtendLeasesResponse
+	4, // [4:7] is the sub-list for method output_type
+	1, // [1:4] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_custody_api_v1_armed_proto_init() }
@@ -840,7 +618,7 @@ func file_custody_api_v1_armed_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_armed_proto_rawDesc), len(file_custody_api_v1_armed_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

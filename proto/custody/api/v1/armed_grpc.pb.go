@@ -22,7 +22,6 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ArmedService_ListArmed_FullMethodName    = "/custody.api.v1.ArmedService/ListArmed"
-	ArmedService_ListGates_FullMethodName    = "/custody.api.v1.ArmedService/ListGates"
 	ArmedService_Drill_FullMethodName        = "/custody.api.v1.ArmedService/Drill"
 	ArmedService_ExtendLeases_FullMethodName = "/custody.api.v1.ArmedService/ExtendLeases"
 )
@@ -35,8 +34,6 @@ const (
 type ArmedServiceClient interface {
 	// ListArmed lists each way of stopping each instance, with when it was last proven.
 	ListArmed(ctx context.Context, in *ListArmedRequest, opts ...grpc.CallOption) (*ListArmedResponse, error)
-	// ListGates says where the gates and leases of each instance stand.
-	ListGates(ctx context.Context, in *ListGatesRequest, opts ...grpc.CallOption) (*ListGatesResponse, error)
 	// Drill stops a canary for real, releases it, and leaves a signed report.
 	Drill(ctx context.Context, in *DrillRequest, opts ...grpc.CallOption) (*DrillResponse, error)
 	// ExtendLeases lets the gates of a tenant act without a renewal while the server restarts.
@@ -55,16 +52,6 @@ func (c *armedServiceClient) ListArmed(ctx context.Context, in *ListArmedRequest
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListArmedResponse)
 	err := c.cc.Invoke(ctx, ArmedService_ListArmed_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *armedServiceClient) ListGates(ctx context.Context, in *ListGatesRequest, opts ...grpc.CallOption) (*ListGatesResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListGatesResponse)
-	err := c.cc.Invoke(ctx, ArmedService_ListGates_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,8 +86,6 @@ func (c *armedServiceClient) ExtendLeases(ctx context.Context, in *ExtendLeasesR
 type ArmedServiceServer interface {
 	// ListArmed lists each way of stopping each instance, with when it was last proven.
 	ListArmed(context.Context, *ListArmedRequest) (*ListArmedResponse, error)
-	// ListGates says where the gates and leases of each instance stand.
-	ListGates(context.Context, *ListGatesRequest) (*ListGatesResponse, error)
 	// Drill stops a canary for real, releases it, and leaves a signed report.
 	Drill(context.Context, *DrillRequest) (*DrillResponse, error)
 	// ExtendLeases lets the gates of a tenant act without a renewal while the server restarts.
@@ -117,9 +102,6 @@ type UnimplementedArmedServiceServer struct{}
 
 func (UnimplementedArmedServiceServer) ListArmed(context.Context, *ListArmedRequest) (*ListArmedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListArmed not implemented")
-}
-func (UnimplementedArmedServiceServer) ListGates(context.Context, *ListGatesRequest) (*ListGatesResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListGates not implemented")
 }
 func (UnimplementedArmedServiceServer) Drill(context.Context, *DrillRequest) (*DrillResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Drill not implemented")
@@ -162,24 +144,6 @@ func _ArmedService_ListArmed_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ArmedServiceServer).ListArmed(ctx, req.(*ListArmedRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _ArmedService_ListGates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListGatesRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(ArmedServiceServer).ListGates(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: ArmedService_ListGates_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(ArmedServiceServer).ListGates(ctx, req.(*ListGatesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -230,10 +194,6 @@ var ArmedService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListArmed",
 			Handler:    _ArmedService_ListArmed_Handler,
-		},
-		{
-			MethodName: "ListGates",
-			Handler:    _ArmedService_ListGates_Handler,
 		},
 		{
 			MethodName: "Drill",

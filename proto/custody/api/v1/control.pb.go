@@ -902,8 +902,8 @@ type Lease struct {
 	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	// ttl is nanoseconds from the sending of that renewal, by the gate's clock; 0 is no lease.
 	Ttl int64 `protobuf:"varint,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	// extension is a note of the system key over what LeaseText in package contain gives; a gate takes no lease of more than a minute
-	// without one, and none of more than five minutes.
+	// extension is a signature of the system key over event.LeaseMessage; a gate takes no lease of more than a minute without one, and none
+	// of more than five minutes.
 	Extension     []byte `protobuf:"bytes,3,opt,name=extension,proto3" json:"extension,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

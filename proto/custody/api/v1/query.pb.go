@@ -1146,7 +1146,18 @@ type InstanceInfo struct {
 	// open_tails is how many of its epochs are neither closed nor closed by a successor.
 	OpenTails uint32 `protobuf:"varint,8,opt,name=open_tails,json=openTails,proto3" json:"open_tails,omitempty"`
 	// gaps is how many gaps were found in its numbering.
-	Gaps          uint64 `protobuf:"varint,9,opt,name=gaps,proto3" json:"gaps,omitempty"`
+	Gaps uint64 `protobuf:"varint,9,opt,name=gaps,proto3" json:"gaps,omitempty"`
+	// level is the strictest containment in force of all that the instance does: "restrict", "pause" or "quarantine"; empty is none.
+	Level string `protobuf:"bytes,10,opt,name=level,proto3" json:"level,omitempty"`
+	// proven says that every step of that containment is verified.
+	Proven bool `protobuf:"varint,11,opt,name=proven,proto3" json:"proven,omitempty"`
+	// part says that a part of what it does is contained: a run, a connector, a principal.
+	Part bool `protobuf:"varint,12,opt,name=part,proto3" json:"part,omitempty"`
+	// lease is where its gates stand, the worst of them: "lent", "extended until TIME", "lease-blocked", "contained", "may act until TIME",
+	// "blocked: server unreachable", or "no gate".
+	Lease string `protobuf:"bytes,13,opt,name=lease,proto3" json:"lease,omitempty"`
+	// firings are the open ones of rules about it.
+	Firings       uint32 `protobuf:"varint,14,opt,name=firings,proto3" json:"firings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1244,6 +1255,41 @@ func (x *InstanceInfo) GetGaps() uint64 {
 	return 0
 }
 
+func (x *InstanceInfo) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *InstanceInfo) GetProven() bool {
+	if x != nil {
+		return x.Proven
+	}
+	return false
+}
+
+func (x *InstanceInfo) GetPart() bool {
+	if x != nil {
+		return x.Part
+	}
+	return false
+}
+
+func (x *InstanceInfo) GetLease() string {
+	if x != nil {
+		return x.Lease
+	}
+	return ""
+}
+
+func (x *InstanceInfo) GetFirings() uint32 {
+	if x != nil {
+		return x.Firings
+	}
+	return 0
+}
+
 var File_custody_api_v1_query_proto protoreflect.FileDescriptor
 
 const file_custody_api_v1_query_proto_rawDesc = "" +
@@ -1337,7 +1383,7 @@ const file_custody_api_v1_query_proto_rawDesc = "" +
 	"\x14ListInstancesRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"S\n" +
 	"\x15ListInstancesResponse\x12:\n" +
-	"\tinstances\x18\x01 \x03(\v2\x1c.custody.api.v1.InstanceInfoR\tinstances\"\xa8\x02\n" +
+	"\tinstances\x18\x01 \x03(\v2\x1c.custody.api.v1.InstanceInfoR\tinstances\"\x9a\x03\n" +
 	"\fInstanceInfo\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x120\n" +
@@ -1349,7 +1395,13 @@ const file_custody_api_v1_query_proto_rawDesc = "" +
 	"\bemitters\x18\a \x01(\rR\bemitters\x12\x1d\n" +
 	"\n" +
 	"open_tails\x18\b \x01(\rR\topenTails\x12\x12\n" +
-	"\x04gaps\x18\t \x01(\x04R\x04gaps2\x8b\x03\n" +
+	"\x04gaps\x18\t \x01(\x04R\x04gaps\x12\x14\n" +
+	"\x05level\x18\n" +
+	" \x01(\tR\x05level\x12\x16\n" +
+	"\x06proven\x18\v \x01(\bR\x06proven\x12\x12\n" +
+	"\x04part\x18\f \x01(\bR\x04part\x12\x14\n" +
+	"\x05lease\x18\r \x01(\tR\x05lease\x12\x18\n" +
+	"\afirings\x18\x0e \x01(\rR\afirings2\x8b\x03\n" +
 	"\fQueryService\x12I\n" +
 	"\x06Search\x12\x1d.custody.api.v1.SearchRequest\x1a\x1e.custody.api.v1.SearchResponse0\x01\x12D\n" +
 	"\x05Trace\x12\x1c.custody.api.v1.TraceRequest\x1a\x1d.custody.api.v1.TraceResponse\x12>\n" +
