@@ -234,6 +234,11 @@ func TestValidate(t *testing.T) {
 		{"system.review", func(e ev) { e.GetSystem().GetReview().Topic = "sharing" }, "system.review.subject: not credential/HEX, connector/NAME, memory/KEY or artefact/HEX"},
 		{"system.firing", func(e ev) { e.GetSystem().GetFiring().State = "closed" }, "system.firing.state: none of acknowledged, false_positive, needs_person"},
 		{"system.firing", func(e ev) { e.GetSystem().GetFiring().Firing = []byte{1} }, "system.firing.firing: not 16 bytes"},
+		{"system.case", func(e ev) { e.GetSystem().GetCase().Class = "prompt" }, "system.case.class: none of user, retrieval, memory, connector"},
+		{"system.case", func(e ev) { e.GetSystem().GetCase().Events[0][6] = 0x10 }, "system.case.events[0]: not a UUIDv7"},
+		{"system.case", func(e ev) { e.GetSystem().GetCase().NotNeeded = true }, "system.case.not_needed: not allowed for this action"},
+		{"system.case", func(e ev) { settle(e, nil) }, "system.case.not_needed: exactly one of events and not_needed must be given"},
+		{"system.case", func(e ev) { settle(e, e.GetSystem().GetCase().GetEvents()) }, ""},
 	} {
 		e := proto.CloneOf(event.Example(c.action))
 		c.change(e)
@@ -418,4 +423,10 @@ func BenchmarkScanEvent(b *testing.B) {
 			b.Fatal("found a secret in the example")
 		}
 	}
+}
+
+// settle makes an act of a case that settles an item.
+func settle(e *eventv1.Event, events [][]byte) {
+	x := e.GetSystem().GetCase()
+	x.Action, x.Class, x.Events = eventv1.CaseAction_CASE_ACTION_SETTLED, "scopes", events
 }

@@ -324,5 +324,10 @@ func exampleReadiness(x *eventv1.System, name string) {
 				VerifiedAt: exampleStart + 3e6, Evidence: "the token is refused",
 			}},
 		}}
+	case "case":
+		read := exampleID("data.document_retrieved")
+		x.Detail = &eventv1.System_Case{Case: &eventv1.Case{
+			Case: "case-1", Action: eventv1.CaseAction_CASE_ACTION_TRIGGER, Class: "retrieval", Events: [][]byte{read[:]},
+		}}
 	}
 }

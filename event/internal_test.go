@@ -18,6 +18,7 @@ func TestSetsAgreeWithReflection(t *testing.T) {
 	check(t, executionSet)
 	check(t, approvalSet)
 	check(t, keySet)
+	check(t, caseSet)
 }
 
 func check[M interface {
@@ -32,18 +33,22 @@ func check[M interface {
 			continue
 		}
 		m := x.ProtoReflect()
-		switch fd.Kind() {
-		case protoreflect.StringKind:
+		switch kind := fd.Kind(); {
+		case fd.IsList():
+			m.Mutable(fd).List().Append(m.NewField(fd).List().NewElement())
+		case kind == protoreflect.BoolKind:
+			m.Set(fd, protoreflect.ValueOfBool(true))
+		case kind == protoreflect.StringKind:
 			m.Set(fd, protoreflect.ValueOfString("x"))
-		case protoreflect.BytesKind:
+		case kind == protoreflect.BytesKind:
 			m.Set(fd, protoreflect.ValueOfBytes([]byte{1}))
-		case protoreflect.EnumKind:
+		case kind == protoreflect.EnumKind:
 			m.Set(fd, protoreflect.ValueOfEnum(1))
-		case protoreflect.MessageKind:
+		case kind == protoreflect.MessageKind:
 			m.Mutable(fd)
-		case protoreflect.Uint64Kind:
+		case kind == protoreflect.Uint64Kind:
 			m.Set(fd, protoreflect.ValueOfUint64(1))
-		case protoreflect.Uint32Kind:
+		case kind == protoreflect.Uint32Kind:
 			m.Set(fd, protoreflect.ValueOfUint32(1))
 		default:
 			m.Set(fd, protoreflect.ValueOfInt64(1))

@@ -34,6 +34,7 @@ var (
 	DataActions       = namesOf[eventv1.DataAction]()
 	ExecutionActions  = namesOf[eventv1.ExecutionAction]()
 	ApprovalActions   = namesOf[eventv1.ApprovalAction]()
+	CaseActions       = namesOf[eventv1.CaseAction]()
 )
 
 // namesOf cuts the common prefix (TRUST_ of TRUST_UNTRUSTED) off the names in the descriptor. Values count from 0.
@@ -200,6 +201,8 @@ func systemAction(x *eventv1.System) string {
 		return "system.armed"
 	case *eventv1.System_Drill:
 		return "system.drill"
+	case *eventv1.System_Case:
+		return "system.case"
 	}
 	return ""
 }

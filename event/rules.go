@@ -68,6 +68,16 @@ var keyRules = newRules(new(eventv1.KeyChange), map[eventv1.KeyAction]string{
 	eventv1.KeyAction_KEY_ACTION_SUSPECTED: "key_id suspect_from?",
 })
 
+var caseRules = newRules(new(eventv1.Case), map[eventv1.CaseAction]string{
+	eventv1.CaseAction_CASE_ACTION_OPENED:  "case target events? firings? containments? trigger_at?",
+	eventv1.CaseAction_CASE_ACTION_ADDED:   "case events? firings? containments?",
+	eventv1.CaseAction_CASE_ACTION_TRIGGER: "case class events",
+	eventv1.CaseAction_CASE_ACTION_FAILURE: "case class events",
+	eventv1.CaseAction_CASE_ACTION_SETTLED: "case class events? not_needed?",
+	eventv1.CaseAction_CASE_ACTION_FIXED:   "case events",
+	eventv1.CaseAction_CASE_ACTION_CLOSED:  "case",
+})
+
 // The sets of fields that are set, besides action. They are written out because reflection is too slow for each event; a
 // test holds them against reflection.
 
@@ -105,4 +115,9 @@ func keySet(x *eventv1.KeyChange) fields {
 	return bit(2, len(x.GetKeyId()) > 0) | bit(3, len(x.GetPublicKey()) > 0) | bit(4, x.GetInstance() != "") |
 		bit(5, x.GetProducer() != 0) | bit(6, len(x.GetReplaces()) > 0) | bit(7, x.GetSuspectFrom() != 0) |
 		bit(8, len(x.GetProof()) > 0)
+}
+
+func caseSet(x *eventv1.Case) fields {
+	return bit(1, x.GetCase() != "") | bit(3, x.GetTarget() != "") | bit(4, x.GetClass() != "") | bit(5, len(x.GetEvents()) > 0) |
+		bit(6, len(x.GetFirings()) > 0) | bit(7, len(x.GetContainments()) > 0) | bit(8, x.GetTriggerAt() != 0) | bit(9, x.GetNotNeeded())
 }

@@ -336,6 +336,8 @@ func readiness(x *eventv1.System) *FieldError {
 		return armed(d.Armed).under("armed")
 	case *eventv1.System_Drill:
 		return drill(d.Drill).under("drill")
+	case *eventv1.System_Case:
+		return caseAct(d.Case).under("case")
 	}
 	return &FieldError{"detail", "missing"}
 }

@@ -38,7 +38,7 @@ Approval action:E5 approver:t256 shown_digest:b32 subject_event:d shown_at:i val
   escalated_to:t256
 System actor:t256 reason:t4096 10:genesis:{Genesis} instance:{InstanceChange} manifest:{ManifestChange} key:{KeyChange}
   grant:{GrantChange} rule:{RuleChange} containment:{Containment} hold:{Hold} erasure:{Erasure} access:{Access} refusal:{Refusal}
-  finding:{Finding} review:{Review} 40:firing:{FiringChange} 50:lease:{LeaseExtension} armed:{Armed} drill:{Drill}
+  finding:{Finding} review:{Review} 40:firing:{FiringChange} 50:lease:{LeaseExtension} armed:{Armed} drill:{Drill} 55:case:{Case}
 Genesis origin:T256 system_key:B32 log_key:B32 display_name:t256 system_salt:B32
 Labels client:t256 owner:t256 on_call:t256 environment:t256 regulation:[T256]16 canary:f
 InstanceChange instance:N salt:b32 labels:{Labels}
@@ -61,6 +61,7 @@ Armed checks:[{PathCheck}]128
 PathCheck instance:N path:T256 proven:f observer|agent|gateway|probe|custody evidence:t4096
 Drill instance:N containment:T256 level|restrict|pause|quarantine steps:[{DrillStep}]128 proven:f
 DrillStep path:T256 requested_at:i delivered_at:i acknowledged_at:i verified_at:i evidence:t4096
+Case case:T256 action:E7 target:t4096 class:t256 events:[D]64 firings:[B16]64 containments:[T256]64 trigger_at:i not_needed:f
 StreamBatch version=1 statement:B1-1024 signature:B64 events:[x65536]1024 openings:[x]4096 held:[x]1024
 """
 CALL = "call tool? operation? connector? consequence? arguments_digest? destination? attempt? "
@@ -76,7 +77,10 @@ ACTIONS = {  # by action, from 1: the fields that it needs and those that it all
                   CALL + "outcome? cost_microunits? cost_unit? duration? reason?", CALL, CALL + "reason? outcome?"],
     "Approval": [CONSENT, CONSENT + "approver", CONSENT + "approver", CONSENT + "escalated_to", CONSENT],
     "KeyChange": ["key_id public_key instance producer proof replaces?", "key_id suspect_from?", "key_id suspect_from?"],
+    "Case": ["case target events? firings? containments? trigger_at?", "case events? firings? containments?", "case class events",
+             "case class events", "case class events? not_needed?", "case events", "case"],
 }
+CLASSES = {3: "user retrieval memory connector", 4: "permissions policy prompt monitoring", 5: "scopes secrets rollback quarantine review"}
 KINDS = ["identity", "data", "execution", "approval", "system"]  # and their kind in a leaf, from 1
 
 
@@ -221,6 +225,10 @@ def read_detail(detail, x):
     elif detail == "review" and x["topic"] == "sharing":
         what, _, which = x["subject"].partition("/")
         need(what in ("credential", "connector", "memory", "artefact") and which, "subject of a review of sharing")
+    elif detail == "case":
+        by_action("Case", x)
+        need(x["action"] not in CLASSES or x["class"] in CLASSES[x["action"]].split(), "class of a case")
+        need(x["action"] != 5 or bool(x["events"]) != bool(x["not_needed"]), "settled by nothing, or by both")
     elif detail == "hold":
         what, slash, which = x["scope"].partition("/")
         need(x["scope"] == "tenant" or what in ("instance", "run", "subject") and slash and which, "scope of a hold")

@@ -340,6 +340,8 @@ func deed(x *eventv1.System) string {
 		return d.Firing.GetRule()
 	case *eventv1.System_Drill:
 		return d.Drill.GetInstance()
+	case *eventv1.System_Case:
+		return d.Case.GetCase()
 	}
 	return ""
 }

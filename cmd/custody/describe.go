@@ -108,6 +108,8 @@ func brakeWords(s *eventv1.System) []string {
 		return []string{fmt.Sprintf("%d ways tried, %d UNPROVEN", len(d.Armed.GetChecks()), failed)}
 	case *eventv1.System_Drill:
 		return given(word, d.Drill.GetInstance(), d.Drill.GetLevel(), flagged("proven", d.Drill.GetProven()), flagged("UNPROVEN", !d.Drill.GetProven()))
+	case *eventv1.System_Case:
+		return given(word, d.Case.GetCase(), event.CaseActions.Name(d.Case.GetAction()), d.Case.GetTarget(), d.Case.GetClass(), flagged("not needed", d.Case.GetNotNeeded()))
 	}
 	return nil
 }

@@ -356,6 +356,79 @@ func (ContainmentState) EnumDescriptor() ([]byte, []int) {
 	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{4}
 }
 
+// CaseAction is an act in a case.
+type CaseAction int32
+
+const (
+	// CASE_ACTION_UNSPECIFIED is refused.
+	CaseAction_CASE_ACTION_UNSPECIFIED CaseAction = 0
+	// CASE_ACTION_OPENED begins it.
+	CaseAction_CASE_ACTION_OPENED CaseAction = 1
+	// CASE_ACTION_ADDED gathers events, firings and containments.
+	CaseAction_CASE_ACTION_ADDED CaseAction = 2
+	// CASE_ACTION_TRIGGER says by what the incident was triggered.
+	CaseAction_CASE_ACTION_TRIGGER CaseAction = 3
+	// CASE_ACTION_FAILURE says what failed.
+	CaseAction_CASE_ACTION_FAILURE CaseAction = 4
+	// CASE_ACTION_SETTLED ends an item that must be done or found not to be needed.
+	CaseAction_CASE_ACTION_SETTLED CaseAction = 5
+	// CASE_ACTION_FIXED cites the change of the system that mends it.
+	CaseAction_CASE_ACTION_FIXED CaseAction = 6
+	// CASE_ACTION_CLOSED ends it.
+	CaseAction_CASE_ACTION_CLOSED CaseAction = 7
+)
+
+// Enum value maps for CaseAction.
+var (
+	CaseAction_name = map[int32]string{
+		0: "CASE_ACTION_UNSPECIFIED",
+		1: "CASE_ACTION_OPENED",
+		2: "CASE_ACTION_ADDED",
+		3: "CASE_ACTION_TRIGGER",
+		4: "CASE_ACTION_FAILURE",
+		5: "CASE_ACTION_SETTLED",
+		6: "CASE_ACTION_FIXED",
+		7: "CASE_ACTION_CLOSED",
+	}
+	CaseAction_value = map[string]int32{
+		"CASE_ACTION_UNSPECIFIED": 0,
+		"CASE_ACTION_OPENED":      1,
+		"CASE_ACTION_ADDED":       2,
+		"CASE_ACTION_TRIGGER":     3,
+		"CASE_ACTION_FAILURE":     4,
+		"CASE_ACTION_SETTLED":     5,
+		"CASE_ACTION_FIXED":       6,
+		"CASE_ACTION_CLOSED":      7,
+	}
+)
+
+func (x CaseAction) Enum() *CaseAction {
+	p := new(CaseAction)
+	*p = x
+	return p
+}
+
+func (x CaseAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CaseAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_custody_event_v1_system_proto_enumTypes[5].Descriptor()
+}
+
+func (CaseAction) Type() protoreflect.EnumType {
+	return &file_custody_event_v1_system_proto_enumTypes[5]
+}
+
+func (x CaseAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CaseAction.Descriptor instead.
+func (CaseAction) EnumDescriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{5}
+}
+
 // System is one act of Custody in a tenant's log. Whatever decides how the tenant's events are admitted or judged is one of these.
 type System struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -384,6 +457,7 @@ type System struct {
 	//	*System_Lease
 	//	*System_Armed
 	//	*System_Drill
+	//	*System_Case
 	Detail        isSystem_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -593,6 +667,15 @@ func (x *System) GetDrill() *Drill {
 	return nil
 }
 
+func (x *System) GetCase() *Case {
+	if x != nil {
+		if x, ok := x.Detail.(*System_Case); ok {
+			return x.Case
+		}
+	}
+	return nil
+}
+
 type isSystem_Detail interface {
 	isSystem_Detail()
 }
@@ -682,6 +765,11 @@ type System_Drill struct {
 	Drill *Drill `protobuf:"bytes,52,opt,name=drill,proto3,oneof"`
 }
 
+type System_Case struct {
+	// case is one act in an incident's case.
+	Case *Case `protobuf:"bytes,55,opt,name=case,proto3,oneof"`
+}
+
 func (*System_Genesis) isSystem_Detail() {}
 
 func (*System_Instance) isSystem_Detail() {}
@@ -715,6 +803,8 @@ func (*System_Lease) isSystem_Detail() {}
 func (*System_Armed) isSystem_Detail() {}
 
 func (*System_Drill) isSystem_Detail() {}
+
+func (*System_Case) isSystem_Detail() {}
 
 // Genesis opens a log.
 type Genesis struct {
@@ -2339,11 +2429,130 @@ func (x *DrillStep) GetEvidence() string {
 	return ""
 }
 
+// Case is one act in an incident's case: what a person found, what became of it, and what was changed so that it does not happen again.
+type Case struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// case is its id.
+	Case string `protobuf:"bytes,1,opt,name=case,proto3" json:"case,omitempty"`
+	// action is the act.
+	Action CaseAction `protobuf:"varint,2,opt,name=action,proto3,enum=custody.event.v1.CaseAction" json:"action,omitempty"`
+	// target is what the incident is about, for example "instance/acme/support-1": opened only.
+	Target string `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`
+	// class says what of the action: of the trigger "user", "retrieval", "memory" or "connector"; of the failure "permissions", "policy",
+	// "prompt" or "monitoring"; of what is settled "scopes", "secrets", "rollback", "quarantine" or "review"; otherwise empty.
+	Class string `protobuf:"bytes,4,opt,name=class,proto3" json:"class,omitempty"`
+	// events are the ids of the events that the act cites, 16 bytes each.
+	Events [][]byte `protobuf:"bytes,5,rep,name=events,proto3" json:"events,omitempty"`
+	// firings are the ids of the firings that the act cites, 16 bytes each: opened and added only.
+	Firings [][]byte `protobuf:"bytes,6,rep,name=firings,proto3" json:"firings,omitempty"`
+	// containments are the ids of the containments that belong to the case: opened and added only.
+	Containments []string `protobuf:"bytes,7,rep,name=containments,proto3" json:"containments,omitempty"`
+	// trigger_at is when the newest event that the opening cites was received, nanoseconds since the Unix epoch; 0 is the opening itself.
+	TriggerAt int64 `protobuf:"varint,8,opt,name=trigger_at,json=triggerAt,proto3" json:"trigger_at,omitempty"`
+	// not_needed says that nothing had to be done, for the stated reason: settled only.
+	NotNeeded     bool `protobuf:"varint,9,opt,name=not_needed,json=notNeeded,proto3" json:"not_needed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Case) Reset() {
+	*x = Case{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Case) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Case) ProtoMessage() {}
+
+func (x *Case) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Case.ProtoReflect.Descriptor instead.
+func (*Case) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Case) GetCase() string {
+	if x != nil {
+		return x.Case
+	}
+	return ""
+}
+
+func (x *Case) GetAction() CaseAction {
+	if x != nil {
+		return x.Action
+	}
+	return CaseAction_CASE_ACTION_UNSPECIFIED
+}
+
+func (x *Case) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Case) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *Case) GetEvents() [][]byte {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *Case) GetFirings() [][]byte {
+	if x != nil {
+		return x.Firings
+	}
+	return nil
+}
+
+func (x *Case) GetContainments() []string {
+	if x != nil {
+		return x.Containments
+	}
+	return nil
+}
+
+func (x *Case) GetTriggerAt() int64 {
+	if x != nil {
+		return x.TriggerAt
+	}
+	return 0
+}
+
+func (x *Case) GetNotNeeded() bool {
+	if x != nil {
+		return x.NotNeeded
+	}
+	return false
+}
+
 var File_custody_event_v1_system_proto protoreflect.FileDescriptor
 
 const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\n" +
-	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\xe7\a\n" +
+	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\x95\b\n" +
 	"\x06System\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x125\n" +
@@ -2364,7 +2573,8 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x06firing\x18( \x01(\v2\x1e.custody.event.v1.FiringChangeH\x00R\x06firing\x128\n" +
 	"\x05lease\x182 \x01(\v2 .custody.event.v1.LeaseExtensionH\x00R\x05lease\x12/\n" +
 	"\x05armed\x183 \x01(\v2\x17.custody.event.v1.ArmedH\x00R\x05armed\x12/\n" +
-	"\x05drill\x184 \x01(\v2\x17.custody.event.v1.DrillH\x00R\x05drillB\b\n" +
+	"\x05drill\x184 \x01(\v2\x17.custody.event.v1.DrillH\x00R\x05drill\x12,\n" +
+	"\x04case\x187 \x01(\v2\x16.custody.event.v1.CaseH\x00R\x04caseB\b\n" +
 	"\x06detail\"\x9d\x01\n" +
 	"\aGenesis\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x1d\n" +
@@ -2493,7 +2703,19 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x0facknowledged_at\x18\x04 \x01(\x03R\x0eacknowledgedAt\x12\x1f\n" +
 	"\vverified_at\x18\x05 \x01(\x03R\n" +
 	"verifiedAt\x12\x1a\n" +
-	"\bevidence\x18\x06 \x01(\tR\bevidence*\x9e\x01\n" +
+	"\bevidence\x18\x06 \x01(\tR\bevidence\"\x92\x02\n" +
+	"\x04Case\x12\x12\n" +
+	"\x04case\x18\x01 \x01(\tR\x04case\x124\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x1c.custody.event.v1.CaseActionR\x06action\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\x12\x14\n" +
+	"\x05class\x18\x04 \x01(\tR\x05class\x12\x16\n" +
+	"\x06events\x18\x05 \x03(\fR\x06events\x12\x18\n" +
+	"\afirings\x18\x06 \x03(\fR\afirings\x12\"\n" +
+	"\fcontainments\x18\a \x03(\tR\fcontainments\x12\x1d\n" +
+	"\n" +
+	"trigger_at\x18\b \x01(\x03R\ttriggerAt\x12\x1d\n" +
+	"\n" +
+	"not_needed\x18\t \x01(\bR\tnotNeeded*\x9e\x01\n" +
 	"\rProducerClass\x12\x1e\n" +
 	"\x1aPRODUCER_CLASS_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PRODUCER_CLASS_AGENT\x10\x01\x12\x1a\n" +
@@ -2531,7 +2753,17 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x1aCONTAINMENT_STATE_PROPOSED\x10\x06\x12\x1e\n" +
 	"\x1aCONTAINMENT_STATE_INTENDED\x10\a\x12\x1e\n" +
 	"\x1aCONTAINMENT_STATE_UNPROVEN\x10\b\x12\x1e\n" +
-	"\x1aCONTAINMENT_STATE_EXPIRING\x10\tB@Z>github.com/agentcustody/custody/proto/custody/event/v1;eventv1b\x06proto3"
+	"\x1aCONTAINMENT_STATE_EXPIRING\x10\t*\xd2\x01\n" +
+	"\n" +
+	"CaseAction\x12\x1b\n" +
+	"\x17CASE_ACTION_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12CASE_ACTION_OPENED\x10\x01\x12\x15\n" +
+	"\x11CASE_ACTION_ADDED\x10\x02\x12\x17\n" +
+	"\x13CASE_ACTION_TRIGGER\x10\x03\x12\x17\n" +
+	"\x13CASE_ACTION_FAILURE\x10\x04\x12\x17\n" +
+	"\x13CASE_ACTION_SETTLED\x10\x05\x12\x15\n" +
+	"\x11CASE_ACTION_FIXED\x10\x06\x12\x16\n" +
+	"\x12CASE_ACTION_CLOSED\x10\aB@Z>github.com/agentcustody/custody/proto/custody/event/v1;eventv1b\x06proto3"
 
 var (
 	file_custody_event_v1_system_proto_rawDescOnce sync.Once
@@ -2545,71 +2777,75 @@ func file_custody_event_v1_system_proto_rawDescGZIP() []byte {
 	return file_custody_event_v1_system_proto_rawDescData
 }
 
-var file_custody_event_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_custody_event_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_custody_event_v1_system_proto_goTypes = []any{
 	(ProducerClass)(0),     // 0: custody.event.v1.ProducerClass
 	(PermissionVerb)(0),    // 1: custody.event.v1.PermissionVerb
 	(KeyAction)(0),         // 2: custody.event.v1.KeyAction
 	(Role)(0),              // 3: custody.event.v1.Role
 	(ContainmentState)(0),  // 4: custody.event.v1.ContainmentState
-	(*System)(nil),         // 5: custody.event.v1.System
-	(*Genesis)(nil),        // 6: custody.event.v1.Genesis
-	(*Labels)(nil),         // 7: custody.event.v1.Labels
-	(*InstanceChange)(nil), // 8: custody.event.v1.InstanceChange
-	(*Permission)(nil),     // 9: custody.event.v1.Permission
-	(*ManifestChange)(nil), // 10: custody.event.v1.ManifestChange
-	(*KeyChange)(nil),      // 11: custody.event.v1.KeyChange
-	(*GrantChange)(nil),    // 12: custody.event.v1.GrantChange
-	(*RuleChange)(nil),     // 13: custody.event.v1.RuleChange
-	(*Containment)(nil),    // 14: custody.event.v1.Containment
-	(*Hold)(nil),           // 15: custody.event.v1.Hold
-	(*Erasure)(nil),        // 16: custody.event.v1.Erasure
-	(*Access)(nil),         // 17: custody.event.v1.Access
-	(*Refusal)(nil),        // 18: custody.event.v1.Refusal
-	(*Finding)(nil),        // 19: custody.event.v1.Finding
-	(*Review)(nil),         // 20: custody.event.v1.Review
-	(*FiringChange)(nil),   // 21: custody.event.v1.FiringChange
-	(*LeaseExtension)(nil), // 22: custody.event.v1.LeaseExtension
-	(*Armed)(nil),          // 23: custody.event.v1.Armed
-	(*PathCheck)(nil),      // 24: custody.event.v1.PathCheck
-	(*Drill)(nil),          // 25: custody.event.v1.Drill
-	(*DrillStep)(nil),      // 26: custody.event.v1.DrillStep
-	(Consequence)(0),       // 27: custody.event.v1.Consequence
+	(CaseAction)(0),        // 5: custody.event.v1.CaseAction
+	(*System)(nil),         // 6: custody.event.v1.System
+	(*Genesis)(nil),        // 7: custody.event.v1.Genesis
+	(*Labels)(nil),         // 8: custody.event.v1.Labels
+	(*InstanceChange)(nil), // 9: custody.event.v1.InstanceChange
+	(*Permission)(nil),     // 10: custody.event.v1.Permission
+	(*ManifestChange)(nil), // 11: custody.event.v1.ManifestChange
+	(*KeyChange)(nil),      // 12: custody.event.v1.KeyChange
+	(*GrantChange)(nil),    // 13: custody.event.v1.GrantChange
+	(*RuleChange)(nil),     // 14: custody.event.v1.RuleChange
+	(*Containment)(nil),    // 15: custody.event.v1.Containment
+	(*Hold)(nil),           // 16: custody.event.v1.Hold
+	(*Erasure)(nil),        // 17: custody.event.v1.Erasure
+	(*Access)(nil),         // 18: custody.event.v1.Access
+	(*Refusal)(nil),        // 19: custody.event.v1.Refusal
+	(*Finding)(nil),        // 20: custody.event.v1.Finding
+	(*Review)(nil),         // 21: custody.event.v1.Review
+	(*FiringChange)(nil),   // 22: custody.event.v1.FiringChange
+	(*LeaseExtension)(nil), // 23: custody.event.v1.LeaseExtension
+	(*Armed)(nil),          // 24: custody.event.v1.Armed
+	(*PathCheck)(nil),      // 25: custody.event.v1.PathCheck
+	(*Drill)(nil),          // 26: custody.event.v1.Drill
+	(*DrillStep)(nil),      // 27: custody.event.v1.DrillStep
+	(*Case)(nil),           // 28: custody.event.v1.Case
+	(Consequence)(0),       // 29: custody.event.v1.Consequence
 }
 var file_custody_event_v1_system_proto_depIdxs = []int32{
-	6,  // 0: custody.event.v1.System.genesis:type_name -> custody.event.v1.Genesis
-	8,  // 1: custody.event.v1.System.instance:type_name -> custody.event.v1.InstanceChange
-	10, // 2: custody.event.v1.System.manifest:type_name -> custody.event.v1.ManifestChange
-	11, // 3: custody.event.v1.System.key:type_name -> custody.event.v1.KeyChange
-	12, // 4: custody.event.v1.System.grant:type_name -> custody.event.v1.GrantChange
-	13, // 5: custody.event.v1.System.rule:type_name -> custody.event.v1.RuleChange
-	14, // 6: custody.event.v1.System.containment:type_name -> custody.event.v1.Containment
-	15, // 7: custody.event.v1.System.hold:type_name -> custody.event.v1.Hold
-	16, // 8: custody.event.v1.System.erasure:type_name -> custody.event.v1.Erasure
-	17, // 9: custody.event.v1.System.access:type_name -> custody.event.v1.Access
-	18, // 10: custody.event.v1.System.refusal:type_name -> custody.event.v1.Refusal
-	19, // 11: custody.event.v1.System.finding:type_name -> custody.event.v1.Finding
-	20, // 12: custody.event.v1.System.review:type_name -> custody.event.v1.Review
-	21, // 13: custody.event.v1.System.firing:type_name -> custody.event.v1.FiringChange
-	22, // 14: custody.event.v1.System.lease:type_name -> custody.event.v1.LeaseExtension
-	23, // 15: custody.event.v1.System.armed:type_name -> custody.event.v1.Armed
-	25, // 16: custody.event.v1.System.drill:type_name -> custody.event.v1.Drill
-	7,  // 17: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
-	1,  // 18: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
-	27, // 19: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
-	9,  // 20: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
-	2,  // 21: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
-	0,  // 22: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
-	3,  // 23: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
-	4,  // 24: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
-	24, // 25: custody.event.v1.Armed.checks:type_name -> custody.event.v1.PathCheck
-	26, // 26: custody.event.v1.Drill.steps:type_name -> custody.event.v1.DrillStep
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	7,  // 0: custody.event.v1.System.genesis:type_name -> custody.event.v1.Genesis
+	9,  // 1: custody.event.v1.System.instance:type_name -> custody.event.v1.InstanceChange
+	11, // 2: custody.event.v1.System.manifest:type_name -> custody.event.v1.ManifestChange
+	12, // 3: custody.event.v1.System.key:type_name -> custody.event.v1.KeyChange
+	13, // 4: custody.event.v1.System.grant:type_name -> custody.event.v1.GrantChange
+	14, // 5: custody.event.v1.System.rule:type_name -> custody.event.v1.RuleChange
+	15, // 6: custody.event.v1.System.containment:type_name -> custody.event.v1.Containment
+	16, // 7: custody.event.v1.System.hold:type_name -> custody.event.v1.Hold
+	17, // 8: custody.event.v1.System.erasure:type_name -> custody.event.v1.Erasure
+	18, // 9: custody.event.v1.System.access:type_name -> custody.event.v1.Access
+	19, // 10: custody.event.v1.System.refusal:type_name -> custody.event.v1.Refusal
+	20, // 11: custody.event.v1.System.finding:type_name -> custody.event.v1.Finding
+	21, // 12: custody.event.v1.System.review:type_name -> custody.event.v1.Review
+	22, // 13: custody.event.v1.System.firing:type_name -> custody.event.v1.FiringChange
+	23, // 14: custody.event.v1.System.lease:type_name -> custody.event.v1.LeaseExtension
+	24, // 15: custody.event.v1.System.armed:type_name -> custody.event.v1.Armed
+	26, // 16: custody.event.v1.System.drill:type_name -> custody.event.v1.Drill
+	28, // 17: custody.event.v1.System.case:type_name -> custody.event.v1.Case
+	8,  // 18: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
+	1,  // 19: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
+	29, // 20: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
+	10, // 21: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
+	2,  // 22: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
+	0,  // 23: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
+	3,  // 24: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
+	4,  // 25: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
+	25, // 26: custody.event.v1.Armed.checks:type_name -> custody.event.v1.PathCheck
+	27, // 27: custody.event.v1.Drill.steps:type_name -> custody.event.v1.DrillStep
+	5,  // 28: custody.event.v1.Case.action:type_name -> custody.event.v1.CaseAction
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_custody_event_v1_system_proto_init() }
@@ -2636,14 +2872,15 @@ func file_custody_event_v1_system_proto_init() {
 		(*System_Lease)(nil),
 		(*System_Armed)(nil),
 		(*System_Drill)(nil),
+		(*System_Case)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_event_v1_system_proto_rawDesc), len(file_custody_event_v1_system_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   22,
+			NumEnums:      6,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
