@@ -36,6 +36,7 @@ var services = []protoreflect.FileDescriptor{
 	apiv1.File_custody_api_v1_query_proto, apiv1.File_custody_api_v1_ledger_proto,
 	apiv1.File_custody_api_v1_firing_proto,
 	apiv1.File_custody_api_v1_control_proto, apiv1.File_custody_api_v1_log_proto, apiv1.File_custody_api_v1_retention_proto,
+	apiv1.File_custody_api_v1_blast_proto, apiv1.File_custody_api_v1_case_proto, apiv1.File_custody_api_v1_notify_proto,
 }
 
 // methods returns the request type of every method of every service, by full gRPC name.

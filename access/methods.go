@@ -90,6 +90,16 @@ var Methods = map[string]Rule{
 	apiv1.QueryService_Content_FullMethodName:       {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
 	apiv1.QueryService_ListInstances_FullMethodName: {Roles: people, Scope: SeenTenants, Recorded: true},
 
+	apiv1.BlastService_Blast_FullMethodName:     {Roles: RolesOf(auditor, analyst, responder), Scope: OneTenant, Recorded: true},
+	apiv1.CaseService_OpenCase_FullMethodName:   {Roles: RolesOf(admin, operator, responder), Scope: OneTenant},
+	apiv1.CaseService_RecordCase_FullMethodName: {Roles: RolesOf(admin, operator, responder), Scope: OneTenant},
+	apiv1.CaseService_ListCases_FullMethodName:  {Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: SeenTenants, Recorded: true},
+	apiv1.CaseService_GetCase_FullMethodName:    {Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: OneTenant, Recorded: true},
+
+	// Where notifications go is the operator's business, and no tenant's.
+	apiv1.NotifyService_ListReceivers_FullMethodName: {Roles: RolesOf(admin, operator, responder), Scope: AllTenants},
+	apiv1.NotifyService_TestReceivers_FullMethodName: {Roles: RolesOf(admin, operator), Scope: AllTenants},
+
 	apiv1.LedgerService_Status_FullMethodName:  {Roles: people, Scope: AllTenants},
 	apiv1.LedgerService_Check_FullMethodName:   {Roles: RolesOf(admin, operator, auditor), Scope: SeenTenants},
 	apiv1.LedgerService_Rebuild_FullMethodName: {Roles: RolesOf(admin, operator, auditor), Scope: AllTenants},

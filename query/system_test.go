@@ -70,6 +70,7 @@ func TestReading(t *testing.T) {
 		{"not authorised", testNotAuthorised},
 		{"suspect", testSuspect},
 		{"instances", testInstances}, // closes the emitter
+		{"blast", testBlast},         // adds instances
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
 	}

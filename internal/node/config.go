@@ -54,6 +54,7 @@ type Config struct {
 	ModerateNeedsLease bool // acts of moderate consequence need a lease too
 
 	Connectors string // file of connectors that revoke; empty is connectors.yaml in DataDir, if there is one
+	Notify     string // file of receivers of notifications; empty is notify.yaml in DataDir, if there is one
 
 	TuneLedger      func(*ledger.Config)          // for tests of faults: changes what the ledger is made of; may be nil
 	TuneContainment func(*contain.Config)         // the same for the brake

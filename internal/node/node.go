@@ -14,13 +14,16 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/agentcustody/custody/contain"
+	"github.com/agentcustody/custody/contain/cases"
 	"github.com/agentcustody/custody/contain/live"
+	"github.com/agentcustody/custody/contain/notify"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	"github.com/agentcustody/custody/ingest"
 	"github.com/agentcustody/custody/ledger"
 	"github.com/agentcustody/custody/object"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/query"
 	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/signer/ca"
 	"github.com/agentcustody/custody/signer/vault"
@@ -51,6 +54,9 @@ type Node struct {
 	rules     *live.Engine
 	judges    atomic.Pointer[live.Engine] // the rules, for the brake, which starts before them
 	retention *ingest.Retention
+	reader    *query.Service
+	cases     *cases.Engine
+	notify    *notify.Engine
 	server    *grpc.Server
 	address   string // where emitters connect
 	logs      string // where the logs are served over HTTPS, empty if nowhere
@@ -82,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, folder: folder(cfg.DataDir), failed: make(chan error, 3)}
 	for _, step := range []func(context.Context) error{
-		n.openFolder, n.openKeys, n.openConfirm, n.openObjects, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openContainment, n.openRules, n.openServer,
+		n.openFolder, n.openKeys, n.openConfirm, n.openObjects, n.openStream, n.openStore, n.openLedger, n.openIngest, n.openContainment, n.openRules, n.openCases, n.openNotify, n.openServer,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("open node: %w", err), n.Close())

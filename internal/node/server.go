@@ -13,7 +13,9 @@ import (
 
 	"github.com/agentcustody/custody/access"
 	"github.com/agentcustody/custody/contain"
+	"github.com/agentcustody/custody/contain/cases"
 	"github.com/agentcustody/custody/contain/live"
+	"github.com/agentcustody/custody/contain/notify"
 	"github.com/agentcustody/custody/ingest"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	"github.com/agentcustody/custody/query"
@@ -65,9 +67,11 @@ func (n *Node) register() {
 	apiv1.RegisterEnrolServiceServer(n.server, ingest.NewEnrol(n.admin, n.door))
 	apiv1.RegisterAdminServiceServer(n.server, n.admin)
 	apiv1.RegisterRetentionServiceServer(n.server, n.retention)
-	reads := query.New(n.store, logs{n.ledger}, n.vault, n.objects)
-	reads.Brake = brake{n.brake}
-	apiv1.RegisterQueryServiceServer(n.server, reads)
+	n.reader.Brake = brake{n.brake}
+	apiv1.RegisterQueryServiceServer(n.server, n.reader)
+	apiv1.RegisterBlastServiceServer(n.server, query.Blasts{Service: n.reader})
+	apiv1.RegisterCaseServiceServer(n.server, &cases.Service{Engine: n.cases})
+	apiv1.RegisterNotifyServiceServer(n.server, &notify.Service{Engine: n.notify})
 	apiv1.RegisterLedgerServiceServer(n.server, &ledgerService{node: n})
 	apiv1.RegisterLogServiceServer(n.server, &logService{node: n})
 	apiv1.RegisterEvidenceServiceServer(n.server, &evidenceService{node: n})

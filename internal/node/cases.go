@@ -1,0 +1,45 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/agentcustody/custody/contain/cases"
+	"github.com/agentcustody/custody/event"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	"github.com/agentcustody/custody/query"
+)
+
+// openCases begins to fold the cases.
+func (n *Node) openCases(context.Context) error {
+	n.reader = query.New(n.store, logs{n.ledger}, n.vault, n.objects)
+	n.cases = cases.Open(cases.Config{
+		Source: n.stream, Recorder: n.system, Roster: n.admission, Records: caseRecords{contents{n}}, System: n.keys.system.Public(),
+		Hold: n.holdRecords, Log: n.cfg.Log,
+		Fired: func(tenant event.TenantID, firing event.ID) bool { return n.rules.Firing(tenant, firing) != nil },
+	})
+	n.later(func() error { n.cases.Close(); return nil })
+	return nil
+}
+
+// caseRecords implements cases.Records over what the node has committed.
+type caseRecords struct{ contents }
+
+// Find implements cases.Records.
+func (c caseRecords) Find(ctx context.Context, tenant event.TenantID, ids []event.ID) (list []cases.Record, err error) {
+	rows, err := c.node.store.EventsByIDs(ctx, string(tenant), ids, 0)
+	if err != nil {
+		return nil, fmt.Errorf("find the events of a case: %w", err)
+	}
+	for _, r := range rows {
+		if e, err := event.Parse(r.Bytes); err == nil {
+			list = append(list, cases.Record{ID: r.ID, Index: r.Index, Received: r.Received, Event: e})
+		}
+	}
+	return list, nil
+}
+
+// Cut implements cases.Records.
+func (c caseRecords) Cut(ctx context.Context, tenant event.TenantID, instance, run string, after uint64) (*apiv1.CaseCut, error) {
+	return c.node.reader.Cut(ctx, tenant, instance, run, after)
+}
