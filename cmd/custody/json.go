@@ -157,10 +157,15 @@ func enumJSON(n protoreflect.EnumNumber, e protoreflect.EnumDescriptor) string {
 }
 
 func bytesJSON(b []byte, f protoreflect.FieldDescriptor) string {
-	if id := f.Name() == "id" || f.Name() == "subject_event"; id && len(b) == event.IDSize {
+	if isID(f.Name()) && len(b) == event.IDSize {
 		return event.ID(b).String()
 	}
 	return hex.EncodeToString(b)
+}
+
+// isID reports whether a field is an event's or a firing's id, by its name.
+func isID(name protoreflect.Name) bool {
+	return slices.Contains([]protoreflect.Name{"id", "subject_event", "event", "events", "firings"}, name)
 }
 
 // isTime reports whether a field is nanoseconds since the Unix epoch: by its name, which buf does not check but people read.

@@ -118,9 +118,9 @@ func (a *app) groups() []commandGroup {
 		{"Run", []*cobra.Command{a.serveCommand(), a.statusCommand(), a.doctorCommand(), a.demoCommand()}},
 		{"Set up", []*cobra.Command{a.tenantCommand(), a.instanceCommand(), a.enrollCommand(), a.keyCommand(), a.userCommand()}},
 		{"Record", []*cobra.Command{a.joinCommand(), a.edgeCommand(), a.mcpCommand(), a.importCommand()}},
-		{"Look", []*cobra.Command{a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand(), a.contentCommand()}},
+		{"Look", []*cobra.Command{a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand(), a.contentCommand(), a.blastCommand()}},
 		{"Recognise", []*cobra.Command{a.rulesCommand(), a.firingsCommand()}},
-		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand(), a.armedCommand(), a.drillCommand(), a.leaseCommand()}},
+		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand(), a.caseCommand(), a.notifyCommand(), a.armedCommand(), a.drillCommand(), a.leaseCommand()}},
 		{"Prove", []*cobra.Command{a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand(), a.logCommand(), a.witnessCommand(), a.reviewCommand()}},
 		{"Keep and erase", []*cobra.Command{a.holdCommand(), a.eraseCommand()}},
 	}

@@ -69,6 +69,7 @@ func serveFlags(cmd *cobra.Command, cfg *node.Config) {
 	f.StringVar(&cfg.NKeyFile, "stream-nkey", "", "file with the seed for --stream")
 	f.StringVar(&cfg.CredsFile, "stream-creds", "", "file with the credentials for --stream")
 	f.BoolVar(&cfg.ModerateNeedsLease, "moderate-needs-lease", false, "agents that are cut off stop acts of moderate consequence too, not only of high")
+	f.StringVar(&cfg.Notify, "notify", "", "file of receivers of notifications; notify.yaml in the data folder if absent")
 	f.StringVar(&cfg.Connectors, "connectors", "", "file of connectors that revoke credentials; connectors.yaml in the data folder if absent")
 	f.Int64Var(&cfg.StreamMaxBytes, "stream-max", 0, "most bytes of the stream; 256 GiB if absent")
 	f.Int64Var(&cfg.DiskReserve, "disk-reserve", 0, "free bytes below which emitters are pushed back; 1 GiB if absent")
