@@ -12,7 +12,7 @@ import (
 // TestDocumentsNameWhatThereIs holds the documents that say what shows a promise to the tree: every folder, test, script and
 // command that they name exists. A test is looked for in the folder that the line names before it.
 func TestDocumentsNameWhatThereIs(t *testing.T) {
-	for _, name := range []string{"README.md", "docs/COVERAGE.md", "docs/GUARANTEES.md", "docs/OPERATIONS.md"} {
+	for _, name := range []string{"README.md", "docs/COVERAGE.md", "docs/GUARANTEES.md", "docs/OPERATIONS.md", "docs/RUNBOOK.md"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)

@@ -28,6 +28,23 @@
 // server knows when it received that renewal, which is later; so after LeaseTTL and [LeaseMargin] from there the lease is over on
 // both sides. It lends none to a gate that is contained, or that has not put the newest control in force.
 //
+// # What ends by itself
+//
+// A containment lasts until it is released, unless it was asked to last for a time. [ExpiryNotice] before its end a person is told, and the log
+// holds that; only then, and no sooner than the notice after it, Custody releases it.
+//
+// # Restarts
+//
+// A person may extend the leases of a tenant, for at most [event.MaxLeaseExtension], because the server is about to restart. The
+// extension is in the log before it is lent, so that the next process counts with it; each such lease is signed for one gate, one
+// connection and one renewal, and a gate takes none of more than a minute without that.
+//
+// # Before it is needed
+//
+// At an interval every way of stopping every instance is tried without harm ([Engine.Armed]): a gate decides on a call that nobody makes,
+// under a pause that is not in force and a lease that ends; a connector's probe looks at the live credential. The log holds what
+// has changed. A drill ([Engine.Drill]) stops an instance that is labelled as a canary, and its report is signed.
+//
 // # Who
 //
 // A containment of a whole tenant, a quarantine, and the release of either need a second person: the first request is a

@@ -1,6 +1,8 @@
 package contain
 
 import (
+	"slices"
+
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 )
@@ -33,12 +35,23 @@ func (e *Engine) Standing(name event.TenantID, instance event.InstanceID) (s Sta
 			s.Level, s.Proven = c.Level, c.Proven()
 		case c.whole(instance) && c.Level == s.Level:
 			s.Proven = s.Proven || c.Proven()
-		case !c.whole(instance) && c.Target.Concerns(instance):
+		case !c.whole(instance) && e.isPart(c, name, instance):
 			s.Part = true
 		}
 	}
 	s.Lease = e.leaseOf(name, instance, s.Level)
 	return s
+}
+
+// isPart reports whether a containment stops a part of what an instance does. That a run or a principal is one of the instance's is not
+// known; then it is whoever has taken the containment in.
+func (e *Engine) isPart(c *Containment, name event.TenantID, instance event.InstanceID) bool {
+	if c.Target.Kind == event.TargetConnector {
+		return c.Target.Concerns(instance)
+	}
+	return slices.ContainsFunc(c.Steps, func(s Step) bool {
+		return s.State > requested && e.instanceOf(name, s.Path) == string(instance)
+	})
 }
 
 // leaseOf is where the worst of an instance's gates stands.

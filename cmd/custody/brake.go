@@ -422,9 +422,9 @@ func renderContained(w io.Writer, list []*apiv1.ContainmentInfo) {
 			proven = "proven"
 		}
 		fmt.Fprintf(w, "%s  %s  %s  %s  %s\n", c.GetId(), word(c.GetTarget()), c.GetLevel(), c.GetState(), proven)
-		fmt.Fprintf(w, "  by %s%s at %s: %s\n", word(c.GetActor()), secondOf(c), stamp(c.GetRequestedAt()), word(c.GetReason()))
+		fmt.Fprintf(w, "  by %s%s at %s: %s\n", actorOf(c), secondOf(c), stamp(c.GetRequestedAt()), word(c.GetReason()))
 		if c.GetState() == stateReleased {
-			fmt.Fprintf(w, "  released by %s at %s\n", word(c.GetReleasedBy()), stamp(c.GetReleasedAt()))
+			fmt.Fprintf(w, "  released by %s at %s\n", releaserOf(c), stamp(c.GetReleasedAt()))
 			continue
 		}
 		if c.GetEndsAt() != 0 {
@@ -434,6 +434,22 @@ func renderContained(w io.Writer, list []*apiv1.ContainmentInfo) {
 			renderSteps(w, c)
 		}
 	}
+}
+
+// actorOf is who asked for a containment: what no person has asked for is Custody's own, by a rule.
+func actorOf(c *apiv1.ContainmentInfo) string {
+	if c.GetActor() == "" {
+		return "Custody itself"
+	}
+	return word(c.GetActor())
+}
+
+// releaserOf is who released a containment: one that has come to its end was released by nobody.
+func releaserOf(c *apiv1.ContainmentInfo) string {
+	if c.GetReleasedBy() == "" {
+		return "its own end"
+	}
+	return word(c.GetReleasedBy())
 }
 
 func secondOf(c *apiv1.ContainmentInfo) string {

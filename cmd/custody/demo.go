@@ -28,9 +28,9 @@ func (a *app) demoCommand() *cobra.Command {
 	var live bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show the whole path: live agents, an attack traced, the log checked, evidence verified",
-		Long: "Start a server on an empty data folder, let twelve agents of three clients work through the SDK, follow one attack, check\n" +
-			"the log, export a bundle and verify it. With --traces, import real agent traces too. KEEP=1 leaves the server running.\n" +
+		Short: "Show the whole path: live agents, an attack traced, one stopped, the log checked, evidence verified",
+		Long: "Start a server on an empty data folder, let twelve agents of three clients work through the SDK, follow one attack, stop\n" +
+			"another while it happens, check the log, export a bundle and verify it. With --traces, import real agent traces too. KEEP=1 leaves the server running.\n" +
 			"Without --data it is in a folder of its own, beside the usual one; the folder of an earlier demonstration is emptied.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -68,7 +68,10 @@ type demonstration struct {
 	self     string // this program
 	verifier string // custody-verify
 	dir      string
+	world    *demo.World // of the live agent
 }
+
+func (d *demonstration) path(name string) string { return filepath.Join(d.dir, name) }
 
 // findVerifier finds custody-verify beside this program, or in the path.
 func findVerifier(self string) (string, error) {
@@ -106,11 +109,17 @@ func newDemonstration(a *app) (*demonstration, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	return &demonstration{a, self, verifier, dir}, os.WriteFile(filepath.Join(dir, marker), nil, 0o600)
+	return &demonstration{app: a, self: self, verifier: verifier, dir: dir}, os.WriteFile(filepath.Join(dir, marker), nil, 0o600)
 }
 
 func (d *demonstration) run(ctx context.Context, live bool, traces string) (err error) {
 	began := time.Now()
+	if live {
+		if err := d.openWorld(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, d.world.Close()) }()
+	}
 	stop, err := d.serve(ctx)
 	if err != nil {
 		return err
@@ -190,7 +199,13 @@ func (d *demonstration) live(ctx context.Context) error {
 	if err := d.settle(ctx); err != nil {
 		return err
 	}
-	return d.investigate(ctx)
+	if err := d.investigate(ctx); err != nil {
+		return err
+	}
+	if err := d.incident(ctx); err != nil {
+		return err
+	}
+	return d.settle(ctx)
 }
 
 // enrol creates an instance with its manifest and enrols its key.

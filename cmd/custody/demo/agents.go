@@ -55,7 +55,8 @@ const (
 
 // Run is the main function of one agent's process.
 func Run(ctx context.Context, name string) (err error) {
-	i := slices.IndexFunc(Agents, func(a Agent) bool { return a.Name() == name })
+	all := append(slices.Clone(Agents), Live)
+	i := slices.IndexFunc(all, func(a Agent) bool { return a.Name() == name })
 	if i < 0 {
 		return fmt.Errorf("no agent %q in the scenario", name)
 	}
@@ -63,8 +64,8 @@ func Run(ctx context.Context, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.Close(ctx)) }()
-	return Agents[i].work(ctx, e)
+	defer func() { err = errors.Join(err, e.Close(context.WithoutCancel(ctx))) }()
+	return all[i].work(ctx, e)
 }
 
 // runsEach is how many tasks a routine agent does.
