@@ -99,7 +99,7 @@ func runLine(t *testing.T, dir string, env []string, line string, want int) {
 	if strings.TrimSpace(line) == "" {
 		return
 	}
-	cmd := exec.CommandContext(t.Context(), "bash", "-c", line) //nolint:gosec // of our own documents
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", line)
 	cmd.Dir, cmd.Env = dir, env
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != want {

@@ -25,7 +25,7 @@ const (
 	LiveRule     = "burst-of-sends"
 	// The environment of the live agent: where its tool is, and the file of its token.
 	toolVariable  = "CUSTODY_DEMO_TOOL"
-	tokenVariable = "CUSTODY_DEMO_TOKEN" //nolint:gosec // the name of a variable
+	tokenVariable = "CUSTODY_DEMO_TOKEN"
 	// Fingerprint is the token's name in the record.
 	Fingerprint = "d3a0"
 	client      = "custody"
@@ -138,7 +138,7 @@ const breath = 100 * time.Millisecond
 // outreach reads a ticket that tells it to mail everybody, and does, until its process is ended. That a gate says no does not
 // impress it.
 func outreach(ctx context.Context, e *edge.Emitter) error {
-	token, err := os.ReadFile(os.Getenv(tokenVariable))
+	token, err := os.ReadFile(os.Getenv(tokenVariable)) //nolint:gosec // the demonstration names it
 	if err != nil {
 		return fmt.Errorf("read token: %w", err)
 	}
@@ -162,12 +162,12 @@ func outreach(ctx context.Context, e *edge.Emitter) error {
 
 // mail is one call of the tool server.
 func mail(ctx context.Context, tool, token, to string) (string, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, tool, strings.NewReader(to+"\n"+customers))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, tool, strings.NewReader(to+"\n"+customers)) //nolint:gosec // the demonstration's own server
 	if err != nil {
 		return "", err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
-	response, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r) //nolint:gosec // the demonstration's own server
 	if err != nil {
 		return "", err
 	}
