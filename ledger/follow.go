@@ -5,6 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/agentcustody/custody/chain"
@@ -190,16 +193,17 @@ func Admits(v chain.Verdict, e *eventv1.Event) bool {
 	return false
 }
 
-// Save is the state after the last message: the magic, the sequence, the running digest and every entry of every tenant, each part after its
-// length.
+// Save is the state after the last message: the magic, the sequence, the running digest and every entry of every tenant, by
+// tenant and key, each part after its length.
 func (f *Follower) Save() ([]byte, error) {
 	b := binary.AppendUvarint([]byte(stateMagic), f.fold.seq)
 	b = append(b, f.fold.digest[:]...)
-	for name, t := range f.fold.tenants {
-		entries, err := t.entries()
+	for _, name := range slices.Sorted(maps.Keys(f.fold.tenants)) {
+		entries, err := f.fold.tenants[name].entries()
 		if err != nil {
 			return nil, fmt.Errorf("save follower: %w", err)
 		}
+		slices.SortFunc(entries, func(x, y store.StateEntry) int { return strings.Compare(x.Key, y.Key) })
 		for _, e := range entries {
 			b = appendPart(appendPart(appendPart(b, []byte(name)), []byte(e.Key)), e.Value)
 		}

@@ -123,7 +123,7 @@ func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc) //nolint:gosec // of one process
+	return int64(m.HeapAlloc)
 }
 
 // stops measures on a server of its own, with a fleet of stopInstances instances.
