@@ -73,7 +73,7 @@ const (
 const selectInOrder = `
 SELECT %s FROM ${db}.%s WHERE %s
 ORDER BY %s
-SETTINGS max_threads = 1, max_block_size = 16384, preferred_block_size_bytes = 32000000`
+SETTINGS max_threads = 1, max_block_size = 8192, preferred_block_size_bytes = 8000000`
 
 // answer asks the embedded engine for a table's rows.
 func (s *Store) answer(ctx context.Context, a *answer, t *table, first, last uint64, tenants []string) error {
