@@ -34,7 +34,7 @@ import (
 var services = []protoreflect.FileDescriptor{
 	apiv1.File_custody_api_v1_ingest_proto, apiv1.File_custody_api_v1_enrol_proto, apiv1.File_custody_api_v1_admin_proto, apiv1.File_custody_api_v1_retention_proto,
 	apiv1.File_custody_api_v1_query_proto, apiv1.File_custody_api_v1_ledger_proto,
-	apiv1.File_custody_api_v1_firing_proto,
+	apiv1.File_custody_api_v1_firing_proto, apiv1.File_custody_api_v1_armed_proto,
 	apiv1.File_custody_api_v1_control_proto, apiv1.File_custody_api_v1_log_proto, apiv1.File_custody_api_v1_retention_proto,
 	apiv1.File_custody_api_v1_blast_proto, apiv1.File_custody_api_v1_case_proto, apiv1.File_custody_api_v1_notify_proto,
 }
