@@ -43,8 +43,8 @@ func TestAheadIsTheSameSequence(t *testing.T) {
 func TestAheadEndsWithItsLoop(t *testing.T) {
 	for _, after := range []int{0, 1, 50} {
 		ended := false
-		for i := range ahead(counting(1000, nil, &ended), 4) {
-			if i == after {
+		for i, err := range ahead(counting(1000, nil, &ended), 4) {
+			if i == after || err != nil {
 				break
 			}
 		}

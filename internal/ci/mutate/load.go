@@ -57,7 +57,7 @@ type listed struct {
 // load reads the packages and finds their mutants.
 func load(ctx context.Context, patterns []string) ([]*subject, error) {
 	args := append([]string{"list", "-export", "-deps", "-json=Dir,ImportPath,Name,Export,GoFiles,DepOnly"}, patterns...)
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own packages
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
