@@ -60,6 +60,7 @@ var rooms = map[string]room{
 	"evidence":            {may: []string{"chain", "event", "proto/custody/event", "signer"}, never: network},
 	"edge":                {may: []string{"chain", "event", "proto", "signer"}},
 	"examples":            {may: []string{"edge"}},
+	"interop":             {may: nil},
 	"dashboards":          {may: []string{"contain", "event", "evidence", "proto", "query"}},
 	"cmd/custody-verify": {
 		may:   []string{"chain", "event", "evidence", "proto/custody/event", "signer"},
