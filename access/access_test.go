@@ -37,6 +37,7 @@ var services = []protoreflect.FileDescriptor{
 	apiv1.File_custody_api_v1_firing_proto, apiv1.File_custody_api_v1_armed_proto,
 	apiv1.File_custody_api_v1_control_proto, apiv1.File_custody_api_v1_log_proto, apiv1.File_custody_api_v1_retention_proto,
 	apiv1.File_custody_api_v1_blast_proto, apiv1.File_custody_api_v1_case_proto, apiv1.File_custody_api_v1_notify_proto,
+	apiv1.File_custody_api_v1_approval_proto,
 }
 
 // methods returns the request type of every method of every service, by full gRPC name.
@@ -331,6 +332,7 @@ func TestOpened(t *testing.T) {
 		"export":             {&apiv1.ExportRequest{}, true},
 		"export of nothing":  {&apiv1.ExportRequest{DiscloseNothing: true}, false},
 		"content":            {&apiv1.ContentRequest{}, true},
+		"approval":           {&apiv1.ShowApprovalRequest{}, true},
 		"request without it": {&apiv1.ListKeysRequest{}, false},
 	}
 	for name, test := range tests {

@@ -208,7 +208,8 @@ func (g *Guard) recordAll(ctx context.Context, reads []Read) (uint64, error) {
 
 // opens says whether a request asks for sealed content.
 func opens(request proto.Message) bool {
-	if _, always := request.(*apiv1.ContentRequest); always {
+	switch request.(type) {
+	case *apiv1.ContentRequest, *apiv1.ShowApprovalRequest:
 		return true
 	}
 	if withheld, has := flag(request, "disclose_nothing"); has {

@@ -53,6 +53,14 @@ var Methods = map[string]Rule{
 		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: OneTenant, Recorded: true,
 	},
 	apiv1.FiringService_SetRuleMode_FullMethodName: {Roles: RolesOf(admin, responder), Scope: OneTenant},
+	// Whoever may contain may not approve what goes on, and nobody approves by managing people.
+	apiv1.ApprovalService_ListApprovals_FullMethodName: {
+		Roles: RolesOf(approver, auditor, analyst, responder), Scope: SeenTenants, Recorded: true,
+	},
+	apiv1.ApprovalService_ShowApproval_FullMethodName: {
+		Roles: RolesOf(approver, auditor, analyst, responder), Scope: OneTenant, Recorded: true,
+	},
+	apiv1.ApprovalService_DecideApproval_FullMethodName: {Roles: RolesOf(approver), Scope: OneTenant},
 
 	apiv1.ArmedService_ListArmed_FullMethodName: {
 		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: SeenTenants, Recorded: true,

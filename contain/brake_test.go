@@ -235,14 +235,18 @@ func TestTargets(t *testing.T) {
 
 func TestRestrictWantsApproval(t *testing.T) {
 	s, tool := newSite(t), newToolServer(t)
-	asked := 0
+	erin := s.approver("erin")
 	a := s.agent("support-1", edge.RunOptions{Approve: func(context.Context, *edge.Proposal) (edge.Consent, error) {
-		asked++
-		return edge.Consent{Approved: true, Approver: "erin", Shown: "do it?"}, nil
+		return edge.Consent{Approved: true, Approver: "the agent's own", Shown: "do it?"}, nil
 	}})
 	s.contain(s.dana, "instance/acme/support-1", contain.Restrict)
-	if err := errors.Join(a.call(tool.use, low), a.call(tool.use, high)); err != nil || asked != 1 {
-		t.Errorf("asked %d times, %v", asked, err)
+	ended := a.begin(tool.use, high)
+	if err := a.call(tool.use, low); err != nil || tool.served.Load() != 1 {
+		t.Errorf("low consequence: %v, served %d", err, tool.served.Load())
+	}
+	erin.decide(erin.next(), approved)
+	if err := <-ended; err != nil || tool.served.Load() != 2 {
+		t.Errorf("approved: %v, served %d", err, tool.served.Load())
 	}
 }
 

@@ -62,6 +62,8 @@ type Config struct {
 	System   signer.PublicKey // signs Custody's own batches
 	Key      signer.Signer    // the private half of System: signs extended leases and reports of drills; nil signs none
 
+	Contents Contents // opens what approvers are shown
+
 	Connectors    []Connector   // that revoke; may be empty
 	LeaseTTL      time.Duration // 0 is LeaseTTL
 	LeaseMargin   time.Duration // 0 is LeaseMargin
@@ -69,6 +71,7 @@ type Config struct {
 	Recheck       time.Duration // a revoked credential is tried again this often; 0 is DefaultRecheck
 	ArmedEvery    time.Duration // 0 is DefaultArmedEvery
 	Moderate      bool          // acts of moderate consequence need a lease too
+	ApproveHigh   bool          // every act of high consequence needs a person's approval
 	// Reach is what the records say that a target has used and caused; instances are those that it reaches. nil knows nothing.
 	Reach func(ctx context.Context, t event.Target, instances []event.InstanceID) (Reach, error)
 	// Hold places a legal hold, under the id of a containment; an id that there is already is no error. nil places none.
@@ -134,7 +137,9 @@ type Engine struct {
 	leases *leases
 	plans  plans
 
-	acting sync.Mutex // one change at a time
+	acting   sync.Mutex // one change at a time
+	deciding sync.Mutex // one step of a question at a time; guards shown
+	shown    sights
 
 	mu      sync.RWMutex
 	tenants map[event.TenantID]*tenant
@@ -151,9 +156,11 @@ type Engine struct {
 
 // tenant is what is in force in one tenant. It is guarded by the engine's mutex.
 type tenant struct {
-	state   State
-	version uint64        // stream sequence of the last event that gates must know of
-	changed chan struct{} // closed and replaced then
+	state     State
+	version   uint64        // stream sequence of the last event that gates must know of
+	changed   chan struct{} // closed and replaced then
+	questions questions
+	answered  chan struct{} // closed and replaced with every step of a question
 
 	extended extension
 	armed    map[way]Trial
@@ -170,7 +177,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	following, stop := context.WithCancel(context.Background())
 	e := &Engine{
 		cfg: cfg, leases: newLeases(cfg.LeaseTTL, cfg.LeaseMargin, cfg.Now), tenants: make(map[event.TenantID]*tenant), moved: make(chan struct{}),
-		stop: stop, drained: make(chan struct{}),
+		stop: stop, drained: make(chan struct{}), shown: make(sights),
 	}
 	e.plans.now = cfg.Now
 	e.work.Go(func() { e.follow(following) })
@@ -238,7 +245,12 @@ func (e *Engine) take(m stream.Message) {
 		t = newTenant()
 		e.tenants[name] = t
 	}
-	for _, x := range events {
+	for _, ev := range events {
+		x := ev.GetSystem()
+		if x.GetApproval() != nil {
+			t.asked(m, ev)
+			continue
+		}
 		t.ready(m.Time, x, e.leases.since)
 		if changed := t.state.Apply(m.Time, x); (changed || x.GetContainment() == nil) && matters(x) {
 			t.version = m.Seq
@@ -252,7 +264,9 @@ func (e *Engine) take(m stream.Message) {
 	e.wake()
 }
 
-func newTenant() *tenant { return &tenant{changed: make(chan struct{}), armed: make(map[way]Trial)} }
+func newTenant() *tenant {
+	return &tenant{changed: make(chan struct{}), armed: make(map[way]Trial), answered: make(chan struct{})}
+}
 
 // ready folds in what says how ready the brake is.
 func (t *tenant) ready(at int64, x *eventv1.System, since time.Time) {
@@ -264,6 +278,13 @@ func (t *tenant) ready(at int64, x *eventv1.System, since time.Time) {
 			t.fold(at, check)
 		}
 	}
+}
+
+// asked folds a step of a question. The engine's mutex is held.
+func (t *tenant) asked(m stream.Message, e *eventv1.Event) {
+	t.questions.apply(m.Time, m.Seq, e)
+	close(t.answered)
+	t.answered = make(chan struct{})
 }
 
 // matters reports whether gates must hear of an event: what is in force, the manifest, the end of a key.
@@ -278,7 +299,7 @@ func matters(x *eventv1.System) bool {
 }
 
 // read returns the events of a batch that containment folds. A batch without any is not checked any further.
-func (e *Engine) read(m stream.Message) (event.TenantID, []*eventv1.System, error) {
+func (e *Engine) read(m stream.Message) (event.TenantID, []*eventv1.Event, error) {
 	subject, err := stream.ParseSubject(m.Subject)
 	if err != nil {
 		return "", nil, err
@@ -299,7 +320,7 @@ func (e *Engine) read(m stream.Message) (event.TenantID, []*eventv1.System, erro
 }
 
 // relevant are the events of a tenant's batch that containment folds.
-func relevant(name event.TenantID, b *eventv1.StreamBatch) (events []*eventv1.System, err error) {
+func relevant(name event.TenantID, b *eventv1.StreamBatch) (events []*eventv1.Event, err error) {
 	st, err := event.ParseStatement(b.GetStatement())
 	if err != nil {
 		return nil, err
@@ -312,8 +333,8 @@ func relevant(name event.TenantID, b *eventv1.StreamBatch) (events []*eventv1.Sy
 		if wrong != nil {
 			return nil, wrong
 		}
-		if s := x.GetSystem(); s.GetContainment() != nil || s.GetHold() != nil || s.GetArmed() != nil || matters(s) {
-			events = append(events, s)
+		if s := x.GetSystem(); s.GetContainment() != nil || s.GetHold() != nil || s.GetApproval() != nil || s.GetArmed() != nil || matters(s) {
+			events = append(events, x)
 		}
 	}
 	return events, nil
@@ -353,14 +374,18 @@ func (e *Engine) catchUp(ctx context.Context, name event.TenantID) error {
 
 // record makes containment events durable and returns when they are folded.
 func (e *Engine) record(ctx context.Context, name event.TenantID, systems ...*eventv1.System) error {
+	events := make([]*eventv1.Event, len(systems))
+	for i, s := range systems {
+		events[i] = &eventv1.Event{Body: &eventv1.Event_System{System: s}}
+	}
+	return e.recordEvents(ctx, name, events...)
+}
+
+func (e *Engine) recordEvents(ctx context.Context, name event.TenantID, events ...*eventv1.Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	for part := range slices.Chunk(systems, mostInRecord) {
-		events := make([]*eventv1.Event, len(part))
-		for i, s := range part {
-			events[i] = &eventv1.Event{Body: &eventv1.Event_System{System: s}}
-		}
-		seq, err := e.cfg.Recorder.Record(ctx, name, events...)
+	for part := range slices.Chunk(events, mostInRecord) {
+		seq, err := e.cfg.Recorder.Record(ctx, name, part...)
 		if err == nil {
 			err = e.await(ctx, seq)
 		}

@@ -25,6 +25,9 @@ func (w *watcher) obey(r *apiv1.WatchRequest) error {
 	if q := r.GetJudge(); q != nil {
 		return w.ask(q)
 	}
+	if a := r.GetAsk(); a != nil {
+		return w.plead(a)
+	}
 	return w.renew(r.GetRenew())
 }
 
@@ -62,7 +65,7 @@ func (w *watcher) answer(number uint64) error {
 	if number == 0 {
 		return nil
 	}
-	version, _ := w.engine.version(w.tenant)
+	version, _, _ := w.engine.version(w.tenant)
 	if err := w.update(version); err != nil {
 		return err
 	}

@@ -96,6 +96,8 @@ type watcher struct {
 	asks    chan ask       // exercises that somebody wants
 	open    map[uint64]ask // exercises that the gate has not answered
 	count   uint64         // of exercises
+
+	put map[event.ID]*putQuestion // to approvers
 }
 
 // greet learns which gate this is, and has it prove its key.
@@ -152,7 +154,7 @@ func (e *Engine) next(requests <-chan received, timer *time.Timer) (*apiv1.Watch
 
 // admit checks the proof with the enrolled key. Every stranger gets the same answer.
 func (e *Engine) admit(link watchStream, hello *apiv1.Hello, message, proof []byte) (*watcher, error) {
-	w := &watcher{engine: e, link: link, tenant: event.TenantID(hello.GetTenant()), judged: make(chan uint64)}
+	w := &watcher{engine: e, link: link, tenant: event.TenantID(hello.GetTenant()), judged: make(chan uint64), put: make(map[event.ID]*putQuestion)}
 	w.key.ID = registry.Hash(hello.GetKeyId())
 	known := w.lookUp()
 	if !known {
@@ -183,12 +185,16 @@ func (w *watcher) lookUp() (known bool) {
 // serve sends what is in force whenever it changes, and answers renewals.
 func (w *watcher) serve(requests <-chan received) error {
 	for {
-		version, changed := w.engine.version(w.tenant)
+		version, changed, answered := w.engine.version(w.tenant)
 		if err := w.update(version); err != nil {
+			return err
+		}
+		if err := w.answers(); err != nil {
 			return err
 		}
 		select {
 		case <-changed:
+		case <-answered:
 		case <-w.engine.drained:
 			return stopping
 		case number := <-w.judged:
@@ -213,8 +219,9 @@ func (w *watcher) serve(requests <-chan received) error {
 	}
 }
 
-// version is the newest event of a tenant that gates must know of, and a channel that is closed when there is a newer one.
-func (e *Engine) version(name event.TenantID) (uint64, <-chan struct{}) {
+// version is the newest event of a tenant that gates must know of, and channels that are closed when there is a newer one, and when
+// a question has moved.
+func (e *Engine) version(name event.TenantID) (version uint64, changed, answered <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := e.tenants[name]
@@ -222,7 +229,7 @@ func (e *Engine) version(name event.TenantID) (uint64, <-chan struct{}) {
 		t = newTenant()
 		e.tenants[name] = t
 	}
-	return t.version, t.changed
+	return t.version, t.changed, t.answered
 }
 
 // update sends all that is in force, unless the gate has it. What is contained does not wait for the registry.
@@ -266,6 +273,7 @@ func (w *watcher) send(c *apiv1.Control) error {
 func (e *Engine) control(name event.TenantID, key registry.Key, version uint64) *apiv1.Control {
 	c := &apiv1.Control{
 		Version: version, ModerateNeedsLease: e.cfg.Moderate, JudgeWait: int64(e.cfg.JudgeWait), JudgeRequired: e.cfg.JudgeRequired,
+		HighNeedsApproval: e.cfg.ApproveHigh,
 	}
 	e.look(name, func(s *State) {
 		for _, x := range s.All() {
@@ -285,7 +293,7 @@ func (e *Engine) control(name event.TenantID, key registry.Key, version uint64) 
 // renew answers a renewal, and records what the gate says.
 func (w *watcher) renew(r *apiv1.Renew) error {
 	if r == nil || len(r.GetRunning()) > maxReported || len(r.GetRefused()) > maxReported {
-		return status.Error(codes.InvalidArgument, "message: must be renew after the handshake, with at most 64 calls of each sort")
+		return status.Error(codes.InvalidArgument, "message: must be ask or renew after the handshake, renew with at most 64 calls of each sort")
 	}
 	w.engine.leases.reported(w.key.ID, r.GetRunning())
 	w.exercised(r.GetExercised())

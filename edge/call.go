@@ -97,6 +97,8 @@ type Consent struct {
 	ShownAt    time.Time // when
 	ValidUntil time.Time // zero: once
 	Reason     string    // short, and not secret
+
+	record []byte // id of Custody's own event that says so
 }
 
 // Call records a tool call and runs do: proposed, the gate's decision and the approval if there are any, started, and
@@ -110,7 +112,7 @@ func Call[R any](ctx context.Context, tool string, arguments any, do func(contex
 		return none, err
 	}
 	start := time.Now()
-	inside, leave, failure := c.enter(ctx)
+	inside, leave, failure := c.enter(ctx, arguments)
 	if failure != nil {
 		return none, errors.Join(failure, c.end(ctx, nil, failure, 0))
 	}
@@ -131,8 +133,12 @@ type call struct {
 	arguments []byte
 	digest    []byte           // of the sealed arguments
 	why       []*eventv1.Cause // of the start: the proposal, decision and approval
+	proposed  *eventv1.Event   // as it was recorded
 	startedID event.ID
 	endedID   event.ID
+
+	consented bool          // Custody's approvers have said yes, until
+	until     time.Duration // by bootClock
 }
 
 // begin brings a call to its start.
@@ -195,7 +201,7 @@ func (c *call) propose(ctx context.Context) error {
 	ev, x := c.event(eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED, c.scope.causes(c.options.because()...))
 	ev.Sealed = []Content{Cut(Content{Path: argumentsPath, MediaType: jsonType, Subject: c.options.Subject, Value: c.arguments})}
 	id, err := c.record(ctx, ev)
-	c.digest = x.ArgumentsDigest
+	c.digest, c.proposed = x.ArgumentsDigest, ev.Plain
 	c.why = []*eventv1.Cause{recorded(id, eventv1.Relation_RELATION_DECISION)}
 	return err
 }
@@ -243,7 +249,10 @@ func (c *call) rule(ctx context.Context, p *Proposal) (ruling Ruling, err error)
 }
 
 // enter begins the act, which Custody's gate can cancel.
-func (c *call) enter(ctx context.Context) (inside context.Context, leave func(), err error) {
+func (c *call) enter(ctx context.Context, arguments any) (inside context.Context, leave func(), err error) {
+	if err := c.stillApproved(arguments); err != nil {
+		return nil, nil, err
+	}
 	control := c.control()
 	if control == nil {
 		return ctx, func() {}, nil
@@ -271,22 +280,41 @@ func (c *call) obey(ctx context.Context, r Ruling, p *Proposal, decided event.ID
 	return fmt.Errorf("%w: %s", ErrBlocked, r.Reason)
 }
 
-// approve asks for consent and records question and answer.
+// approve asks for consent and records question and answer. The caller's own approver can refuse anything; its consent is enough for
+// what is not of high consequence. Otherwise, and where there is none, a person with the role of approver is asked by way of Custody.
 func (c *call) approve(ctx context.Context, p *Proposal, decided event.ID) error {
-	asked, err := c.record(ctx, c.approval(&eventv1.Approval{Action: eventv1.ApprovalAction_APPROVAL_ACTION_REQUESTED}, decided))
+	text, err := c.text()
+	if err != nil {
+		return err
+	}
+	asked, err := c.request(ctx, text, decided)
 	if err != nil {
 		return fmt.Errorf("request approval: %w", err)
 	}
-	ask := c.scope.run.options.Approve
-	if ask == nil {
+	byCustody := c.control() != nil && (c.options.Consequence == High || c.scope.run.options.Approve == nil)
+	if ask := c.scope.run.options.Approve; ask != nil {
+		answer, err := ask(ctx, p)
+		if err != nil {
+			return c.unanswered(ctx, asked, err)
+		}
+		if !byCustody || !answer.Approved {
+			return c.answered(ctx, &answer, asked)
+		}
+	}
+	if !byCustody {
 		return fmt.Errorf("%w: nobody to ask", ErrRejected)
 	}
-	answer, err := ask(ctx, p)
-	if err != nil {
-		_, expired := c.record(ctx, c.approval(&eventv1.Approval{Action: eventv1.ApprovalAction_APPROVAL_ACTION_EXPIRED, Reason: "no answer"}, asked))
-		return fmt.Errorf("%w: %w", ErrRejected, errors.Join(err, expired))
+	return c.askCustody(ctx, text, asked)
+}
+
+// request records the question with its text. Custody has it when request returns, if Custody is to be asked.
+func (c *call) request(ctx context.Context, text []byte, decided event.ID) (event.ID, error) {
+	ev := c.approval(&eventv1.Approval{Action: eventv1.ApprovalAction_APPROVAL_ACTION_REQUESTED, ShownDigest: digestOf(text)}, decided)
+	ev.Sealed = []Content{{Path: shownPath, MediaType: textType, Subject: c.options.Subject, Value: text}}
+	if c.control() != nil {
+		return c.scope.run.emitter.WriteAhead(ctx, ev)
 	}
-	return c.answered(ctx, &answer, asked)
+	return c.record(ctx, ev)
 }
 
 func (c *call) answered(ctx context.Context, a *Consent, asked event.ID) error {
@@ -298,6 +326,9 @@ func (c *call) answered(ctx context.Context, a *Consent, asked event.ID) error {
 		x.Action = eventv1.ApprovalAction_APPROVAL_ACTION_APPROVED
 	}
 	ev := c.approval(x, asked)
+	if len(a.record) > 0 {
+		ev.Plain.Causes = append(ev.Plain.Causes, recorded(event.ID(a.record), eventv1.Relation_RELATION_APPROVAL))
+	}
 	if a.Shown != "" {
 		ev.Sealed = []Content{Cut(Content{Path: shownPath, MediaType: textType, Subject: c.options.Subject, Value: []byte(a.Shown)})}
 	}

@@ -32,6 +32,8 @@ const (
 	DefaultMaxBackoff = 30 * time.Second
 	// DefaultCloseTimeout bounds how long Close waits for receipts; what is left is delivered at the next start.
 	DefaultCloseTimeout = 10 * time.Second
+	// DefaultApprovalWait is how long a call waits for an approver: long enough to be fetched, too short to be forgotten.
+	DefaultApprovalWait = 10 * time.Minute
 	// defaultHeartbeat is used until Custody has named an interval.
 	defaultHeartbeat = time.Minute
 	// defaultAnswerTimeout is how long Custody may take for a receipt before the connection is given up. It is longer
@@ -54,6 +56,8 @@ type Config struct {
 	WithoutWriteAhead bool
 	// WithoutGate lets Call act without Custody's gate: nothing that Custody contains stops, and no lease is needed.
 	WithoutGate bool
+	// ApprovalWait is how long a call waits for a person whom Custody asks, at most MaxApprovalWait; 0 is 10 min.
+	ApprovalWait time.Duration
 	// Detect lets package detect look at the clear text of what is recorded, and record what it finds about proposed calls. Rules
 	// that go by where values come from need it.
 	Detect bool
@@ -70,6 +74,8 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.MaxBatchAge, DefaultMaxBatchAge)
 	orDefault(&c.MaxBackoff, DefaultMaxBackoff)
 	orDefault(&c.CloseTimeout, DefaultCloseTimeout)
+	orDefault(&c.ApprovalWait, DefaultApprovalWait)
+	c.ApprovalWait = min(c.ApprovalWait, MaxApprovalWait)
 	orDefault(&c.answerTimeout, defaultAnswerTimeout)
 	orDefault(&c.Software, "custody edge")
 	if c.Log == nil {

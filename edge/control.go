@@ -56,11 +56,16 @@ type control struct {
 	refusals  int                  // under the control in force
 	rules     questions
 	exercised *apiv1.Exercised // the answer to an exercise, until the next renewal
+
+	pleas     chan struct{} // there is something to ask approvers, or to withdraw
+	pleading  map[event.ID]*plea
+	withdrawn []event.ID
 }
 
 func newControl(e *Emitter) *control {
 	return &control{
 		emitter: e, urge: make(chan struct{}, 1), asks: make(chan struct{}, 1), settled: make(chan struct{}), changed: make(chan struct{}), running: make(map[*running]struct{}),
+		pleas: make(chan struct{}, 1), pleading: make(map[event.ID]*plea),
 	}
 }
 
@@ -182,7 +187,8 @@ func (c *control) connect(ctx context.Context) (heard bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s := &controlSession{control: c, stream: stream, sent: make(map[uint64]time.Duration), every: renewEvery, questions: make(map[uint64]uint64)}
+	s := &controlSession{control: c, stream: stream, sent: make(map[uint64]time.Duration), every: renewEvery, questions: make(map[uint64]uint64),
+		pleaded: make(map[event.ID]time.Duration)}
 	if err := s.handshake(); err != nil {
 		return false, fmt.Errorf("handshake: %w", err)
 	}
@@ -203,6 +209,8 @@ type controlSession struct {
 	question  uint64            // number of the last question for the rules
 	questions map[uint64]uint64 // stream sequences that were asked for, by number
 	asked     uint64            // the newest of them
+
+	pleaded map[event.ID]time.Duration // when questions for approvers left, by bootClock
 }
 
 func (s *controlSession) handshake() error {
@@ -242,6 +250,7 @@ func (s *controlSession) serve(ctx context.Context) error {
 	go s.receive(ctx, answers)
 	timer := time.NewTimer(s.every)
 	defer timer.Stop()
+	s.control.hurryPleas() // what an earlier stream has put is put again
 	for {
 		select {
 		case a := <-answers:
@@ -254,6 +263,11 @@ func (s *controlSession) serve(ctx context.Context) error {
 			continue
 		case <-s.control.asks:
 			if err := s.ask(); err != nil {
+				return err
+			}
+			continue
+		case <-s.control.pleas:
+			if err := s.plead(); err != nil {
 				return err
 			}
 			continue
@@ -298,6 +312,8 @@ func (s *controlSession) take(r *apiv1.WatchResponse) error {
 		s.judged(r.GetJudged())
 	case r.GetExercise() != nil:
 		s.control.exercise(s.stream.Context(), r.GetExercise())
+	case r.GetAnswer() != nil:
+		s.answered(r.GetAnswer())
 	}
 	return nil
 }
@@ -391,7 +407,8 @@ func (c *control) report() *apiv1.Renew {
 
 // take puts a control in force: what must stop is cancelled before Custody hears of it.
 func (c *control) take(x *apiv1.Control) error {
-	v := view{manifest: x.GetManifestVersion(), permissions: x.GetPermissions(), moderate: x.GetModerateNeedsLease(), judgeWait: judgeWaitOf(x), judgeRequired: x.GetJudgeRequired()}
+	v := view{manifest: x.GetManifestVersion(), permissions: x.GetPermissions(), moderate: x.GetModerateNeedsLease(), judgeWait: judgeWaitOf(x), judgeRequired: x.GetJudgeRequired(),
+		approve: x.GetHighNeedsApproval()}
 	for _, in := range x.GetContained() {
 		item := contained{ID: in.GetId(), Target: in.GetTarget(), Level: in.GetLevel()}
 		if err := item.parse(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/class"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
@@ -43,9 +44,9 @@ func (c *control) rule(ctx context.Context, p *Proposal) (Ruling, Consequence) {
 	c.awaitFirst(ctx)
 	v := c.view()
 	act := c.actOf(p)
-	class, known := v.consequence(p)
+	class, known, assumed := v.consequence(p)
 	answer := func(d Decision, reason string) (Ruling, Consequence) {
-		return Ruling{Decision: d, Policy: v.policy(), Reason: reason}, class
+		return Ruling{Decision: d, Policy: v.policy(assumed), Reason: reason}, class
 	}
 	level, by := v.level(act)
 	switch {
@@ -63,6 +64,8 @@ func (c *control) rule(ctx context.Context, p *Proposal) (Ruling, Consequence) {
 		return answer(NeedsApproval, by.reason())
 	case v.needsApprover(p):
 		return answer(NeedsApproval, "the manifest wants an approver")
+	case v.approve && class == High:
+		return answer(NeedsApproval, "high consequence needs an approver")
 	}
 	return answer(Allow, "")
 }
@@ -163,6 +166,7 @@ type view struct {
 
 	judgeWait     time.Duration // an act of high consequence waits so long for the rules; 0 is not at all
 	judgeRequired bool          // and does not begin without them
+	approve       bool          // high consequence needs a person's approval
 }
 
 // level is the strictest level that an act falls under, and the containment that has it.
@@ -176,7 +180,14 @@ func (v *view) level(a event.Act) (level string, by *contained) {
 	return level, by
 }
 
-func (v *view) policy() string { return fmt.Sprintf("%s manifest %d", gatePolicy, v.manifest) }
+// policy names what has decided. Where the class is only guessed, it says so.
+func (v *view) policy(assumed bool) string {
+	name := fmt.Sprintf("%s manifest %d", gatePolicy, v.manifest)
+	if assumed {
+		name += " class by name"
+	}
+	return name
+}
 
 func (v *view) hasManifest() bool { return v.manifest > 0 }
 
@@ -193,17 +204,17 @@ func (v *view) allowed(p *Proposal) (fits []*eventv1.Permission) {
 	return fits
 }
 
-// consequence is the class of a call: the agent's word, or the mildest that the manifest allows if that is stricter. What
-// nobody has classified counts as high.
-func (v *view) consequence(p *Proposal) (class Consequence, known bool) {
+// consequence is the class of a call: the agent's word, or the mildest that the manifest allows if that is stricter. Where both are
+// silent it is assumed from the names of tool and operation.
+func (v *view) consequence(p *Proposal) (of Consequence, known, assumed bool) {
 	fits := v.allowed(p)
 	if len(fits) > 0 {
-		class = slices.MinFunc(fits, func(x, y *eventv1.Permission) int { return cmp.Compare(x.GetConsequence(), y.GetConsequence()) }).GetConsequence()
+		of = slices.MinFunc(fits, func(x, y *eventv1.Permission) int { return cmp.Compare(x.GetConsequence(), y.GetConsequence()) }).GetConsequence()
 	}
-	if class = max(class, p.Options.Consequence); class == 0 {
-		class = High
+	if of = max(of, p.Options.Consequence); of == 0 {
+		of, assumed = class.Of(p.Tool, p.Options.Operation).Consequence, true
 	}
-	return class, len(fits) > 0
+	return of, len(fits) > 0, assumed
 }
 
 func (v *view) needsApprover(p *Proposal) bool {

@@ -48,6 +48,17 @@ func (w *workspace) scrub(i int, c *Content) ([]byte, error) {
 	return value, nil
 }
 
+// scrubbed is a value as it is sealed.
+func scrubbed(value []byte) []byte {
+	if len(value) <= event.MaxSealedInline {
+		if v, _ := event.Scrub(value); len(v) <= event.MaxSealedInline {
+			return v
+		}
+	}
+	v, _ := event.ScrubObject(value)
+	return v
+}
+
 // fingerprints appends those of a value.
 func (w *workspace) fingerprints(path string, value []byte) []*eventv1.Fingerprint {
 	if len(value) > event.MaxSealedInline {

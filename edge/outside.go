@@ -31,7 +31,7 @@ func Begin(ctx context.Context, tool string, arguments any, options ...CallOptio
 	}
 	a := &Act{call: c, outer: ctx, began: time.Now()}
 	var failure error
-	if a.inside, a.leave, failure = c.enter(ctx); failure != nil {
+	if a.inside, a.leave, failure = c.enter(ctx, arguments); failure != nil {
 		return nil, errors.Join(failure, c.end(ctx, nil, failure, 0))
 	}
 	return a, nil

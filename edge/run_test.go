@@ -173,14 +173,15 @@ func TestGateAndApproval(t *testing.T) {
 		"nobody to ask": {
 			edge.RunOptions{Gate: needs},
 			edge.ErrRejected,
-			[]string{"2 execution.proposed pay", "3 execution.decided pay decision:2", "4 approval.requested decision:3"},
+			[]string{"2 execution.proposed pay", "3 execution.decided pay decision:2", "4 approval.requested decision:3", "5 approval.expired decision:4"},
 		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			ran := false
 			server, events := agent(t, test.options, func(ctx context.Context, _ *edge.Run) {
-				_, err := edge.Call(ctx, "pay", 5, func(context.Context) (int, error) { ran = true; return 0, nil })
+				moderate := edge.CallOptions{Consequence: edge.Moderate}
+				_, err := edge.Call(ctx, "pay", 5, func(context.Context) (int, error) { ran = true; return 0, nil }, moderate)
 				if !errors.Is(err, test.err) || ran != (test.err == nil) {
 					t.Errorf("ran %v, error %v", ran, err)
 				}

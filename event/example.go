@@ -305,6 +305,14 @@ func exampleRecord(x *eventv1.System, name string) {
 		x.Detail = &eventv1.System_Firing{Firing: &eventv1.FiringChange{
 			Firing: exampleDigest("firing")[:IDSize], Rule: "outbound-burst", Version: 1, State: "acknowledged",
 		}}
+	case "approval":
+		request, subject := exampleID("approval.requested"), exampleID("execution.proposed")
+		x.Detail = &eventv1.System_Approval{Approval: &eventv1.ApprovalStep{
+			State: eventv1.ApprovalState_APPROVAL_STATE_APPROVED, Request: request[:], SubjectEvent: subject[:], Instance: exampleInstance, Run: exampleRun,
+			Principal: "user-7", Call: "call-1", Tool: "send_mail", Consequence: eventv1.Consequence_CONSEQUENCE_HIGH,
+			ShownDigest: exampleDigest("shown"), ArgumentsDigest: exampleDigest("arguments"), ValidUntil: exampleStart + 60*1e9,
+			ShownAt: exampleStart + 8*1e9, Took: 20 * 1e9, Certificate: exampleDigest("certificate of bob"),
+		}}
 	}
 	exampleReadiness(x, name)
 }

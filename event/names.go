@@ -35,6 +35,7 @@ var (
 	ExecutionActions  = namesOf[eventv1.ExecutionAction]()
 	ApprovalActions   = namesOf[eventv1.ApprovalAction]()
 	CaseActions       = namesOf[eventv1.CaseAction]()
+	ApprovalStates    = namesOf[eventv1.ApprovalState]()
 )
 
 // namesOf cuts the common prefix (TRUST_ of TRUST_UNTRUSTED) off the names in the descriptor. Values count from 0.
@@ -195,6 +196,8 @@ func systemAction(x *eventv1.System) string {
 		return "system.review"
 	case *eventv1.System_Firing:
 		return "system.firing"
+	case *eventv1.System_Approval:
+		return "system.approval"
 	case *eventv1.System_Lease:
 		return "system.lease"
 	case *eventv1.System_Armed:

@@ -65,8 +65,8 @@ func TestKinds(t *testing.T) {
 func TestActionsAreDistinct(t *testing.T) {
 	all := event.Actions()
 	slices.Sort(all)
-	if count := len(all); count < 44 || len(slices.Compact(all)) != count {
-		t.Errorf("%d actions", len(all))
+	if distinct := len(slices.Compact(slices.Clone(all))); distinct != len(all) || distinct < 43 {
+		t.Errorf("%d actions, %d distinct", len(all), distinct)
 	}
 	if event.Action(nil) != "" || event.Action(new(eventv1.Event)) != "" {
 		t.Error("an action of nothing")

@@ -323,6 +323,8 @@ func detail(x *eventv1.System) *FieldError {
 		return review(d.Review).under("review")
 	case *eventv1.System_Firing:
 		return firingChange(d.Firing).under("firing")
+	case *eventv1.System_Approval:
+		return approvalStep(d.Approval).under("approval")
 	}
 	return readiness(x)
 }
@@ -617,5 +619,27 @@ func firingChange(x *eventv1.FiringChange) *FieldError {
 		given("rule", x.GetRule(), MaxID),
 		positive("version", uint64(x.GetVersion())),
 		oneOf("state", x.GetState(), "acknowledged", "false_positive", "needs_person"),
+	)
+}
+
+// approvalStep names its question and, beside the very text, the very arguments.
+func approvalStep(x *eventv1.ApprovalStep) *FieldError {
+	return first(
+		enumGiven("state", x.GetState(), eventv1.ApprovalState_APPROVAL_STATE_WITHDRAWN),
+		eventID("request", x.GetRequest()),
+		eventID("subject_event", x.GetSubjectEvent()),
+		emitterName("instance", x.GetInstance()),
+		text("run", x.GetRun(), MaxID),
+		text("principal", x.GetPrincipal(), MaxID),
+		given("call", x.GetCall(), MaxID),
+		text("tool", x.GetTool(), MaxText),
+		enum("consequence", x.GetConsequence(), eventv1.Consequence_CONSEQUENCE_HIGH),
+		exactly("shown_digest", x.GetShownDigest(), DigestSize),
+		exactly("arguments_digest", x.GetArgumentsDigest(), DigestSize),
+		instantGiven("valid_until", x.GetValidUntil()),
+		instant("shown_at", x.GetShownAt()),
+		span("took", x.GetTook()),
+		text("escalated_to", x.GetEscalatedTo(), MaxID),
+		exactlyIf("certificate", x.GetCertificate(), DigestSize),
 	)
 }

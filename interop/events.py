@@ -38,7 +38,8 @@ Approval action:E5 approver:t256 shown_digest:b32 subject_event:d shown_at:i val
   escalated_to:t256
 System actor:t256 reason:t4096 10:genesis:{Genesis} instance:{InstanceChange} manifest:{ManifestChange} key:{KeyChange}
   grant:{GrantChange} rule:{RuleChange} containment:{Containment} hold:{Hold} erasure:{Erasure} access:{Access} refusal:{Refusal}
-  finding:{Finding} review:{Review} 40:firing:{FiringChange} 50:lease:{LeaseExtension} armed:{Armed} drill:{Drill} 55:case:{Case}
+  finding:{Finding} review:{Review} 40:firing:{FiringChange} 45:approval:{ApprovalStep} 50:lease:{LeaseExtension} armed:{Armed}
+  drill:{Drill} 55:case:{Case}
 Genesis origin:T256 system_key:B32 log_key:B32 display_name:t256 system_salt:B32
 Labels client:t256 owner:t256 on_call:t256 environment:t256 regulation:[T256]16 canary:f
 InstanceChange instance:N salt:b32 labels:{Labels}
@@ -56,6 +57,8 @@ Refusal emitter:b32 reason:T256 count:U first_at:i detail:t4096
 Finding verdict:T256 emitter:b32 index:u
 Review topic|memory|retrieval|access|scope|sharing subject:t4096 outcome|approved|rejected|changes next_at:i
 FiringChange firing:B16 rule:T256 version:W state|acknowledged|false_positive|needs_person
+ApprovalStep state:E6 request:D subject_event:D instance:N run:t256 principal:t256 call:T256 tool:t4096 consequence:e3 shown_digest:B32
+  arguments_digest:B32 valid_until:I shown_at:i took:i escalated_to:t256 step_up:f certificate:b32
 LeaseExtension lasts:u300000000000
 Armed checks:[{PathCheck}]128
 PathCheck instance:N path:T256 proven:f observer|agent|gateway|probe|custody evidence:t4096

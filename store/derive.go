@@ -338,6 +338,8 @@ func deed(x *eventv1.System) string {
 		return d.Review.GetSubject()
 	case *eventv1.System_Firing:
 		return d.Firing.GetRule()
+	case *eventv1.System_Approval:
+		return d.Approval.GetCall()
 	case *eventv1.System_Drill:
 		return d.Drill.GetInstance()
 	case *eventv1.System_Case:

@@ -86,6 +86,9 @@ func detailWords(s *eventv1.System) []string {
 		return given(word, d.Review.GetTopic(), d.Review.GetSubject(), d.Review.GetOutcome())
 	case *eventv1.System_Firing:
 		return given(word, d.Firing.GetRule(), strconv.FormatUint(uint64(d.Firing.GetVersion()), 10), short(d.Firing.GetFiring()), d.Firing.GetState())
+	case *eventv1.System_Approval:
+		ap := d.Approval
+		return joined(given(word, event.ApprovalStates.Name(ap.GetState()), ap.GetTool(), ap.GetInstance(), ap.GetRun()), given(to, ap.GetEscalatedTo()))
 	}
 	return brakeWords(s)
 }

@@ -68,6 +68,7 @@ func serveFlags(cmd *cobra.Command, cfg *node.Config) {
 	f.StringVar(&cfg.StreamURL, "stream", "", "NATS URL; embedded in the data folder if absent")
 	f.StringVar(&cfg.NKeyFile, "stream-nkey", "", "file with the seed for --stream")
 	f.StringVar(&cfg.CredsFile, "stream-creds", "", "file with the credentials for --stream")
+	f.BoolVar(&cfg.ApproveHigh, "approve-high", false, "every act of high consequence needs the approval of a person with the role approver")
 	f.BoolVar(&cfg.ModerateNeedsLease, "moderate-needs-lease", false, "agents that are cut off stop acts of moderate consequence too, not only of high")
 	f.StringVar(&cfg.Notify, "notify", "", "file of receivers of notifications; notify.yaml in the data folder if absent")
 	f.StringVar(&cfg.Connectors, "connectors", "", "file of connectors that revoke credentials; connectors.yaml in the data folder if absent")

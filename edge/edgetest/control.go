@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // brake is the ControlService of a server.
@@ -24,10 +25,31 @@ type brake struct {
 	ttl     time.Duration
 	changed chan struct{} // closed and replaced with every change
 	renewed []*apiv1.Renew
+	asked   []*apiv1.AskApproval
+	answer  func(*apiv1.AskApproval) *apiv1.ApprovalAnswer
 }
 
 func newBrake(s *Server) *brake {
-	return &brake{server: s, control: &apiv1.Control{Version: 1}, ttl: time.Minute, changed: make(chan struct{})}
+	return &brake{server: s, control: &apiv1.Control{Version: 1}, ttl: time.Minute, changed: make(chan struct{}), answer: nobody}
+}
+
+// nobody is the answer where there is no approver.
+func nobody(a *apiv1.AskApproval) *apiv1.ApprovalAnswer {
+	return &apiv1.ApprovalAnswer{Request: a.GetRequest(), State: eventv1.ApprovalState_APPROVAL_STATE_WITHDRAWN, Reason: "nobody to ask"}
+}
+
+// Answer sets how questions are answered from now on; nil is not at all. At first there is nobody to ask.
+func (s *Server) Answer(answer func(*apiv1.AskApproval) *apiv1.ApprovalAnswer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.brake.answer = answer
+}
+
+// Asked are the questions and withdrawals that gates have sent, in order.
+func (s *Server) Asked() []*apiv1.AskApproval {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.brake.asked)
 }
 
 // Control puts something in force for every gate from now on. The version is set.
@@ -61,7 +83,7 @@ func (b *brake) Watch(stream watchStream) error {
 	if err := b.handshake(stream); err != nil {
 		return err
 	}
-	requests := make(chan *apiv1.Renew)
+	requests := make(chan *apiv1.WatchRequest)
 	go func() {
 		defer close(requests)
 		for {
@@ -70,7 +92,7 @@ func (b *brake) Watch(stream watchStream) error {
 				return
 			}
 			select {
-			case requests <- r.GetRenew():
+			case requests <- r:
 			case <-stream.Context().Done():
 				return
 			}
@@ -79,7 +101,7 @@ func (b *brake) Watch(stream watchStream) error {
 	return b.serve(stream, requests)
 }
 
-func (b *brake) serve(stream watchStream, requests <-chan *apiv1.Renew) error {
+func (b *brake) serve(stream watchStream, requests <-chan *apiv1.WatchRequest) error {
 	sent := uint64(0)
 	for {
 		control, changed, ttl := b.now()
@@ -95,13 +117,36 @@ func (b *brake) serve(stream watchStream, requests <-chan *apiv1.Renew) error {
 			if !more {
 				return nil
 			}
-			b.note(r)
-			lease := &apiv1.Lease{Number: r.GetNumber(), Ttl: int64(ttl)}
-			if err := stream.Send(&apiv1.WatchResponse{Message: &apiv1.WatchResponse_Lease{Lease: lease}}); err != nil {
+			if err := b.respond(stream, r, ttl); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// respond answers a question or a renewal.
+func (b *brake) respond(stream watchStream, r *apiv1.WatchRequest, ttl time.Duration) error {
+	if a := r.GetAsk(); a != nil {
+		if answer := b.answerTo(a); answer != nil {
+			return stream.Send(&apiv1.WatchResponse{Message: &apiv1.WatchResponse_Answer{Answer: answer}})
+		}
+		return nil
+	}
+	b.note(r.GetRenew())
+	lease := &apiv1.Lease{Number: r.GetRenew().GetNumber(), Ttl: int64(ttl)}
+	return stream.Send(&apiv1.WatchResponse{Message: &apiv1.WatchResponse_Lease{Lease: lease}})
+}
+
+// answerTo is the answer to a question; a withdrawal has none.
+func (b *brake) answerTo(a *apiv1.AskApproval) *apiv1.ApprovalAnswer {
+	b.server.mu.Lock()
+	b.asked = append(b.asked, a)
+	answer := b.answer
+	b.server.mu.Unlock()
+	if answer == nil || a.GetWithdrawn() {
+		return nil
+	}
+	return answer(a)
 }
 
 func (b *brake) now() (*apiv1.Control, <-chan struct{}, time.Duration) {

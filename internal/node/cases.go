@@ -7,12 +7,10 @@ import (
 	"github.com/agentcustody/custody/contain/cases"
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
-	"github.com/agentcustody/custody/query"
 )
 
 // openCases begins to fold the cases.
 func (n *Node) openCases(context.Context) error {
-	n.reader = query.New(n.store, logs{n.ledger}, n.vault, n.objects)
 	n.cases = cases.Open(cases.Config{
 		Source: n.stream, Recorder: n.system, Roster: n.admission, Records: caseRecords{contents{n}}, System: n.keys.system.Public(),
 		Hold: n.holdRecords, Log: n.cfg.Log,
@@ -41,5 +39,5 @@ func (c caseRecords) Find(ctx context.Context, tenant event.TenantID, ids []even
 
 // Cut implements cases.Records.
 func (c caseRecords) Cut(ctx context.Context, tenant event.TenantID, instance, run string, after uint64) (*apiv1.CaseCut, error) {
-	return c.node.reader.Cut(ctx, tenant, instance, run, after)
+	return c.node.query.Cut(ctx, tenant, instance, run, after)
 }

@@ -52,6 +52,7 @@ type Config struct {
 	NoSync         bool   // leave syncing to the operating system; only for tests that measure something else
 
 	ModerateNeedsLease bool // acts of moderate consequence need a lease too
+	ApproveHigh        bool // every act of high consequence needs a person's approval
 
 	Connectors string // file of connectors that revoke; empty is connectors.yaml in DataDir, if there is one
 	Notify     string // file of receivers of notifications; empty is notify.yaml in DataDir, if there is one

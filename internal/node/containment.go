@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -16,11 +17,14 @@ import (
 	"github.com/agentcustody/custody/query"
 )
 
+// openPatience bounds how long an approver waits until the ledger has what is asked about: many times what that takes.
+const openPatience = 15 * time.Second
+
 // openContainment folds what is in force, and follows.
 func (n *Node) openContainment(ctx context.Context) (err error) {
 	cfg := contain.Config{
 		Source: n.stream, Recorder: n.system, Roster: n.admission, System: n.keys.system.Public(), Key: n.keys.system, Now: n.cfg.Now, Log: n.cfg.Log,
-		Moderate: n.cfg.ModerateNeedsLease, Hold: n.holdRecords, Judged: n.judged, Reach: n.reach,
+		Moderate: n.cfg.ModerateNeedsLease, ApproveHigh: n.cfg.ApproveHigh, Hold: n.holdRecords, Judged: n.judged, Reach: n.reach, Contents: sealedContents{n},
 	}
 	if cfg.Connectors, err = n.connectors(); err != nil {
 		return err
@@ -39,6 +43,20 @@ func (n *Node) openContainment(ctx context.Context) (err error) {
 func (n *Node) reach(ctx context.Context, t event.Target, instances []event.InstanceID) (r contain.Reach, err error) {
 	r.Credentials, r.Descendants, err = n.store.Reach(ctx, t, instances)
 	return r, err
+}
+
+// sealedContents opens what approvers are shown.
+type sealedContents struct{ node *Node }
+
+// Open implements contain.Contents.
+func (c sealedContents) Open(ctx context.Context, tenant event.TenantID, id event.ID, path string, before uint64) (contain.Sealed, error) {
+	ctx, cancel := context.WithTimeout(ctx, openPatience)
+	defer cancel()
+	e, value, size, err := c.node.query.Sealed(ctx, tenant, id, path, before)
+	if errors.Is(err, query.ErrNotOpen) {
+		err = errors.Join(contain.ErrNotFound, err)
+	}
+	return contain.Sealed{Event: e, Value: value, Size: size}, err
 }
 
 // connectors reads the file of connectors, if there is one.

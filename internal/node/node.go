@@ -50,11 +50,11 @@ type Node struct {
 	door      *ingest.Service
 	opened    atomic.Pointer[ingest.Service] // the door, for the ledger, which starts before it
 	admin     *ingest.Admin
+	query     *query.Service
 	brake     *contain.Engine
 	rules     *live.Engine
 	judges    atomic.Pointer[live.Engine] // the rules, for the brake, which starts before them
 	retention *ingest.Retention
-	reader    *query.Service
 	cases     *cases.Engine
 	notify    *notify.Engine
 	server    *grpc.Server
@@ -274,6 +274,7 @@ func (n *Node) openIngest(ctx context.Context) error {
 	n.opened.Store(n.door)
 	n.later(n.closeDoor)
 	n.openRetention()
+	n.query = query.New(n.store, logs{n.ledger}, n.vault, n.objects)
 	return nil
 }
 

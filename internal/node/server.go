@@ -67,9 +67,9 @@ func (n *Node) register() {
 	apiv1.RegisterEnrolServiceServer(n.server, ingest.NewEnrol(n.admin, n.door))
 	apiv1.RegisterAdminServiceServer(n.server, n.admin)
 	apiv1.RegisterRetentionServiceServer(n.server, n.retention)
-	n.reader.Brake = brake{n.brake}
-	apiv1.RegisterQueryServiceServer(n.server, n.reader)
-	apiv1.RegisterBlastServiceServer(n.server, query.Blasts{Service: n.reader})
+	n.query.Brake = brake{n.brake}
+	apiv1.RegisterQueryServiceServer(n.server, n.query)
+	apiv1.RegisterBlastServiceServer(n.server, query.Blasts{Service: n.query})
 	apiv1.RegisterCaseServiceServer(n.server, &cases.Service{Engine: n.cases})
 	apiv1.RegisterNotifyServiceServer(n.server, &notify.Service{Engine: n.notify})
 	apiv1.RegisterLedgerServiceServer(n.server, &ledgerService{node: n})
@@ -79,6 +79,7 @@ func (n *Node) register() {
 	apiv1.RegisterFiringServiceServer(n.server, &live.Service{Engine: n.rules})
 	apiv1.RegisterContainmentServiceServer(n.server, &contain.Service{Engine: n.brake})
 	apiv1.RegisterArmedServiceServer(n.server, &contain.Readiness{Engine: n.brake})
+	apiv1.RegisterApprovalServiceServer(n.server, &contain.Approvals{Engine: n.brake})
 }
 
 // listen opens the listeners and writes down what was chosen.

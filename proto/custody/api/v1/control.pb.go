@@ -35,6 +35,7 @@ type WatchRequest struct {
 	//	*WatchRequest_Proof
 	//	*WatchRequest_Renew
 	//	*WatchRequest_Judge
+	//	*WatchRequest_Ask
 	Message       isWatchRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -113,6 +114,15 @@ func (x *WatchRequest) GetJudge() *Judge {
 	return nil
 }
 
+func (x *WatchRequest) GetAsk() *AskApproval {
+	if x != nil {
+		if x, ok := x.Message.(*WatchRequest_Ask); ok {
+			return x.Ask
+		}
+	}
+	return nil
+}
+
 type isWatchRequest_Message interface {
 	isWatchRequest_Message()
 }
@@ -137,6 +147,11 @@ type WatchRequest_Judge struct {
 	Judge *Judge `protobuf:"bytes,10,opt,name=judge,proto3,oneof"`
 }
 
+type WatchRequest_Ask struct {
+	// ask puts a question to approvers, or withdraws it. It is put again on every new stream until it is answered.
+	Ask *AskApproval `protobuf:"bytes,20,opt,name=ask,proto3,oneof"`
+}
+
 func (*WatchRequest_Hello) isWatchRequest_Message() {}
 
 func (*WatchRequest_Proof) isWatchRequest_Message() {}
@@ -144,6 +159,8 @@ func (*WatchRequest_Proof) isWatchRequest_Message() {}
 func (*WatchRequest_Renew) isWatchRequest_Message() {}
 
 func (*WatchRequest_Judge) isWatchRequest_Message() {}
+
+func (*WatchRequest_Ask) isWatchRequest_Message() {}
 
 // Judge asks for an answer once the rules have seen the stream up to a batch of the gate's key, and what they asked for was sent.
 type Judge struct {
@@ -550,6 +567,7 @@ type WatchResponse struct {
 	//	*WatchResponse_Lease
 	//	*WatchResponse_Judged
 	//	*WatchResponse_Exercise
+	//	*WatchResponse_Answer
 	Message       isWatchResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -637,6 +655,15 @@ func (x *WatchResponse) GetExercise() *Exercise {
 	return nil
 }
 
+func (x *WatchResponse) GetAnswer() *ApprovalAnswer {
+	if x != nil {
+		if x, ok := x.Message.(*WatchResponse_Answer); ok {
+			return x.Answer
+		}
+	}
+	return nil
+}
+
 type isWatchResponse_Message interface {
 	isWatchResponse_Message()
 }
@@ -666,6 +693,11 @@ type WatchResponse_Exercise struct {
 	Exercise *Exercise `protobuf:"bytes,4,opt,name=exercise,proto3,oneof"`
 }
 
+type WatchResponse_Answer struct {
+	// answer is what became of a question that this stream has put.
+	Answer *ApprovalAnswer `protobuf:"bytes,20,opt,name=answer,proto3,oneof"`
+}
+
 func (*WatchResponse_Challenge) isWatchResponse_Message() {}
 
 func (*WatchResponse_Control) isWatchResponse_Message() {}
@@ -675,6 +707,8 @@ func (*WatchResponse_Lease) isWatchResponse_Message() {}
 func (*WatchResponse_Judged) isWatchResponse_Message() {}
 
 func (*WatchResponse_Exercise) isWatchResponse_Message() {}
+
+func (*WatchResponse_Answer) isWatchResponse_Message() {}
 
 // Exercise asks the gate what it would do under a pause of its instance, and with a lease that ends.
 type Exercise struct {
@@ -748,8 +782,10 @@ type Control struct {
 	JudgeWait int64 `protobuf:"varint,10,opt,name=judge_wait,json=judgeWait,proto3" json:"judge_wait,omitempty"`
 	// judge_required says that such an act does not begin when they have not.
 	JudgeRequired bool `protobuf:"varint,11,opt,name=judge_required,json=judgeRequired,proto3" json:"judge_required,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// high_needs_approval says that every act of high consequence needs a person's approval.
+	HighNeedsApproval bool `protobuf:"varint,20,opt,name=high_needs_approval,json=highNeedsApproval,proto3" json:"high_needs_approval,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Control) Reset() {
@@ -827,6 +863,13 @@ func (x *Control) GetJudgeWait() int64 {
 func (x *Control) GetJudgeRequired() bool {
 	if x != nil {
 		return x.JudgeRequired
+	}
+	return false
+}
+
+func (x *Control) GetHighNeedsApproval() bool {
+	if x != nil {
+		return x.HighNeedsApproval
 	}
 	return false
 }
@@ -2012,13 +2055,14 @@ var File_custody_api_v1_control_proto protoreflect.FileDescriptor
 
 const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x1ccustody/api/v1/control.proto\x12\x0ecustody.api.v1\x1a\x1bcustody/api/v1/ingest.proto\x1a\x1dcustody/event/v1/system.proto\"\xd5\x01\n" +
+	"\x1ccustody/api/v1/control.proto\x12\x0ecustody.api.v1\x1a\x1dcustody/api/v1/approval.proto\x1a\x1bcustody/api/v1/ingest.proto\x1a\x1dcustody/event/v1/system.proto\"\x86\x02\n" +
 	"\fWatchRequest\x12-\n" +
 	"\x05hello\x18\x01 \x01(\v2\x15.custody.api.v1.HelloH\x00R\x05hello\x12-\n" +
 	"\x05proof\x18\x02 \x01(\v2\x15.custody.api.v1.ProofH\x00R\x05proof\x12-\n" +
 	"\x05renew\x18\x03 \x01(\v2\x15.custody.api.v1.RenewH\x00R\x05renew\x12-\n" +
 	"\x05judge\x18\n" +
-	" \x01(\v2\x15.custody.api.v1.JudgeH\x00R\x05judgeB\t\n" +
+	" \x01(\v2\x15.custody.api.v1.JudgeH\x00R\x05judge\x12/\n" +
+	"\x03ask\x18\x14 \x01(\v2\x1b.custody.api.v1.AskApprovalH\x00R\x03askB\t\n" +
 	"\amessage\">\n" +
 	"\x05Judge\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1d\n" +
@@ -2045,18 +2089,19 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\vRefusedCall\x12 \n" +
 	"\vcontainment\x18\x01 \x01(\tR\vcontainment\x12\x12\n" +
 	"\x04call\x18\x02 \x01(\tR\x04call\x12\x12\n" +
-	"\x04tool\x18\x03 \x01(\tR\x04tool\"\xa3\x02\n" +
+	"\x04tool\x18\x03 \x01(\tR\x04tool\"\xdd\x02\n" +
 	"\rWatchResponse\x129\n" +
 	"\tchallenge\x18\x01 \x01(\v2\x19.custody.api.v1.ChallengeH\x00R\tchallenge\x123\n" +
 	"\acontrol\x18\x02 \x01(\v2\x17.custody.api.v1.ControlH\x00R\acontrol\x12-\n" +
 	"\x05lease\x18\x03 \x01(\v2\x15.custody.api.v1.LeaseH\x00R\x05lease\x120\n" +
 	"\x06judged\x18\n" +
 	" \x01(\v2\x16.custody.api.v1.JudgedH\x00R\x06judged\x126\n" +
-	"\bexercise\x18\x04 \x01(\v2\x18.custody.api.v1.ExerciseH\x00R\bexerciseB\t\n" +
+	"\bexercise\x18\x04 \x01(\v2\x18.custody.api.v1.ExerciseH\x00R\bexercise\x128\n" +
+	"\x06answer\x18\x14 \x01(\v2\x1e.custody.api.v1.ApprovalAnswerH\x00R\x06answerB\t\n" +
 	"\amessage\"4\n" +
 	"\bExercise\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
-	"\x03ttl\x18\x02 \x01(\x03R\x03ttl\"\xbf\x02\n" +
+	"\x03ttl\x18\x02 \x01(\x03R\x03ttl\"\xef\x02\n" +
 	"\aControl\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x127\n" +
 	"\tcontained\x18\x02 \x03(\v2\x19.custody.api.v1.ContainedR\tcontained\x12)\n" +
@@ -2066,7 +2111,8 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"judge_wait\x18\n" +
 	" \x01(\x03R\tjudgeWait\x12%\n" +
-	"\x0ejudge_required\x18\v \x01(\bR\rjudgeRequired\"I\n" +
+	"\x0ejudge_required\x18\v \x01(\bR\rjudgeRequired\x12.\n" +
+	"\x13high_needs_approval\x18\x14 \x01(\bR\x11highNeedsApproval\"I\n" +
 	"\tContained\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
@@ -2213,49 +2259,53 @@ var file_custody_api_v1_control_proto_goTypes = []any{
 	(*StepInfo)(nil),                // 24: custody.api.v1.StepInfo
 	(*Hello)(nil),                   // 25: custody.api.v1.Hello
 	(*Proof)(nil),                   // 26: custody.api.v1.Proof
-	(*Challenge)(nil),               // 27: custody.api.v1.Challenge
-	(*v1.Permission)(nil),           // 28: custody.event.v1.Permission
-	(v1.ContainmentState)(0),        // 29: custody.event.v1.ContainmentState
+	(*AskApproval)(nil),             // 27: custody.api.v1.AskApproval
+	(*Challenge)(nil),               // 28: custody.api.v1.Challenge
+	(*ApprovalAnswer)(nil),          // 29: custody.api.v1.ApprovalAnswer
+	(*v1.Permission)(nil),           // 30: custody.event.v1.Permission
+	(v1.ContainmentState)(0),        // 31: custody.event.v1.ContainmentState
 }
 var file_custody_api_v1_control_proto_depIdxs = []int32{
 	25, // 0: custody.api.v1.WatchRequest.hello:type_name -> custody.api.v1.Hello
 	26, // 1: custody.api.v1.WatchRequest.proof:type_name -> custody.api.v1.Proof
 	3,  // 2: custody.api.v1.WatchRequest.renew:type_name -> custody.api.v1.Renew
 	1,  // 3: custody.api.v1.WatchRequest.judge:type_name -> custody.api.v1.Judge
-	5,  // 4: custody.api.v1.Renew.running:type_name -> custody.api.v1.RunningCall
-	6,  // 5: custody.api.v1.Renew.refused:type_name -> custody.api.v1.RefusedCall
-	4,  // 6: custody.api.v1.Renew.exercised:type_name -> custody.api.v1.Exercised
-	27, // 7: custody.api.v1.WatchResponse.challenge:type_name -> custody.api.v1.Challenge
-	9,  // 8: custody.api.v1.WatchResponse.control:type_name -> custody.api.v1.Control
-	11, // 9: custody.api.v1.WatchResponse.lease:type_name -> custody.api.v1.Lease
-	2,  // 10: custody.api.v1.WatchResponse.judged:type_name -> custody.api.v1.Judged
-	8,  // 11: custody.api.v1.WatchResponse.exercise:type_name -> custody.api.v1.Exercise
-	10, // 12: custody.api.v1.Control.contained:type_name -> custody.api.v1.Contained
-	28, // 13: custody.api.v1.Control.permissions:type_name -> custody.event.v1.Permission
-	16, // 14: custody.api.v1.PlanContainmentResponse.revocations:type_name -> custody.api.v1.PlannedRevocation
-	23, // 15: custody.api.v1.ContainResponse.containment:type_name -> custody.api.v1.ContainmentInfo
-	23, // 16: custody.api.v1.ReleaseResponse.released:type_name -> custody.api.v1.ContainmentInfo
-	23, // 17: custody.api.v1.ReleaseResponse.remaining:type_name -> custody.api.v1.ContainmentInfo
-	23, // 18: custody.api.v1.ListContainedResponse.containments:type_name -> custody.api.v1.ContainmentInfo
-	24, // 19: custody.api.v1.ContainmentInfo.steps:type_name -> custody.api.v1.StepInfo
-	29, // 20: custody.api.v1.StepInfo.state:type_name -> custody.event.v1.ContainmentState
-	0,  // 21: custody.api.v1.ControlService.Watch:input_type -> custody.api.v1.WatchRequest
-	12, // 22: custody.api.v1.ContainmentService.ResolveTarget:input_type -> custody.api.v1.ResolveTargetRequest
-	14, // 23: custody.api.v1.ContainmentService.PlanContainment:input_type -> custody.api.v1.PlanContainmentRequest
-	17, // 24: custody.api.v1.ContainmentService.Contain:input_type -> custody.api.v1.ContainRequest
-	19, // 25: custody.api.v1.ContainmentService.Release:input_type -> custody.api.v1.ReleaseRequest
-	21, // 26: custody.api.v1.ContainmentService.ListContained:input_type -> custody.api.v1.ListContainedRequest
-	7,  // 27: custody.api.v1.ControlService.Watch:output_type -> custody.api.v1.WatchResponse
-	13, // 28: custody.api.v1.ContainmentService.ResolveTarget:output_type -> custody.api.v1.ResolveTargetResponse
-	15, // 29: custody.api.v1.ContainmentService.PlanContainment:output_type -> custody.api.v1.PlanContainmentResponse
-	18, // 30: custody.api.v1.ContainmentService.Contain:output_type -> custody.api.v1.ContainResponse
-	20, // 31: custody.api.v1.ContainmentService.Release:output_type -> custody.api.v1.ReleaseResponse
-	22, // 32: custody.api.v1.ContainmentService.ListContained:output_type -> custody.api.v1.ListContainedResponse
-	27, // [27:33] is the sub-list for method output_type
-	21, // [21:27] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	27, // 4: custody.api.v1.WatchRequest.ask:type_name -> custody.api.v1.AskApproval
+	5,  // 5: custody.api.v1.Renew.running:type_name -> custody.api.v1.RunningCall
+	6,  // 6: custody.api.v1.Renew.refused:type_name -> custody.api.v1.RefusedCall
+	4,  // 7: custody.api.v1.Renew.exercised:type_name -> custody.api.v1.Exercised
+	28, // 8: custody.api.v1.WatchResponse.challenge:type_name -> custody.api.v1.Challenge
+	9,  // 9: custody.api.v1.WatchResponse.control:type_name -> custody.api.v1.Control
+	11, // 10: custody.api.v1.WatchResponse.lease:type_name -> custody.api.v1.Lease
+	2,  // 11: custody.api.v1.WatchResponse.judged:type_name -> custody.api.v1.Judged
+	8,  // 12: custody.api.v1.WatchResponse.exercise:type_name -> custody.api.v1.Exercise
+	29, // 13: custody.api.v1.WatchResponse.answer:type_name -> custody.api.v1.ApprovalAnswer
+	10, // 14: custody.api.v1.Control.contained:type_name -> custody.api.v1.Contained
+	30, // 15: custody.api.v1.Control.permissions:type_name -> custody.event.v1.Permission
+	16, // 16: custody.api.v1.PlanContainmentResponse.revocations:type_name -> custody.api.v1.PlannedRevocation
+	23, // 17: custody.api.v1.ContainResponse.containment:type_name -> custody.api.v1.ContainmentInfo
+	23, // 18: custody.api.v1.ReleaseResponse.released:type_name -> custody.api.v1.ContainmentInfo
+	23, // 19: custody.api.v1.ReleaseResponse.remaining:type_name -> custody.api.v1.ContainmentInfo
+	23, // 20: custody.api.v1.ListContainedResponse.containments:type_name -> custody.api.v1.ContainmentInfo
+	24, // 21: custody.api.v1.ContainmentInfo.steps:type_name -> custody.api.v1.StepInfo
+	31, // 22: custody.api.v1.StepInfo.state:type_name -> custody.event.v1.ContainmentState
+	0,  // 23: custody.api.v1.ControlService.Watch:input_type -> custody.api.v1.WatchRequest
+	12, // 24: custody.api.v1.ContainmentService.ResolveTarget:input_type -> custody.api.v1.ResolveTargetRequest
+	14, // 25: custody.api.v1.ContainmentService.PlanContainment:input_type -> custody.api.v1.PlanContainmentRequest
+	17, // 26: custody.api.v1.ContainmentService.Contain:input_type -> custody.api.v1.ContainRequest
+	19, // 27: custody.api.v1.ContainmentService.Release:input_type -> custody.api.v1.ReleaseRequest
+	21, // 28: custody.api.v1.ContainmentService.ListContained:input_type -> custody.api.v1.ListContainedRequest
+	7,  // 29: custody.api.v1.ControlService.Watch:output_type -> custody.api.v1.WatchResponse
+	13, // 30: custody.api.v1.ContainmentService.ResolveTarget:output_type -> custody.api.v1.ResolveTargetResponse
+	15, // 31: custody.api.v1.ContainmentService.PlanContainment:output_type -> custody.api.v1.PlanContainmentResponse
+	18, // 32: custody.api.v1.ContainmentService.Contain:output_type -> custody.api.v1.ContainResponse
+	20, // 33: custody.api.v1.ContainmentService.Release:output_type -> custody.api.v1.ReleaseResponse
+	22, // 34: custody.api.v1.ContainmentService.ListContained:output_type -> custody.api.v1.ListContainedResponse
+	29, // [29:35] is the sub-list for method output_type
+	23, // [23:29] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_custody_api_v1_control_proto_init() }
@@ -2263,12 +2313,14 @@ func file_custody_api_v1_control_proto_init() {
 	if File_custody_api_v1_control_proto != nil {
 		return
 	}
+	file_custody_api_v1_approval_proto_init()
 	file_custody_api_v1_ingest_proto_init()
 	file_custody_api_v1_control_proto_msgTypes[0].OneofWrappers = []any{
 		(*WatchRequest_Hello)(nil),
 		(*WatchRequest_Proof)(nil),
 		(*WatchRequest_Renew)(nil),
 		(*WatchRequest_Judge)(nil),
+		(*WatchRequest_Ask)(nil),
 	}
 	file_custody_api_v1_control_proto_msgTypes[7].OneofWrappers = []any{
 		(*WatchResponse_Challenge)(nil),
@@ -2276,6 +2328,7 @@ func file_custody_api_v1_control_proto_init() {
 		(*WatchResponse_Lease)(nil),
 		(*WatchResponse_Judged)(nil),
 		(*WatchResponse_Exercise)(nil),
+		(*WatchResponse_Answer)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

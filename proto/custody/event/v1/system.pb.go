@@ -356,6 +356,75 @@ func (ContainmentState) EnumDescriptor() ([]byte, []int) {
 	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{4}
 }
 
+// ApprovalState is how far a question has come.
+type ApprovalState int32
+
+const (
+	// APPROVAL_STATE_UNSPECIFIED is refused.
+	ApprovalState_APPROVAL_STATE_UNSPECIFIED ApprovalState = 0
+	// APPROVAL_STATE_ASKED waits for an approver.
+	ApprovalState_APPROVAL_STATE_ASKED ApprovalState = 1
+	// APPROVAL_STATE_HALF has one of the two approvals that it needs.
+	ApprovalState_APPROVAL_STATE_HALF ApprovalState = 2
+	// APPROVAL_STATE_APPROVED lets the call begin, once.
+	ApprovalState_APPROVAL_STATE_APPROVED ApprovalState = 3
+	// APPROVAL_STATE_REJECTED refuses the call.
+	ApprovalState_APPROVAL_STATE_REJECTED ApprovalState = 4
+	// APPROVAL_STATE_ESCALATED is passed on.
+	ApprovalState_APPROVAL_STATE_ESCALATED ApprovalState = 5
+	// APPROVAL_STATE_WITHDRAWN is no longer asked: the call was given up, or nobody answered in time.
+	ApprovalState_APPROVAL_STATE_WITHDRAWN ApprovalState = 6
+)
+
+// Enum value maps for ApprovalState.
+var (
+	ApprovalState_name = map[int32]string{
+		0: "APPROVAL_STATE_UNSPECIFIED",
+		1: "APPROVAL_STATE_ASKED",
+		2: "APPROVAL_STATE_HALF",
+		3: "APPROVAL_STATE_APPROVED",
+		4: "APPROVAL_STATE_REJECTED",
+		5: "APPROVAL_STATE_ESCALATED",
+		6: "APPROVAL_STATE_WITHDRAWN",
+	}
+	ApprovalState_value = map[string]int32{
+		"APPROVAL_STATE_UNSPECIFIED": 0,
+		"APPROVAL_STATE_ASKED":       1,
+		"APPROVAL_STATE_HALF":        2,
+		"APPROVAL_STATE_APPROVED":    3,
+		"APPROVAL_STATE_REJECTED":    4,
+		"APPROVAL_STATE_ESCALATED":   5,
+		"APPROVAL_STATE_WITHDRAWN":   6,
+	}
+)
+
+func (x ApprovalState) Enum() *ApprovalState {
+	p := new(ApprovalState)
+	*p = x
+	return p
+}
+
+func (x ApprovalState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ApprovalState) Descriptor() protoreflect.EnumDescriptor {
+	return file_custody_event_v1_system_proto_enumTypes[5].Descriptor()
+}
+
+func (ApprovalState) Type() protoreflect.EnumType {
+	return &file_custody_event_v1_system_proto_enumTypes[5]
+}
+
+func (x ApprovalState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ApprovalState.Descriptor instead.
+func (ApprovalState) EnumDescriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{5}
+}
+
 // CaseAction is an act in a case.
 type CaseAction int32
 
@@ -413,11 +482,11 @@ func (x CaseAction) String() string {
 }
 
 func (CaseAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_custody_event_v1_system_proto_enumTypes[5].Descriptor()
+	return file_custody_event_v1_system_proto_enumTypes[6].Descriptor()
 }
 
 func (CaseAction) Type() protoreflect.EnumType {
-	return &file_custody_event_v1_system_proto_enumTypes[5]
+	return &file_custody_event_v1_system_proto_enumTypes[6]
 }
 
 func (x CaseAction) Number() protoreflect.EnumNumber {
@@ -426,7 +495,7 @@ func (x CaseAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CaseAction.Descriptor instead.
 func (CaseAction) EnumDescriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{5}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{6}
 }
 
 // System is one act of Custody in a tenant's log. Whatever decides how the tenant's events are admitted or judged is one of these.
@@ -454,6 +523,7 @@ type System struct {
 	//	*System_Finding
 	//	*System_Review
 	//	*System_Firing
+	//	*System_Approval
 	//	*System_Lease
 	//	*System_Armed
 	//	*System_Drill
@@ -640,6 +710,15 @@ func (x *System) GetFiring() *FiringChange {
 	return nil
 }
 
+func (x *System) GetApproval() *ApprovalStep {
+	if x != nil {
+		if x, ok := x.Detail.(*System_Approval); ok {
+			return x.Approval
+		}
+	}
+	return nil
+}
+
 func (x *System) GetLease() *LeaseExtension {
 	if x != nil {
 		if x, ok := x.Detail.(*System_Lease); ok {
@@ -750,6 +829,11 @@ type System_Firing struct {
 	Firing *FiringChange `protobuf:"bytes,40,opt,name=firing,proto3,oneof"`
 }
 
+type System_Approval struct {
+	// approval is one step of a question that Custody puts to approvers, or the answer.
+	Approval *ApprovalStep `protobuf:"bytes,45,opt,name=approval,proto3,oneof"`
+}
+
 type System_Lease struct {
 	// lease lets gates act for a while without a renewal, because the server is about to restart.
 	Lease *LeaseExtension `protobuf:"bytes,50,opt,name=lease,proto3,oneof"`
@@ -797,6 +881,8 @@ func (*System_Finding) isSystem_Detail() {}
 func (*System_Review) isSystem_Detail() {}
 
 func (*System_Firing) isSystem_Detail() {}
+
+func (*System_Approval) isSystem_Detail() {}
 
 func (*System_Lease) isSystem_Detail() {}
 
@@ -2082,6 +2168,197 @@ func (x *FiringChange) GetState() string {
 	return ""
 }
 
+// ApprovalStep is one step of a question that a gate has put to Custody's approvers: the actor is the person who acted, empty where the
+// gate asked or withdrew.
+type ApprovalStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// state is what the step brings the question to.
+	State ApprovalState `protobuf:"varint,1,opt,name=state,proto3,enum=custody.event.v1.ApprovalState" json:"state,omitempty"`
+	// request is the id of the gate's approval.requested event, 16 bytes. It names the question.
+	Request []byte `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	// subject_event is the id of the proposal, 16 bytes.
+	SubjectEvent []byte `protobuf:"bytes,3,opt,name=subject_event,json=subjectEvent,proto3" json:"subject_event,omitempty"`
+	// instance is the one whose gate asks.
+	Instance string `protobuf:"bytes,4,opt,name=instance,proto3" json:"instance,omitempty"`
+	// run is the proposal's.
+	Run string `protobuf:"bytes,5,opt,name=run,proto3" json:"run,omitempty"`
+	// principal is for whom the run works.
+	Principal string `protobuf:"bytes,6,opt,name=principal,proto3" json:"principal,omitempty"`
+	// call is the execution's call id.
+	Call string `protobuf:"bytes,7,opt,name=call,proto3" json:"call,omitempty"`
+	// tool is the tool that is to be called.
+	Tool string `protobuf:"bytes,8,opt,name=tool,proto3" json:"tool,omitempty"`
+	// consequence is the class of the act.
+	Consequence Consequence `protobuf:"varint,9,opt,name=consequence,proto3,enum=custody.event.v1.Consequence" json:"consequence,omitempty"`
+	// shown_digest is SHA-256 of the text that is shown, 32 bytes.
+	ShownDigest []byte `protobuf:"bytes,10,opt,name=shown_digest,json=shownDigest,proto3" json:"shown_digest,omitempty"`
+	// arguments_digest is the proposal's arguments_digest, 32 bytes.
+	ArgumentsDigest []byte `protobuf:"bytes,11,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
+	// valid_until is nanoseconds since the Unix epoch: of a question until when it can be answered, of an approval until when the call may begin.
+	ValidUntil int64 `protobuf:"varint,12,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
+	// shown_at is nanoseconds since the Unix epoch when the actor was first given the text; 0 if never.
+	ShownAt int64 `protobuf:"varint,13,opt,name=shown_at,json=shownAt,proto3" json:"shown_at,omitempty"`
+	// took is nanoseconds from the question to this step, by Custody's clock.
+	Took int64 `protobuf:"varint,14,opt,name=took,proto3" json:"took,omitempty"`
+	// escalated_to is the person who has to answer from here on; empty is anybody but the actor: escalated.
+	EscalatedTo string `protobuf:"bytes,15,opt,name=escalated_to,json=escalatedTo,proto3" json:"escalated_to,omitempty"`
+	// step_up says that two persons must approve.
+	StepUp bool `protobuf:"varint,16,opt,name=step_up,json=stepUp,proto3" json:"step_up,omitempty"`
+	// certificate is SHA-256 of the actor's client certificate, 32 bytes.
+	Certificate   []byte `protobuf:"bytes,17,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalStep) Reset() {
+	*x = ApprovalStep{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalStep) ProtoMessage() {}
+
+func (x *ApprovalStep) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalStep.ProtoReflect.Descriptor instead.
+func (*ApprovalStep) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ApprovalStep) GetState() ApprovalState {
+	if x != nil {
+		return x.State
+	}
+	return ApprovalState_APPROVAL_STATE_UNSPECIFIED
+}
+
+func (x *ApprovalStep) GetRequest() []byte {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *ApprovalStep) GetSubjectEvent() []byte {
+	if x != nil {
+		return x.SubjectEvent
+	}
+	return nil
+}
+
+func (x *ApprovalStep) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *ApprovalStep) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *ApprovalStep) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *ApprovalStep) GetCall() string {
+	if x != nil {
+		return x.Call
+	}
+	return ""
+}
+
+func (x *ApprovalStep) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ApprovalStep) GetConsequence() Consequence {
+	if x != nil {
+		return x.Consequence
+	}
+	return Consequence_CONSEQUENCE_UNSPECIFIED
+}
+
+func (x *ApprovalStep) GetShownDigest() []byte {
+	if x != nil {
+		return x.ShownDigest
+	}
+	return nil
+}
+
+func (x *ApprovalStep) GetArgumentsDigest() []byte {
+	if x != nil {
+		return x.ArgumentsDigest
+	}
+	return nil
+}
+
+func (x *ApprovalStep) GetValidUntil() int64 {
+	if x != nil {
+		return x.ValidUntil
+	}
+	return 0
+}
+
+func (x *ApprovalStep) GetShownAt() int64 {
+	if x != nil {
+		return x.ShownAt
+	}
+	return 0
+}
+
+func (x *ApprovalStep) GetTook() int64 {
+	if x != nil {
+		return x.Took
+	}
+	return 0
+}
+
+func (x *ApprovalStep) GetEscalatedTo() string {
+	if x != nil {
+		return x.EscalatedTo
+	}
+	return ""
+}
+
+func (x *ApprovalStep) GetStepUp() bool {
+	if x != nil {
+		return x.StepUp
+	}
+	return false
+}
+
+func (x *ApprovalStep) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
 // LeaseExtension lets the gates of the log's tenant act without a renewal.
 type LeaseExtension struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2093,7 +2370,7 @@ type LeaseExtension struct {
 
 func (x *LeaseExtension) Reset() {
 	*x = LeaseExtension{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[17]
+	mi := &file_custody_event_v1_system_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2105,7 +2382,7 @@ func (x *LeaseExtension) String() string {
 func (*LeaseExtension) ProtoMessage() {}
 
 func (x *LeaseExtension) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[17]
+	mi := &file_custody_event_v1_system_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2118,7 +2395,7 @@ func (x *LeaseExtension) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseExtension.ProtoReflect.Descriptor instead.
 func (*LeaseExtension) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{17}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LeaseExtension) GetLasts() int64 {
@@ -2139,7 +2416,7 @@ type Armed struct {
 
 func (x *Armed) Reset() {
 	*x = Armed{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[18]
+	mi := &file_custody_event_v1_system_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2428,7 @@ func (x *Armed) String() string {
 func (*Armed) ProtoMessage() {}
 
 func (x *Armed) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[18]
+	mi := &file_custody_event_v1_system_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2441,7 @@ func (x *Armed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Armed.ProtoReflect.Descriptor instead.
 func (*Armed) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{18}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Armed) GetChecks() []*PathCheck {
@@ -2193,7 +2470,7 @@ type PathCheck struct {
 
 func (x *PathCheck) Reset() {
 	*x = PathCheck{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[19]
+	mi := &file_custody_event_v1_system_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2482,7 @@ func (x *PathCheck) String() string {
 func (*PathCheck) ProtoMessage() {}
 
 func (x *PathCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[19]
+	mi := &file_custody_event_v1_system_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2495,7 @@ func (x *PathCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathCheck.ProtoReflect.Descriptor instead.
 func (*PathCheck) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{19}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PathCheck) GetInstance() string {
@@ -2275,7 +2552,7 @@ type Drill struct {
 
 func (x *Drill) Reset() {
 	*x = Drill{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[20]
+	mi := &file_custody_event_v1_system_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2287,7 +2564,7 @@ func (x *Drill) String() string {
 func (*Drill) ProtoMessage() {}
 
 func (x *Drill) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[20]
+	mi := &file_custody_event_v1_system_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2300,7 +2577,7 @@ func (x *Drill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drill.ProtoReflect.Descriptor instead.
 func (*Drill) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{20}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Drill) GetInstance() string {
@@ -2359,7 +2636,7 @@ type DrillStep struct {
 
 func (x *DrillStep) Reset() {
 	*x = DrillStep{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[21]
+	mi := &file_custody_event_v1_system_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2648,7 @@ func (x *DrillStep) String() string {
 func (*DrillStep) ProtoMessage() {}
 
 func (x *DrillStep) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[21]
+	mi := &file_custody_event_v1_system_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2661,7 @@ func (x *DrillStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillStep.ProtoReflect.Descriptor instead.
 func (*DrillStep) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{21}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DrillStep) GetPath() string {
@@ -2457,7 +2734,7 @@ type Case struct {
 
 func (x *Case) Reset() {
 	*x = Case{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[22]
+	mi := &file_custody_event_v1_system_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2469,7 +2746,7 @@ func (x *Case) String() string {
 func (*Case) ProtoMessage() {}
 
 func (x *Case) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[22]
+	mi := &file_custody_event_v1_system_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2482,7 +2759,7 @@ func (x *Case) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Case.ProtoReflect.Descriptor instead.
 func (*Case) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{22}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Case) GetCase() string {
@@ -2552,7 +2829,7 @@ var File_custody_event_v1_system_proto protoreflect.FileDescriptor
 
 const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\n" +
-	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\x95\b\n" +
+	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\xd3\b\n" +
 	"\x06System\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x125\n" +
@@ -2570,7 +2847,8 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\arefusal\x18\x14 \x01(\v2\x19.custody.event.v1.RefusalH\x00R\arefusal\x125\n" +
 	"\afinding\x18\x15 \x01(\v2\x19.custody.event.v1.FindingH\x00R\afinding\x122\n" +
 	"\x06review\x18\x16 \x01(\v2\x18.custody.event.v1.ReviewH\x00R\x06review\x128\n" +
-	"\x06firing\x18( \x01(\v2\x1e.custody.event.v1.FiringChangeH\x00R\x06firing\x128\n" +
+	"\x06firing\x18( \x01(\v2\x1e.custody.event.v1.FiringChangeH\x00R\x06firing\x12<\n" +
+	"\bapproval\x18- \x01(\v2\x1e.custody.event.v1.ApprovalStepH\x00R\bapproval\x128\n" +
 	"\x05lease\x182 \x01(\v2 .custody.event.v1.LeaseExtensionH\x00R\x05lease\x12/\n" +
 	"\x05armed\x183 \x01(\v2\x17.custody.event.v1.ArmedH\x00R\x05armed\x12/\n" +
 	"\x05drill\x184 \x01(\v2\x17.custody.event.v1.DrillH\x00R\x05drill\x12,\n" +
@@ -2679,7 +2957,27 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x06firing\x18\x01 \x01(\fR\x06firing\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\rR\aversion\x12\x14\n" +
-	"\x05state\x18\x04 \x01(\tR\x05state\"&\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\"\xb5\x04\n" +
+	"\fApprovalStep\x125\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x1f.custody.event.v1.ApprovalStateR\x05state\x12\x18\n" +
+	"\arequest\x18\x02 \x01(\fR\arequest\x12#\n" +
+	"\rsubject_event\x18\x03 \x01(\fR\fsubjectEvent\x12\x1a\n" +
+	"\binstance\x18\x04 \x01(\tR\binstance\x12\x10\n" +
+	"\x03run\x18\x05 \x01(\tR\x03run\x12\x1c\n" +
+	"\tprincipal\x18\x06 \x01(\tR\tprincipal\x12\x12\n" +
+	"\x04call\x18\a \x01(\tR\x04call\x12\x12\n" +
+	"\x04tool\x18\b \x01(\tR\x04tool\x12?\n" +
+	"\vconsequence\x18\t \x01(\x0e2\x1d.custody.event.v1.ConsequenceR\vconsequence\x12!\n" +
+	"\fshown_digest\x18\n" +
+	" \x01(\fR\vshownDigest\x12)\n" +
+	"\x10arguments_digest\x18\v \x01(\fR\x0fargumentsDigest\x12\x1f\n" +
+	"\vvalid_until\x18\f \x01(\x03R\n" +
+	"validUntil\x12\x19\n" +
+	"\bshown_at\x18\r \x01(\x03R\ashownAt\x12\x12\n" +
+	"\x04took\x18\x0e \x01(\x03R\x04took\x12!\n" +
+	"\fescalated_to\x18\x0f \x01(\tR\vescalatedTo\x12\x17\n" +
+	"\astep_up\x18\x10 \x01(\bR\x06stepUp\x12 \n" +
+	"\vcertificate\x18\x11 \x01(\fR\vcertificate\"&\n" +
 	"\x0eLeaseExtension\x12\x14\n" +
 	"\x05lasts\x18\x01 \x01(\x03R\x05lasts\"<\n" +
 	"\x05Armed\x123\n" +
@@ -2753,7 +3051,15 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x1aCONTAINMENT_STATE_PROPOSED\x10\x06\x12\x1e\n" +
 	"\x1aCONTAINMENT_STATE_INTENDED\x10\a\x12\x1e\n" +
 	"\x1aCONTAINMENT_STATE_UNPROVEN\x10\b\x12\x1e\n" +
-	"\x1aCONTAINMENT_STATE_EXPIRING\x10\t*\xd2\x01\n" +
+	"\x1aCONTAINMENT_STATE_EXPIRING\x10\t*\xd8\x01\n" +
+	"\rApprovalState\x12\x1e\n" +
+	"\x1aAPPROVAL_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14APPROVAL_STATE_ASKED\x10\x01\x12\x17\n" +
+	"\x13APPROVAL_STATE_HALF\x10\x02\x12\x1b\n" +
+	"\x17APPROVAL_STATE_APPROVED\x10\x03\x12\x1b\n" +
+	"\x17APPROVAL_STATE_REJECTED\x10\x04\x12\x1c\n" +
+	"\x18APPROVAL_STATE_ESCALATED\x10\x05\x12\x1c\n" +
+	"\x18APPROVAL_STATE_WITHDRAWN\x10\x06*\xd2\x01\n" +
 	"\n" +
 	"CaseAction\x12\x1b\n" +
 	"\x17CASE_ACTION_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -2777,75 +3083,80 @@ func file_custody_event_v1_system_proto_rawDescGZIP() []byte {
 	return file_custody_event_v1_system_proto_rawDescData
 }
 
-var file_custody_event_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_custody_event_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_custody_event_v1_system_proto_goTypes = []any{
 	(ProducerClass)(0),     // 0: custody.event.v1.ProducerClass
 	(PermissionVerb)(0),    // 1: custody.event.v1.PermissionVerb
 	(KeyAction)(0),         // 2: custody.event.v1.KeyAction
 	(Role)(0),              // 3: custody.event.v1.Role
 	(ContainmentState)(0),  // 4: custody.event.v1.ContainmentState
-	(CaseAction)(0),        // 5: custody.event.v1.CaseAction
-	(*System)(nil),         // 6: custody.event.v1.System
-	(*Genesis)(nil),        // 7: custody.event.v1.Genesis
-	(*Labels)(nil),         // 8: custody.event.v1.Labels
-	(*InstanceChange)(nil), // 9: custody.event.v1.InstanceChange
-	(*Permission)(nil),     // 10: custody.event.v1.Permission
-	(*ManifestChange)(nil), // 11: custody.event.v1.ManifestChange
-	(*KeyChange)(nil),      // 12: custody.event.v1.KeyChange
-	(*GrantChange)(nil),    // 13: custody.event.v1.GrantChange
-	(*RuleChange)(nil),     // 14: custody.event.v1.RuleChange
-	(*Containment)(nil),    // 15: custody.event.v1.Containment
-	(*Hold)(nil),           // 16: custody.event.v1.Hold
-	(*Erasure)(nil),        // 17: custody.event.v1.Erasure
-	(*Access)(nil),         // 18: custody.event.v1.Access
-	(*Refusal)(nil),        // 19: custody.event.v1.Refusal
-	(*Finding)(nil),        // 20: custody.event.v1.Finding
-	(*Review)(nil),         // 21: custody.event.v1.Review
-	(*FiringChange)(nil),   // 22: custody.event.v1.FiringChange
-	(*LeaseExtension)(nil), // 23: custody.event.v1.LeaseExtension
-	(*Armed)(nil),          // 24: custody.event.v1.Armed
-	(*PathCheck)(nil),      // 25: custody.event.v1.PathCheck
-	(*Drill)(nil),          // 26: custody.event.v1.Drill
-	(*DrillStep)(nil),      // 27: custody.event.v1.DrillStep
-	(*Case)(nil),           // 28: custody.event.v1.Case
-	(Consequence)(0),       // 29: custody.event.v1.Consequence
+	(ApprovalState)(0),     // 5: custody.event.v1.ApprovalState
+	(CaseAction)(0),        // 6: custody.event.v1.CaseAction
+	(*System)(nil),         // 7: custody.event.v1.System
+	(*Genesis)(nil),        // 8: custody.event.v1.Genesis
+	(*Labels)(nil),         // 9: custody.event.v1.Labels
+	(*InstanceChange)(nil), // 10: custody.event.v1.InstanceChange
+	(*Permission)(nil),     // 11: custody.event.v1.Permission
+	(*ManifestChange)(nil), // 12: custody.event.v1.ManifestChange
+	(*KeyChange)(nil),      // 13: custody.event.v1.KeyChange
+	(*GrantChange)(nil),    // 14: custody.event.v1.GrantChange
+	(*RuleChange)(nil),     // 15: custody.event.v1.RuleChange
+	(*Containment)(nil),    // 16: custody.event.v1.Containment
+	(*Hold)(nil),           // 17: custody.event.v1.Hold
+	(*Erasure)(nil),        // 18: custody.event.v1.Erasure
+	(*Access)(nil),         // 19: custody.event.v1.Access
+	(*Refusal)(nil),        // 20: custody.event.v1.Refusal
+	(*Finding)(nil),        // 21: custody.event.v1.Finding
+	(*Review)(nil),         // 22: custody.event.v1.Review
+	(*FiringChange)(nil),   // 23: custody.event.v1.FiringChange
+	(*ApprovalStep)(nil),   // 24: custody.event.v1.ApprovalStep
+	(*LeaseExtension)(nil), // 25: custody.event.v1.LeaseExtension
+	(*Armed)(nil),          // 26: custody.event.v1.Armed
+	(*PathCheck)(nil),      // 27: custody.event.v1.PathCheck
+	(*Drill)(nil),          // 28: custody.event.v1.Drill
+	(*DrillStep)(nil),      // 29: custody.event.v1.DrillStep
+	(*Case)(nil),           // 30: custody.event.v1.Case
+	(Consequence)(0),       // 31: custody.event.v1.Consequence
 }
 var file_custody_event_v1_system_proto_depIdxs = []int32{
-	7,  // 0: custody.event.v1.System.genesis:type_name -> custody.event.v1.Genesis
-	9,  // 1: custody.event.v1.System.instance:type_name -> custody.event.v1.InstanceChange
-	11, // 2: custody.event.v1.System.manifest:type_name -> custody.event.v1.ManifestChange
-	12, // 3: custody.event.v1.System.key:type_name -> custody.event.v1.KeyChange
-	13, // 4: custody.event.v1.System.grant:type_name -> custody.event.v1.GrantChange
-	14, // 5: custody.event.v1.System.rule:type_name -> custody.event.v1.RuleChange
-	15, // 6: custody.event.v1.System.containment:type_name -> custody.event.v1.Containment
-	16, // 7: custody.event.v1.System.hold:type_name -> custody.event.v1.Hold
-	17, // 8: custody.event.v1.System.erasure:type_name -> custody.event.v1.Erasure
-	18, // 9: custody.event.v1.System.access:type_name -> custody.event.v1.Access
-	19, // 10: custody.event.v1.System.refusal:type_name -> custody.event.v1.Refusal
-	20, // 11: custody.event.v1.System.finding:type_name -> custody.event.v1.Finding
-	21, // 12: custody.event.v1.System.review:type_name -> custody.event.v1.Review
-	22, // 13: custody.event.v1.System.firing:type_name -> custody.event.v1.FiringChange
-	23, // 14: custody.event.v1.System.lease:type_name -> custody.event.v1.LeaseExtension
-	24, // 15: custody.event.v1.System.armed:type_name -> custody.event.v1.Armed
-	26, // 16: custody.event.v1.System.drill:type_name -> custody.event.v1.Drill
-	28, // 17: custody.event.v1.System.case:type_name -> custody.event.v1.Case
-	8,  // 18: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
-	1,  // 19: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
-	29, // 20: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
-	10, // 21: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
-	2,  // 22: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
-	0,  // 23: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
-	3,  // 24: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
-	4,  // 25: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
-	25, // 26: custody.event.v1.Armed.checks:type_name -> custody.event.v1.PathCheck
-	27, // 27: custody.event.v1.Drill.steps:type_name -> custody.event.v1.DrillStep
-	5,  // 28: custody.event.v1.Case.action:type_name -> custody.event.v1.CaseAction
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	8,  // 0: custody.event.v1.System.genesis:type_name -> custody.event.v1.Genesis
+	10, // 1: custody.event.v1.System.instance:type_name -> custody.event.v1.InstanceChange
+	12, // 2: custody.event.v1.System.manifest:type_name -> custody.event.v1.ManifestChange
+	13, // 3: custody.event.v1.System.key:type_name -> custody.event.v1.KeyChange
+	14, // 4: custody.event.v1.System.grant:type_name -> custody.event.v1.GrantChange
+	15, // 5: custody.event.v1.System.rule:type_name -> custody.event.v1.RuleChange
+	16, // 6: custody.event.v1.System.containment:type_name -> custody.event.v1.Containment
+	17, // 7: custody.event.v1.System.hold:type_name -> custody.event.v1.Hold
+	18, // 8: custody.event.v1.System.erasure:type_name -> custody.event.v1.Erasure
+	19, // 9: custody.event.v1.System.access:type_name -> custody.event.v1.Access
+	20, // 10: custody.event.v1.System.refusal:type_name -> custody.event.v1.Refusal
+	21, // 11: custody.event.v1.System.finding:type_name -> custody.event.v1.Finding
+	22, // 12: custody.event.v1.System.review:type_name -> custody.event.v1.Review
+	23, // 13: custody.event.v1.System.firing:type_name -> custody.event.v1.FiringChange
+	24, // 14: custody.event.v1.System.approval:type_name -> custody.event.v1.ApprovalStep
+	25, // 15: custody.event.v1.System.lease:type_name -> custody.event.v1.LeaseExtension
+	26, // 16: custody.event.v1.System.armed:type_name -> custody.event.v1.Armed
+	28, // 17: custody.event.v1.System.drill:type_name -> custody.event.v1.Drill
+	30, // 18: custody.event.v1.System.case:type_name -> custody.event.v1.Case
+	9,  // 19: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
+	1,  // 20: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
+	31, // 21: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
+	11, // 22: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
+	2,  // 23: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
+	0,  // 24: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
+	3,  // 25: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
+	4,  // 26: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
+	5,  // 27: custody.event.v1.ApprovalStep.state:type_name -> custody.event.v1.ApprovalState
+	31, // 28: custody.event.v1.ApprovalStep.consequence:type_name -> custody.event.v1.Consequence
+	27, // 29: custody.event.v1.Armed.checks:type_name -> custody.event.v1.PathCheck
+	29, // 30: custody.event.v1.Drill.steps:type_name -> custody.event.v1.DrillStep
+	6,  // 31: custody.event.v1.Case.action:type_name -> custody.event.v1.CaseAction
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_custody_event_v1_system_proto_init() }
@@ -2869,6 +3180,7 @@ func file_custody_event_v1_system_proto_init() {
 		(*System_Finding)(nil),
 		(*System_Review)(nil),
 		(*System_Firing)(nil),
+		(*System_Approval)(nil),
 		(*System_Lease)(nil),
 		(*System_Armed)(nil),
 		(*System_Drill)(nil),
@@ -2879,8 +3191,8 @@ func file_custody_event_v1_system_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_event_v1_system_proto_rawDesc), len(file_custody_event_v1_system_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   23,
+			NumEnums:      7,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
