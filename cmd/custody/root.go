@@ -120,7 +120,9 @@ func (a *app) groups() []commandGroup {
 		{"Record", []*cobra.Command{a.joinCommand(), a.edgeCommand(), a.mcpCommand(), a.importCommand()}},
 		{"Look", []*cobra.Command{a.psCommand(), a.searchCommand(), a.traceCommand(), a.whyCommand(), a.contentCommand(), a.blastCommand()}},
 		{"Recognise", []*cobra.Command{a.rulesCommand(), a.firingsCommand()}},
-		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand(), a.caseCommand(), a.notifyCommand(), a.armedCommand(), a.drillCommand(), a.leaseCommand()}},
+		{"Decide", []*cobra.Command{a.approvalsCommand(), a.approveCommand(), a.rejectCommand(), a.escalateCommand()}},
+		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand(), a.armedCommand(), a.drillCommand(), a.leaseCommand()}},
+		{"Follow up", []*cobra.Command{a.caseCommand(), a.notifyCommand()}},
 		{"Prove", []*cobra.Command{a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand(), a.logCommand(), a.witnessCommand(), a.reviewCommand()}},
 		{"Keep and erase", []*cobra.Command{a.holdCommand(), a.eraseCommand()}},
 	}
