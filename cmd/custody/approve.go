@@ -194,7 +194,7 @@ func (a *app) escalateCommand() *cobra.Command {
 	d := &decision{
 		use: "escalate", short: "Pass one question on to another approver", verb: "pass this on",
 		state: eventv1.ApprovalState_APPROVAL_STATE_ESCALATED,
-		long:  "Pass one question on. You no longer answer it: another approver does, or with --to only\n" +
+		long: "Pass one question on. You no longer answer it: another approver does, or with --to only\n" +
 			"that person. The time does not start anew.",
 	}
 	cmd := a.decideCommand(d)
