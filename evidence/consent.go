@@ -36,6 +36,7 @@ type answer struct {
 	validUntil int64       // nanoseconds since 1970; 0 is once
 	tool       [8]byte     // first bytes of its SHA-256
 	anyTool    bool        // no tool is named
+	vouched    bool        // Custody itself has recorded that this approver approved this call, shown this text
 }
 
 // callID is the first half of a SHA-256 over instance, run and call, each after its length: calls are many.
@@ -50,16 +51,19 @@ type calls struct {
 	decided map[callID]eventv1.Decision
 	answers map[callID]*answer
 	byEvent map[eventKey]*answer // for a start that names the approval itself
+	people  people
 }
 
 func newCalls() *calls {
-	return &calls{map[callID]eventv1.Decision{}, map[callID]*answer{}, map[eventKey]*answer{}}
+	return &calls{map[callID]eventv1.Decision{}, map[callID]*answer{}, map[eventKey]*answer{}, newPeople()}
 }
 
-func idOf(e *eventv1.Event, call string) callID {
+func idOf(e *eventv1.Event, call string) callID { return callOf(e.GetInstance(), e.GetRun(), call) }
+
+func callOf(instance, run, call string) callID {
 	var room [256]byte
 	b := room[:0]
-	for _, s := range [...]string{e.GetInstance(), e.GetRun(), call} {
+	for _, s := range [...]string{instance, run, call} {
 		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 	}
 	sum := sha256.Sum256(b)
@@ -78,6 +82,7 @@ func (c *calls) approval(f *fact) {
 	switch x.GetAction() {
 	case eventv1.ApprovalAction_APPROVAL_ACTION_APPROVED:
 		a.state = consentApproved
+		a.vouched = c.people.vouch(f.event, x)
 	case eventv1.ApprovalAction_APPROVAL_ACTION_REJECTED:
 		a.state = consentRejected
 	case eventv1.ApprovalAction_APPROVAL_ACTION_EXPIRED:

@@ -22,6 +22,9 @@ type fact struct {
 	consent consent          // of a start
 	answer  *answer          // that consent rests on; nil if none is here
 
+	pace uint8 // of an approval that Custody recorded
+	late bool  // of a review: it came after it was due
+
 	old    bool  // received more than keptLong before the end of the range
 	action uint8 // place among the values of termAction
 }
@@ -60,6 +63,8 @@ func (d *derivation) add(f *fact) error {
 			d.calls.execution(f)
 		case *eventv1.Event_Approval:
 			d.calls.approval(f)
+		case *eventv1.Event_System:
+			d.calls.people.system(f)
 		}
 	}
 	if d.exam != nil {

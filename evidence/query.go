@@ -175,6 +175,8 @@ var terms = []*term{
 	{"decision", named(event.Decisions.All()), func(f *fact) uint8 { return uint8(f.event.GetExecution().GetDecision()) }},
 	{"decided", named(event.Decisions.All()), func(f *fact) uint8 { return uint8(f.decided) }},
 	{"approval", consentNames[:], func(f *fact) uint8 { return uint8(f.consent) }},
+	{"vouched", noYes, func(f *fact) uint8 { return given(f.answer != nil && f.answer.vouched) }},
+	{"pace", paceNames, func(f *fact) uint8 { return f.pace }},
 	{"attempts", []string{none, "few", "many"}, attemptsOf},
 	{"destination", noneGiven, func(f *fact) uint8 { return given(f.event.GetExecution().GetDestination() != "") }},
 	{"outcome", named(event.Outcomes.All()), outcomeOf},
@@ -196,6 +198,7 @@ var terms = []*term{
 	{"opened", noYes, func(f *fact) uint8 { return given(f.event.GetSystem().GetAccess().GetOpened()) }},
 	{"topic", topicNames, func(f *fact) uint8 { return codeOf(topicNames, f.event.GetSystem().GetReview().GetTopic()) }},
 	{"result", resultNames, func(f *fact) uint8 { return codeOf(resultNames, f.event.GetSystem().GetReview().GetOutcome()) }},
+	{"held", []string{"in_time", "late"}, func(f *fact) uint8 { return given(f.late) }},
 	{"next", noneGiven, func(f *fact) uint8 { return given(f.event.GetSystem().GetReview().GetNextAt() > 0) }},
 }
 
@@ -203,6 +206,7 @@ var (
 	changeNames = []string{none, "enrolled", "revoked", "suspected", "in_force", "given", "taken", "shadow", "live", "off"}
 	topicNames  = []string{none, "memory", "retrieval", "access", "scope", "sharing"}
 	resultNames = []string{none, "approved", "rejected", "changes"}
+	paceNames   = []string{none, "steady", "burst"}
 )
 
 // codeOf is where a name stands, 0 if it is not there.
@@ -266,7 +270,7 @@ func approverOf(f *fact) uint8 {
 const hasty = 3e9
 
 func consideredOf(f *fact) uint8 {
-	switch shown := f.event.GetApproval().GetShownAt(); {
+	switch shown := max(f.event.GetApproval().GetShownAt(), f.event.GetSystem().GetApproval().GetShownAt()); {
 	case shown == 0 || f.event.GetOccurredAt() < shown:
 		return 0
 	case f.event.GetOccurredAt()-shown < hasty:

@@ -42,7 +42,7 @@ def approver(f):
 
 
 def considered(f):
-    shown, answered = f.of("approval", "shown_at"), f.e["occurred_at"]
+    shown, answered = f.of("approval", "shown_at") or f.system("approval", "shown_at"), f.e["occurred_at"]
     return "unknown" if not shown or answered < shown else "hasty" if answered - shown < HASTY else "yes"
 
 
@@ -63,6 +63,8 @@ TERMS = {  # values, and which of them a fact has; an empty one is "none"
     "decision": (DECISIONS, lambda f: DECISIONS[f.of("execution", "decision")]),
     "decided": (DECISIONS, lambda f: f.decided),
     "approval": (CONSENTS, lambda f: f.approval),
+    "vouched": (["no", "yes"], lambda f: "yes" if f.answer and f.answer["vouched"] else "no"),
+    "pace": (["none", "steady", "burst"], lambda f: f.pace),
     "attempts": (["none", "few", "many"], attempts),
     "destination": (DETAILS, lambda f: given(f.of("execution", "destination"))),
     "outcome": (OUTCOMES, outcome),
@@ -84,6 +86,7 @@ TERMS = {  # values, and which of them a fact has; an empty one is "none"
     "opened": (["no", "yes"], lambda f: "yes" if f.system("access", "opened") else "no"),
     "topic": (["", "memory", "retrieval", "access", "scope", "sharing"], lambda f: f.system("review", "topic", "")),
     "result": (["", "approved", "rejected", "changes"], lambda f: f.system("review", "outcome", "")),
+    "held": (["in_time", "late"], lambda f: "late" if f.late else "in_time"),
     "next": (DETAILS, lambda f: given(f.system("review", "next_at"))),
 }
 

@@ -38,7 +38,7 @@ class Fact:
         self.detail = e.get("detail", "")
         self.action = f"system.{self.detail}" if self.detail else ACTIONS[self.kind][self.x["action"] - 1]
         self.d = self.x[self.detail] if self.detail else {}
-        self.decided, self.approval, self.answer = "", "none", None
+        self.decided, self.approval, self.answer, self.pace, self.late = "", "none", None, "none", False
 
     def of(self, kind, name, default=0):
         """A field of the body, if it is of this kind."""
@@ -61,16 +61,23 @@ class Calls:
 
     def __init__(self):
         self.decided, self.answers, self.by_event = {}, {}, {}
+        self.people, self.times, self.due = {}, {}, {}
 
     def add(self, f):
         if f.verdict == KEY_INVALID:
             return
         call = (f.e["instance"], f.e["run"], f.x.get("call", ""))
         if f.kind == "approval":
-            answer = {"state": f.action.split(".")[1], "tool": f.x["tool"], "until": f.x["valid_until"], "index": f.index, "used": False}
+            answer = {"state": f.action.split(".")[1], "tool": f.x["tool"], "until": f.x["valid_until"], "index": f.index, "used": False,
+                      "vouched": f.action == "approval.approved" and self.vouches(f, call)}
             self.by_event[f.e["id"]] = answer
             if f.x["call"]:
                 self.answers[call] = answer
+        elif f.action == "system.approval":
+            self.step(f)
+        elif f.action == "system.review":
+            due, self.due[f.d["topic"], f.d["subject"]] = self.due.get((f.d["topic"], f.d["subject"]), 0), f.d["next_at"]
+            f.late = 0 < due < f.time
         elif f.action == "execution.decided":
             self.decided[call] = DECISIONS[f.x["decision"]]
         elif f.action == "execution.started":
@@ -79,6 +86,19 @@ class Calls:
             self.decided.pop(call, None)
             if f.action == "execution.finished":
                 self.answers.pop(call, None)
+
+    def step(self, f):
+        """A step of a question to approvers, as Custody recorded it."""
+        if f.d["state"] not in (2, 3):
+            return
+        times = [t for t in self.times.get(f.x["actor"], []) if f.time - t < 60 * 10**9] + [f.time]
+        self.times[f.x["actor"]], f.pace = times[-5:], "burst" if len(times) >= 5 else "steady"
+        if f.d["state"] == 3:
+            self.people[f.e["id"]] = ((f.d["instance"], f.d["run"], f.d["call"]), f.x["actor"], f.d["shown_digest"])
+
+    def vouches(self, f, call):
+        return any(self.people.get(c["id"]) == (call, f.x["approver"], f.x["shown_digest"])
+                   for c in f.e["causes"] if c["relation"] == APPROVAL)
 
     def start(self, f, call):
         f.decided = self.decided.get(call, "")
