@@ -38,7 +38,8 @@ func tell() *told {
 			Consequence: eventv1.Consequence_CONSEQUENCE_HIGH, ShownDigest: digest[:], ArgumentsDigest: e.GetExecution().GetArgumentsDigest(),
 			ValidUntil: int64(time.Hour),
 		},
-		Sealed{request, text, uint64(len(text))}, Sealed{e, arguments, uint64(len(arguments))},
+		Sealed{request, text, uint64(len(text))},
+		Sealed{e, arguments, uint64(len(arguments))},
 	}
 }
 

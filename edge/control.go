@@ -187,8 +187,10 @@ func (c *control) connect(ctx context.Context) (heard bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s := &controlSession{control: c, stream: stream, sent: make(map[uint64]time.Duration), every: renewEvery, questions: make(map[uint64]uint64),
-		pleaded: make(map[event.ID]time.Duration)}
+	s := &controlSession{
+		control: c, stream: stream, sent: make(map[uint64]time.Duration), every: renewEvery, questions: make(map[uint64]uint64),
+		pleaded: make(map[event.ID]time.Duration),
+	}
 	if err := s.handshake(); err != nil {
 		return false, fmt.Errorf("handshake: %w", err)
 	}
@@ -407,8 +409,10 @@ func (c *control) report() *apiv1.Renew {
 
 // take puts a control in force: what must stop is cancelled before Custody hears of it.
 func (c *control) take(x *apiv1.Control) error {
-	v := view{manifest: x.GetManifestVersion(), permissions: x.GetPermissions(), moderate: x.GetModerateNeedsLease(), judgeWait: judgeWaitOf(x), judgeRequired: x.GetJudgeRequired(),
-		approve: x.GetHighNeedsApproval()}
+	v := view{
+		manifest: x.GetManifestVersion(), permissions: x.GetPermissions(), moderate: x.GetModerateNeedsLease(), judgeWait: judgeWaitOf(x), judgeRequired: x.GetJudgeRequired(),
+		approve: x.GetHighNeedsApproval(),
+	}
 	for _, in := range x.GetContained() {
 		item := contained{ID: in.GetId(), Target: in.GetTarget(), Level: in.GetLevel()}
 		if err := item.parse(); err != nil {

@@ -36,10 +36,20 @@ func (q *Question) Text() []byte {
 	b.WriteString("An agent asks for your approval of one call.\n\n")
 	p, x := q.Proposal, q.Proposal.GetExecution()
 	for _, row := range [...][2]string{
-		{"tenant", p.GetTenant()}, {"instance", p.GetInstance()}, {"run", p.GetRun()}, {"for", p.GetPrincipal()},
-		{"on behalf of", strings.Join(p.GetOnBehalfOf(), ", ")}, {"content", Trusts.Name(p.GetTrust())}, {"call", x.GetCall()}, {"tool", x.GetTool()},
-		{"operation", x.GetOperation()}, {"connector", x.GetConnector()}, {"destination", x.GetDestination()},
-		{"consequence", Consequences.Name(q.Consequence)}, {"approvers", q.approvers()}, {"digest", hex.EncodeToString(x.GetArgumentsDigest())},
+		{"tenant", p.GetTenant()},
+		{"instance", p.GetInstance()},
+		{"run", p.GetRun()},
+		{"for", p.GetPrincipal()},
+		{"on behalf of", strings.Join(p.GetOnBehalfOf(), ", ")},
+		{"content", Trusts.Name(p.GetTrust())},
+		{"call", x.GetCall()},
+		{"tool", x.GetTool()},
+		{"operation", x.GetOperation()},
+		{"connector", x.GetConnector()},
+		{"destination", x.GetDestination()},
+		{"consequence", Consequences.Name(q.Consequence)},
+		{"approvers", q.approvers()},
+		{"digest", hex.EncodeToString(x.GetArgumentsDigest())},
 	} {
 		if row[1] != "" {
 			fmt.Fprintf(&b, "%-12s  %s\n", row[0], Escape(row[1]))
