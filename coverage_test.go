@@ -35,7 +35,7 @@ var (
 	testFunc    = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
 	commandFlag = regexp.MustCompile(`--([a-z][a-z-]*)`)
 	quotedWord  = regexp.MustCompile(`"([a-z][a-z-]*)"`)
-	commandUse  = regexp.MustCompile(`(?:Use:\s+|group\()"([a-z]+)`)
+	commandUse  = regexp.MustCompile(`(?:[Uu]se:\s+|group\()"([a-z]+)`)
 )
 
 // notThere lists what a line names and there is not.

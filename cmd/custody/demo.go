@@ -30,7 +30,8 @@ func (a *app) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Show the whole path: live agents, an attack traced, one stopped, the log checked, evidence verified",
 		Long: "Start a server on an empty data folder, let twelve agents of three clients work through the SDK, follow one attack, stop\n" +
-			"another while it happens, check the log, export a bundle and verify it. With --traces, import real agent traces too. KEEP=1 leaves the server running.\n" +
+			"another while it happens, check the log, export a bundle and verify it. With --traces, import real agent traces too.\n" +
+			"KEEP=1 leaves the server running.\n" +
 			"Without --data it is in a folder of its own, beside the usual one; the folder of an earlier demonstration is emptied.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

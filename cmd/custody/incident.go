@@ -59,7 +59,58 @@ func (d *demonstration) incident(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.stillness(ctx)
+	if err := d.stillness(ctx); err != nil {
+		return err
+	}
+	return d.workCase(ctx)
+}
+
+// workCase opens a case about the agent and classifies it as a responder would: what triggered it, what failed, and what a stop at
+// the trigger would have prevented. It stays open: the system is not changed yet.
+func (d *demonstration) workCase(ctx context.Context) error {
+	d.heading("what was behind it, and what would a stop have prevented?")
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
+	of := []string{"search", "--tenant", demo.AttackTenant, "--instance", demo.Live.Instance}
+	ticket, err := d.firstFound(ctx, append(of, "--action", "document_retrieved"))
+	if err != nil {
+		return err
+	}
+	sent, err := d.firstFound(ctx, append(of, "--action", "started", "--tool", demo.AttackTool))
+	if err != nil {
+		return err
+	}
+	if err := d.show(ctx, "case", "open", demo.Live.Name(), "--event", ticket, "--reason", "mails customers' data to everybody"); err != nil {
+		return err
+	}
+	name, err := d.openCase(ctx)
+	if err != nil {
+		return err
+	}
+	classify := []string{"case", "classify", name, "--tenant", demo.AttackTenant}
+	return errors.Join(
+		d.quiet(ctx, append(classify, "--trigger", "retrieval", "--event", ticket, "--reason", "the ticket gave the order")...),
+		d.quiet(ctx, append(classify, "--failure", "permissions", "--event", sent, "--reason", "mail to anybody was allowed")...),
+		d.show(ctx, "case", "show", name, "--tenant", demo.AttackTenant),
+	)
+}
+
+// openCase is the id of the case that is open.
+func (d *demonstration) openCase(ctx context.Context) (string, error) {
+	conn, stop, err := d.app.dial(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	defer stop()
+	list, err := apiv1.NewCaseServiceClient(conn).ListCases(ctx, &apiv1.ListCasesRequest{Tenant: demo.AttackTenant})
+	if err == nil && len(list.GetCases()) == 0 {
+		err = errors.New("no case is open")
+	}
+	if err != nil {
+		return "", err
+	}
+	return list.GetCases()[0].GetCase(), nil
 }
 
 // promote lets the rule act, which is in shadow as every new one.

@@ -17,8 +17,9 @@ func (a *app) rulesModes() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "modes",
 		Short: "List the rules that the server runs, with the mode that each has in a tenant",
-		Long: "List the rules that the server runs: those that come with Custody, and those of rules.yaml in its data folder. A rule is in shadow\n" +
-			"until it is promoted: it fires, and stops nothing. A rule whose text has changed since is in shadow again, and is marked STALE.",
+		Long: "List the rules that the server runs: those that come with Custody, and those of rules.yaml in its data folder.\n" +
+			"A rule is in shadow until it is promoted: it fires, and stops nothing. A rule whose text has changed since is in shadow\n" +
+			"again, and is marked STALE.",
 		Example: "  custody rules modes --tenant acme",
 		Args:    cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
@@ -57,8 +58,8 @@ func (a *app) rulesPromote() *cobra.Command {
 
 func (a *app) rulesDemote() *cobra.Command {
 	return a.ruleMode("demote", "shadow", "Put a rule back into shadow in a tenant: it fires, and stops nothing",
-		"Put a rule back into shadow in a tenant: it goes on to fire, and stops nothing. With --off it is not looked at any more. What it has\n"+
-			"stopped stays stopped: custody release lifts it.")
+		"Put a rule back into shadow in a tenant: it goes on to fire, and stops nothing. With --off it is not looked at any more.\n"+
+			"What it has stopped stays stopped: custody release lifts it.")
 }
 
 func (a *app) ruleMode(verb, mode, short, long string) *cobra.Command {

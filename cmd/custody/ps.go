@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -47,7 +48,7 @@ func renderInstances(w io.Writer, all []*apiv1.InstanceInfo) {
 			tail = "-"
 		}
 		l := i.GetLabels()
-		t.row(i.GetTenant()+"/"+i.GetInstance(), dash(l.GetClient()), dash(l.GetOwner()), dash(l.GetEnvironment()), levelWord(i), dash(i.GetLease()), i.GetManifestVersion(),
+		t.row(i.GetTenant()+"/"+i.GetInstance(), dash(l.GetClient()), dash(l.GetOwner()), dash(l.GetEnvironment()), levelWord(i), plain(cmp.Or(i.GetLease(), "-"), 0), i.GetManifestVersion(),
 			i.GetEmitters(), i.GetEvents(), stamp(i.GetLastSeenAt()), tail, i.GetGaps())
 	}
 	t.print(w)
