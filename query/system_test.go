@@ -109,7 +109,7 @@ func (s *scene) ticket(t *testing.T, id, subject string) {
 		To   string `json:"to"`
 	}{"It ships on Monday.", "bob@example.com"}
 	send := func(context.Context) (string, error) { return "sent", nil }
-	options := edge.CallOptions{Consequence: edge.High, Destination: "mail.example", Subject: subject}
+	options := edge.CallOptions{Consequence: edge.Moderate, Destination: "mail.example", Subject: subject}
 	if _, err := edge.Call(ctx, "send_email", mail, send, options); err != nil {
 		t.Fatal(err)
 	}
