@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// followAhead is how many messages a follower decodes before it folds them.
-	followAhead = 64
+	// followAhead is how many messages a follower decodes before it folds them: a decoded message takes megabytes.
+	followAhead = 2
 	// forgetEvery is after how many messages a follower forgets what the store has by now.
 	forgetEvery = 512
 	// followRetry is the pause before the store is asked again.

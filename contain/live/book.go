@@ -181,7 +181,11 @@ func (b *Book) add(f *Firing) {
 func (b *Book) forget() {
 	i := max(slices.IndexFunc(b.list, func(f *Firing) bool { return !f.pending() }), 0)
 	old := b.list[i]
-	b.list = slices.Delete(b.list, i, i+1)
+	if i == 0 { // the usual case: nothing is moved
+		b.list[0], b.list = nil, b.list[1:]
+	} else {
+		b.list = slices.Delete(b.list, i, i+1)
+	}
 	delete(b.byID, old.ID)
 	if b.groups[old.group()] == old {
 		delete(b.groups, old.group())
