@@ -22,7 +22,7 @@ RACE_PKGS ?= ./store/engine ./stream ./ingest ./ledger ./contain/... ./edge/... 
 
 # Fuzz targets run FUZZ_JOBS at a time, each with one worker.
 FUZZTIME  ?= 20s
-FUZZ_JOBS ?= 2
+FUZZ_JOBS ?= 3
 
 # benchstat gives no confidence interval for fewer than six runs.
 BENCH       ?= .
