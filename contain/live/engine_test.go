@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -298,9 +299,12 @@ func FuzzSnapshot(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(good)
-	f.Add([]byte("custody/live/v1\x00"))
-	f.Fuzz(func(t *testing.T, snapshot []byte) {
+	f.Add(uint32(0), byte(0), []byte(nil))
+	f.Add(uint32(len(good)/2), byte(1), []byte(nil))
+	f.Add(uint32(0), byte(0), []byte("more"))
+	f.Fuzz(func(t *testing.T, at uint32, flip byte, tail []byte) { // of what is good here: each process of a fuzz run records its own
+		snapshot := append(slices.Clone(good), tail...)
+		snapshot[int(at)%len(snapshot)] ^= flip
 		folder := t.TempDir()
 		if err := os.WriteFile(filepath.Join(folder, "rules.snapshot"), snapshot, 0o600); err != nil {
 			t.Fatal(err)
