@@ -55,7 +55,7 @@ func (w *writer) commit(ctx context.Context, c *cut) error {
 // intend records the block's range, unless a writer before us has done so.
 func (w *writer) intend(ctx context.Context, c *cut) error {
 	next := w.lease.head
-	next.Intent = &intent{First: next.Done + 1, Last: c.last, Digest: hexHash(c.digest)}
+	next.Intent = &intent{First: next.Done + 1, Last: c.last, Digest: c.digest}
 	if recorded := w.lease.head.Intent; recorded == nil || *recorded != *next.Intent {
 		if err := w.lease.set(ctx, next); err != nil {
 			return err
@@ -88,7 +88,7 @@ func (w *writer) insert(ctx context.Context, c *cut) error {
 // done records the new position.
 func (w *writer) done(ctx context.Context, c *cut) error {
 	next := w.lease.head
-	next.Done, next.Before, next.Digest, next.Leaves, next.Intent = c.last, hexHash(c.before), hexHash(c.digest), c.leaves, nil
+	next.Done, next.Before, next.Digest, next.Leaves, next.Intent = c.last, c.before, c.digest, c.leaves, nil
 	if c.block.Events() > 0 {
 		next.Boundary = c.last
 	}

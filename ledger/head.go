@@ -3,11 +3,11 @@ package ledger
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 
+	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/stream"
 )
 
@@ -26,34 +26,22 @@ const headVersion = 1
 
 // head is where a partition's log stands, as recorded in the stream's bucket.
 type head struct {
-	Version     int     `json:"version"`
-	Fence       uint64  `json:"fence"`       // counts the writers
-	Incarnation string  `json:"incarnation"` // of the stream
-	Done        uint64  `json:"done"`        // sequence of the last committed message
-	Before      hexHash `json:"before"`      // running digest before that message
-	Digest      hexHash `json:"digest"`      // and after it
-	Leaves      uint64  `json:"leaves"`      // of all logs together at Done
-	Boundary    uint64  `json:"boundary"`    // last message of the newest block with rows
-	Intent      *intent `json:"intent,omitempty"`
+	Version     int        `json:"version"`
+	Fence       uint64     `json:"fence"`       // counts the writers
+	Incarnation string     `json:"incarnation"` // of the stream
+	Done        uint64     `json:"done"`        // sequence of the last committed message
+	Before      chain.Hash `json:"before"`      // running digest before that message
+	Digest      chain.Hash `json:"digest"`      // and after it
+	Leaves      uint64     `json:"leaves"`      // of all logs together at Done
+	Boundary    uint64     `json:"boundary"`    // last message of the newest block with rows
+	Intent      *intent    `json:"intent,omitempty"`
 }
 
 // intent is a block that a writer began to insert.
 type intent struct {
-	First  uint64  `json:"first"`
-	Last   uint64  `json:"last"`
-	Digest hexHash `json:"digest"` // running digest after Last
-}
-
-// hexHash is a hash that is written in hexadecimal.
-type hexHash [32]byte
-
-func (h hexHash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
-
-func (h *hexHash) UnmarshalText(text []byte) error {
-	if n, err := hex.Decode(h[:], text); err != nil || n != len(h) {
-		return ErrHead
-	}
-	return nil
+	First  uint64     `json:"first"`
+	Last   uint64     `json:"last"`
+	Digest chain.Hash `json:"digest"` // running digest after Last
 }
 
 func (h *head) marshal() []byte {

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -136,8 +135,8 @@ func (t *tenant) load(e store.StateEntry) (err error) {
 }
 
 func (t *tenant) loadEmitter(key string, value []byte) error {
-	var id signer.KeyID
-	if n, err := hex.Decode(id[:], []byte(key)); err != nil || n != len(id) || id.String() != key {
+	id, err := signer.ParseKeyID(key)
+	if err != nil {
 		return errState
 	}
 	e, err := parseEmitter(value)
