@@ -38,7 +38,7 @@ func TestPack(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if r.Threshold == nil && fires[true] == 0 || fires[false] == 0 {
+			if fires[true] == 0 || fires[false] == 0 {
 				t.Error("has no example for both")
 			}
 			if len(r.Requirements) == 0 {

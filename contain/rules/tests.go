@@ -3,6 +3,8 @@ package rules
 import (
 	"cmp"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/agentcustody/custody/event"
@@ -30,7 +32,8 @@ type Allowed struct {
 	Consequence string `yaml:"consequence"`
 }
 
-// Example is one event of a test. What is left out is empty, the run is "run" and the instance "agent".
+// Example is one event of a test. What is left out is empty, the run is "run" and the instance "agent". In the names of a resource
+// and a destination "{n}" stands for which repetition it is, from 1.
 type Example struct {
 	After       Duration `yaml:"after"` // time since the event before; a second if absent
 	Repeat      int      `yaml:"repeat"`
@@ -110,9 +113,9 @@ func (t *Test) leaves() (all []*Leaf, err error) {
 	last := map[string][]byte{}
 	for i := range t.Events {
 		x := &t.Events[i]
-		for range max(1, x.Repeat) {
+		for n := range max(1, x.Repeat) {
 			now += int64(cmp.Or(x.After, Duration(time.Second)))
-			l, err := x.leaf(uint64(len(all)), now)
+			l, err := x.numbered(n+1).leaf(uint64(len(all)), now)
 			if err != nil {
 				return nil, fmt.Errorf("events[%d]: %w", i, err)
 			}
@@ -122,6 +125,14 @@ func (t *Test) leaves() (all []*Leaf, err error) {
 		}
 	}
 	return all, nil
+}
+
+// numbered is the example's n-th repetition.
+func (x *Example) numbered(n int) *Example {
+	y := *x
+	y.Resource = strings.ReplaceAll(x.Resource, "{n}", strconv.Itoa(n))
+	y.Destination = strings.ReplaceAll(x.Destination, "{n}", strconv.Itoa(n))
+	return &y
 }
 
 func (t *Test) manifest() *eventv1.Event {
