@@ -85,9 +85,11 @@ var Methods = map[string]Rule{
 	},
 
 	// Whoever may erase may not lift what keeps from it.
-	apiv1.RetentionService_Erase_FullMethodName:     {Roles: RolesOf(admin), Scope: OneTenant},
-	apiv1.RetentionService_PlaceHold_FullMethodName: {Roles: RolesOf(admin, auditor, responder), Scope: OneTenant},
-	apiv1.RetentionService_LiftHold_FullMethodName:  {Roles: RolesOf(auditor), Scope: OneTenant},
+	apiv1.RetentionService_Erase_FullMethodName:                {Roles: RolesOf(admin), Scope: OneTenant},
+	apiv1.RetentionService_Expire_FullMethodName:               {Roles: RolesOf(admin), Scope: OneTenant},
+	apiv1.RetentionService_RotateFingerprintKey_FullMethodName: {Roles: RolesOf(admin), Scope: OneTenant},
+	apiv1.RetentionService_PlaceHold_FullMethodName:            {Roles: RolesOf(admin, auditor, responder), Scope: OneTenant},
+	apiv1.RetentionService_LiftHold_FullMethodName:             {Roles: RolesOf(auditor), Scope: OneTenant},
 	apiv1.RetentionService_ListHolds_FullMethodName: {
 		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: OneTenant, Recorded: true,
 	},

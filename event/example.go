@@ -332,6 +332,10 @@ func exampleReadiness(x *eventv1.System, name string) {
 				VerifiedAt: exampleStart + 3e6, Evidence: "the token is refused",
 			}},
 		}}
+	case "expiry":
+		x.Detail = &eventv1.System_Expiry{Expiry: &eventv1.Expiry{Before: exampleStart - 183*24*3600*1e9}}
+	case "fingerprint":
+		x.Detail = &eventv1.System_Fingerprint{Fingerprint: &eventv1.FingerprintKey{Number: 2}}
 	case "case":
 		read := exampleID("data.document_retrieved")
 		x.Detail = &eventv1.System_Case{Case: &eventv1.Case{

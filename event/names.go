@@ -206,6 +206,10 @@ func systemAction(x *eventv1.System) string {
 		return "system.drill"
 	case *eventv1.System_Case:
 		return "system.case"
+	case *eventv1.System_Expiry:
+		return "system.expiry"
+	case *eventv1.System_Fingerprint:
+		return "system.fingerprint"
 	}
 	return ""
 }

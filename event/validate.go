@@ -340,6 +340,10 @@ func readiness(x *eventv1.System) *FieldError {
 		return drill(d.Drill).under("drill")
 	case *eventv1.System_Case:
 		return caseAct(d.Case).under("case")
+	case *eventv1.System_Expiry:
+		return instantGiven("before", d.Expiry.GetBefore()).under("expiry")
+	case *eventv1.System_Fingerprint:
+		return positive("number", uint64(d.Fingerprint.GetNumber())).under("fingerprint")
 	}
 	return &FieldError{"detail", "missing"}
 }

@@ -15,12 +15,14 @@ import (
 // destroyRetry is the pause before a key is destroyed again that could not be: a full disk is the likely cause.
 const destroyRetry = 5 * time.Second
 
-// Keys retires and destroys data keys. vault.Vault is one.
+// Keys retires and destroys data keys, and begins keys for fingerprints. vault.Vault is one.
 type Keys interface {
 	// Retire begins a new generation, durably, and returns the last one before, 0 if no key is left.
 	Retire(tenant, name string) (last uint32, err error)
 	// DestroyThrough destroys every generation up to one, durably. Destroying twice is destroying once.
 	DestroyThrough(tenant, name string, generation uint32) error
+	// RotateFingerprintKey makes a further key for fingerprints, durably, and returns its number.
+	RotateFingerprintKey(tenant string) (number uint32, err error)
 }
 
 // Tombstone says that the data keys of a subject are gone up to a generation.

@@ -172,7 +172,7 @@ func (s *site) start() {
 	if s.cfg.keys != nil {
 		keys = s.cfg.keys(keys)
 	}
-	s.retention = NewRetention(RetentionConfig{Admin: s.admin, Door: s.door, Keys: keys, Contents: s.contents})
+	s.retention = NewRetention(RetentionConfig{Admin: s.admin, Door: s.door, Keys: keys, Contents: s.contents, Floor: testFloor})
 	s.serve()
 }
 

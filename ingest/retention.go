@@ -35,6 +35,9 @@ type Contents interface {
 	// Seals reports whether a committed record of an instance or of a run, whichever is given, seals content about a subject.
 	// If that cannot be excluded, the answer is yes.
 	Seals(ctx context.Context, tenant event.TenantID, subject, instance, run string) (bool, error)
+	// Expire drops the content of what a tenant's log received before a time, and returns the first leaf whose content is kept.
+	// Doing it again finishes what a crash broke off.
+	Expire(ctx context.Context, tenant event.TenantID, before time.Time) (firstKept uint64, err error)
 }
 
 // RetentionConfig is what erasures and holds need. Every field must be set.
@@ -43,9 +46,10 @@ type RetentionConfig struct {
 	Door     *Service
 	Keys     Keys
 	Contents Contents
+	Floor    time.Duration // content younger than this does not expire
 }
 
-// Retention implements RetentionService: it erases the content of a subject, unless a hold keeps it.
+// Retention implements RetentionService: it erases the content of a subject, and drops content that is old, unless a hold keeps it.
 //
 // An erasure goes through these steps; after a crash between any two of them the log says what is to be done.
 //

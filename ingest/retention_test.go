@@ -24,8 +24,9 @@ import (
 
 // contentsAtTip knows that every subject has content in the instance support-1 and in the run run-1.
 type contentsAtTip struct {
-	mu  sync.Mutex
-	err error
+	mu      sync.Mutex
+	err     error
+	expired []time.Time
 }
 
 func (c *contentsAtTip) Settle(context.Context) error {
@@ -36,6 +37,13 @@ func (c *contentsAtTip) Settle(context.Context) error {
 
 func (c *contentsAtTip) Seals(_ context.Context, _ event.TenantID, _, instance, run string) (bool, error) {
 	return instance == "support-1" || run == "run-1", nil
+}
+
+func (c *contentsAtTip) Expire(_ context.Context, _ event.TenantID, before time.Time) (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.expired = append(c.expired, before)
+	return 7, c.err
 }
 
 func (c *contentsAtTip) fail(err error) {

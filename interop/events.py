@@ -39,7 +39,7 @@ Approval action:E5 approver:t256 shown_digest:b32 subject_event:d shown_at:i val
 System actor:t256 reason:t4096 10:genesis:{Genesis} instance:{InstanceChange} manifest:{ManifestChange} key:{KeyChange}
   grant:{GrantChange} rule:{RuleChange} containment:{Containment} hold:{Hold} erasure:{Erasure} access:{Access} refusal:{Refusal}
   finding:{Finding} review:{Review} 40:firing:{FiringChange} 45:approval:{ApprovalStep} 50:lease:{LeaseExtension} armed:{Armed}
-  drill:{Drill} 55:case:{Case}
+  drill:{Drill} 55:case:{Case} 60:expiry:{Expiry} fingerprint:{FingerprintKey}
 Genesis origin:T256 system_key:B32 log_key:B32 display_name:t256 system_salt:B32
 Labels client:t256 owner:t256 on_call:t256 environment:t256 regulation:[T256]16 canary:f
 InstanceChange instance:N salt:b32 labels:{Labels}
@@ -59,6 +59,8 @@ Review topic|memory|retrieval|access|scope|sharing subject:t4096 outcome|approve
 FiringChange firing:B16 rule:T256 version:W state|acknowledged|false_positive|needs_person
 ApprovalStep state:E6 request:D subject_event:D instance:N run:t256 principal:t256 call:T256 tool:t4096 consequence:e3 shown_digest:B32
   arguments_digest:B32 valid_until:I shown_at:i took:i escalated_to:t256 step_up:f certificate:b32
+Expiry before:I
+FingerprintKey number:W
 LeaseExtension lasts:u300000000000
 Armed checks:[{PathCheck}]128
 PathCheck instance:N path:T256 proven:f observer|agent|gateway|probe|custody evidence:t4096

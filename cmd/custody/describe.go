@@ -99,6 +99,10 @@ func brakeWords(s *eventv1.System) []string {
 	case *eventv1.System_Containment:
 		x := d.Containment
 		return given(word, x.GetTarget(), x.GetLevel(), event.ContainmentStates.Name(x.GetState()), x.GetPath(), x.GetEvidence(), flagged("GLASS BROKEN", x.GetBreakGlass()))
+	case *eventv1.System_Expiry:
+		return []string{"content from before " + stamp(d.Expiry.GetBefore())}
+	case *eventv1.System_Fingerprint:
+		return []string{fmt.Sprintf("key %d", d.Fingerprint.GetNumber())}
 	case *eventv1.System_Lease:
 		return []string{"for " + time.Duration(d.Lease.GetLasts()).String()}
 	case *eventv1.System_Armed:

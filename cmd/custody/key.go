@@ -17,7 +17,7 @@ import (
 
 // keyCommand manages emitter keys.
 func (a *app) keyCommand() *cobra.Command {
-	return group("key", "List, rotate, revoke and suspect emitter keys", a.keyList(), a.keyRotate(), a.keyRevoke(), a.keySuspect())
+	return group("key", "List, rotate, revoke and suspect emitter keys", a.keyList(), a.keyRotate(), a.keyRevoke(), a.keySuspect(), a.keyFingerprints())
 }
 
 func (a *app) keyList() *cobra.Command {

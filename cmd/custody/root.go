@@ -124,7 +124,7 @@ func (a *app) groups() []commandGroup {
 		{"Stop", []*cobra.Command{a.pauseCommand(), a.containCommand(), a.releaseCommand(), a.containedCommand(), a.armedCommand(), a.drillCommand(), a.leaseCommand()}},
 		{"Follow up", []*cobra.Command{a.caseCommand(), a.notifyCommand()}},
 		{"Prove", []*cobra.Command{a.checkCommand(), a.rebuildCommand(), a.evidenceCommand(), a.policyCommand(), a.logCommand(), a.witnessCommand(), a.reviewCommand()}},
-		{"Keep and erase", []*cobra.Command{a.holdCommand(), a.eraseCommand()}},
+		{"Keep and erase", []*cobra.Command{a.holdCommand(), a.eraseCommand(), a.expireCommand()}},
 	}
 }
 

@@ -28,7 +28,9 @@ func TestExpiredContentStaysProven(t *testing.T) {
 	a.accept(a.batch("new", "new", "new"))
 	l.WaitCommitted()
 	leap.Store(int64(store.MinRetention + time.Hour))
-	_, err := l.Node().Store().Expire(t.Context(), tenant, cut)
+	_, err := apiv1.NewRetentionServiceClient(l.Admin()).Expire(t.Context(), &apiv1.ExpireRequest{
+		Tenant: tenant, Before: cut.UnixNano(), Reason: "policy 4",
+	})
 	leap.Store(0)
 	if err != nil {
 		t.Fatal(err)

@@ -142,6 +142,217 @@ func (x *EraseResponse) GetIndex() uint64 {
 	return 0
 }
 
+// ExpireRequest says what is too old.
+type ExpireRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tenant whose content is dropped.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// before is the time of receipt, ns since the Unix epoch, before which content is dropped.
+	Before int64 `protobuf:"varint,2,opt,name=before,proto3" json:"before,omitempty"`
+	// reason is for the record.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpireRequest) Reset() {
+	*x = ExpireRequest{}
+	mi := &file_custody_api_v1_retention_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpireRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpireRequest) ProtoMessage() {}
+
+func (x *ExpireRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_retention_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpireRequest.ProtoReflect.Descriptor instead.
+func (*ExpireRequest) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ExpireRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ExpireRequest) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *ExpireRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ExpireResponse says what is left.
+type ExpireResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// first_kept is the first leaf whose content is kept; 0 if nothing was dropped.
+	FirstKept     uint64 `protobuf:"varint,1,opt,name=first_kept,json=firstKept,proto3" json:"first_kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpireResponse) Reset() {
+	*x = ExpireResponse{}
+	mi := &file_custody_api_v1_retention_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpireResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpireResponse) ProtoMessage() {}
+
+func (x *ExpireResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_retention_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpireResponse.ProtoReflect.Descriptor instead.
+func (*ExpireResponse) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ExpireResponse) GetFirstKept() uint64 {
+	if x != nil {
+		return x.FirstKept
+	}
+	return 0
+}
+
+// RotateFingerprintKeyRequest names a tenant.
+type RotateFingerprintKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tenant whose values are fingerprinted under a new key.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// reason is for the record.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateFingerprintKeyRequest) Reset() {
+	*x = RotateFingerprintKeyRequest{}
+	mi := &file_custody_api_v1_retention_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateFingerprintKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateFingerprintKeyRequest) ProtoMessage() {}
+
+func (x *RotateFingerprintKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_retention_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateFingerprintKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateFingerprintKeyRequest) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RotateFingerprintKeyRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *RotateFingerprintKeyRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RotateFingerprintKeyResponse says which key is the newest.
+type RotateFingerprintKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number counts the tenant's keys from 1.
+	Number        uint32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateFingerprintKeyResponse) Reset() {
+	*x = RotateFingerprintKeyResponse{}
+	mi := &file_custody_api_v1_retention_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateFingerprintKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateFingerprintKeyResponse) ProtoMessage() {}
+
+func (x *RotateFingerprintKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_retention_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateFingerprintKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateFingerprintKeyResponse) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RotateFingerprintKeyResponse) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // PlaceHoldRequest says what is held.
 type PlaceHoldRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -159,7 +370,7 @@ type PlaceHoldRequest struct {
 
 func (x *PlaceHoldRequest) Reset() {
 	*x = PlaceHoldRequest{}
-	mi := &file_custody_api_v1_retention_proto_msgTypes[2]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -171,7 +382,7 @@ func (x *PlaceHoldRequest) String() string {
 func (*PlaceHoldRequest) ProtoMessage() {}
 
 func (x *PlaceHoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_retention_proto_msgTypes[2]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -184,7 +395,7 @@ func (x *PlaceHoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceHoldRequest.ProtoReflect.Descriptor instead.
 func (*PlaceHoldRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{2}
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PlaceHoldRequest) GetTenant() string {
@@ -226,7 +437,7 @@ type PlaceHoldResponse struct {
 
 func (x *PlaceHoldResponse) Reset() {
 	*x = PlaceHoldResponse{}
-	mi := &file_custody_api_v1_retention_proto_msgTypes[3]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +449,7 @@ func (x *PlaceHoldResponse) String() string {
 func (*PlaceHoldResponse) ProtoMessage() {}
 
 func (x *PlaceHoldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_retention_proto_msgTypes[3]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,7 +462,7 @@ func (x *PlaceHoldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceHoldResponse.ProtoReflect.Descriptor instead.
 func (*PlaceHoldResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{3}
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PlaceHoldResponse) GetHold() string {
@@ -276,7 +487,7 @@ type LiftHoldRequest struct {
 
 func (x *LiftHoldRequest) Reset() {
 	*x = LiftHoldRequest{}
-	mi := &file_custody_api_v1_retention_proto_msgTypes[4]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -288,7 +499,7 @@ func (x *LiftHoldRequest) String() string {
 func (*LiftHoldRequest) ProtoMessage() {}
 
 func (x *LiftHoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_retention_proto_msgTypes[4]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -301,7 +512,7 @@ func (x *LiftHoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftHoldRequest.ProtoReflect.Descriptor instead.
 func (*LiftHoldRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{4}
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LiftHoldRequest) GetTenant() string {
@@ -336,7 +547,7 @@ type LiftHoldResponse struct {
 
 func (x *LiftHoldResponse) Reset() {
 	*x = LiftHoldResponse{}
-	mi := &file_custody_api_v1_retention_proto_msgTypes[5]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -348,7 +559,7 @@ func (x *LiftHoldResponse) String() string {
 func (*LiftHoldResponse) ProtoMessage() {}
 
 func (x *LiftHoldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_retention_proto_msgTypes[5]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -361,7 +572,7 @@ func (x *LiftHoldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftHoldResponse.ProtoReflect.Descriptor instead.
 func (*LiftHoldResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{5}
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LiftHoldResponse) GetScope() string {
@@ -382,7 +593,7 @@ type ListHoldsRequest struct {
 
 func (x *ListHoldsRequest) Reset() {
 	*x = ListHoldsRequest{}
-	mi := &file_custody_api_v1_retention_proto_msgTypes[6]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +605,7 @@ func (x *ListHoldsRequest) String() string {
 func (*ListHoldsRequest) ProtoMessage() {}
 
 func (x *ListHoldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_retention_proto_msgTypes[6]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +618,7 @@ func (x *ListHoldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldsRequest.ProtoReflect.Descriptor instead.
 func (*ListHoldsRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{6}
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListHoldsRequest) GetTenant() string {
@@ -428,7 +639,7 @@ type ListHoldsResponse struct {
 
 func (x *ListHoldsResponse) Reset() {
 	*x = ListHoldsResponse{}
-	mi := &file_custody_api_v1_retention_proto_msgTypes[7]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +651,7 @@ func (x *ListHoldsResponse) String() string {
 func (*ListHoldsResponse) ProtoMessage() {}
 
 func (x *ListHoldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_retention_proto_msgTypes[7]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +664,7 @@ func (x *ListHoldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldsResponse.ProtoReflect.Descriptor instead.
 func (*ListHoldsResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{7}
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListHoldsResponse) GetHolds() []*HoldInfo {
@@ -478,7 +689,7 @@ type HoldInfo struct {
 
 func (x *HoldInfo) Reset() {
 	*x = HoldInfo{}
-	mi := &file_custody_api_v1_retention_proto_msgTypes[8]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +701,7 @@ func (x *HoldInfo) String() string {
 func (*HoldInfo) ProtoMessage() {}
 
 func (x *HoldInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_retention_proto_msgTypes[8]
+	mi := &file_custody_api_v1_retention_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +714,7 @@ func (x *HoldInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldInfo.ProtoReflect.Descriptor instead.
 func (*HoldInfo) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{8}
+	return file_custody_api_v1_retention_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HoldInfo) GetHold() string {
@@ -541,7 +752,19 @@ const file_custody_api_v1_retention_proto_rawDesc = "" +
 	"generation\x18\x01 \x01(\rR\n" +
 	"generation\x12\x19\n" +
 	"\x05index\x18\x02 \x01(\x04H\x00R\x05index\x88\x01\x01B\b\n" +
-	"\x06_index\"l\n" +
+	"\x06_index\"W\n" +
+	"\rExpireRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x16\n" +
+	"\x06before\x18\x02 \x01(\x03R\x06before\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"/\n" +
+	"\x0eExpireResponse\x12\x1d\n" +
+	"\n" +
+	"first_kept\x18\x01 \x01(\x04R\tfirstKept\"M\n" +
+	"\x1bRotateFingerprintKeyRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"6\n" +
+	"\x1cRotateFingerprintKeyResponse\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\"l\n" +
 	"\x10PlaceHoldRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x12\n" +
 	"\x04hold\x18\x02 \x01(\tR\x04hold\x12\x14\n" +
@@ -562,9 +785,11 @@ const file_custody_api_v1_retention_proto_rawDesc = "" +
 	"\bHoldInfo\x12\x12\n" +
 	"\x04hold\x18\x01 \x01(\tR\x04hold\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x14\n" +
-	"\x05since\x18\x03 \x01(\x04R\x05since2\xcb\x02\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since2\x87\x04\n" +
 	"\x10RetentionService\x12D\n" +
-	"\x05Erase\x12\x1c.custody.api.v1.EraseRequest\x1a\x1d.custody.api.v1.EraseResponse\x12P\n" +
+	"\x05Erase\x12\x1c.custody.api.v1.EraseRequest\x1a\x1d.custody.api.v1.EraseResponse\x12G\n" +
+	"\x06Expire\x12\x1d.custody.api.v1.ExpireRequest\x1a\x1e.custody.api.v1.ExpireResponse\x12q\n" +
+	"\x14RotateFingerprintKey\x12+.custody.api.v1.RotateFingerprintKeyRequest\x1a,.custody.api.v1.RotateFingerprintKeyResponse\x12P\n" +
 	"\tPlaceHold\x12 .custody.api.v1.PlaceHoldRequest\x1a!.custody.api.v1.PlaceHoldResponse\x12M\n" +
 	"\bLiftHold\x12\x1f.custody.api.v1.LiftHoldRequest\x1a .custody.api.v1.LiftHoldResponse\x12P\n" +
 	"\tListHolds\x12 .custody.api.v1.ListHoldsRequest\x1a!.custody.api.v1.ListHoldsResponseB<Z:github.com/agentcustody/custody/proto/custody/api/v1;apiv1b\x06proto3"
@@ -581,33 +806,41 @@ func file_custody_api_v1_retention_proto_rawDescGZIP() []byte {
 	return file_custody_api_v1_retention_proto_rawDescData
 }
 
-var file_custody_api_v1_retention_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_custody_api_v1_retention_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_custody_api_v1_retention_proto_goTypes = []any{
-	(*EraseRequest)(nil),      // 0: custody.api.v1.EraseRequest
-	(*EraseResponse)(nil),     // 1: custody.api.v1.EraseResponse
-	(*PlaceHoldRequest)(nil),  // 2: custody.api.v1.PlaceHoldRequest
-	(*PlaceHoldResponse)(nil), // 3: custody.api.v1.PlaceHoldResponse
-	(*LiftHoldRequest)(nil),   // 4: custody.api.v1.LiftHoldRequest
-	(*LiftHoldResponse)(nil),  // 5: custody.api.v1.LiftHoldResponse
-	(*ListHoldsRequest)(nil),  // 6: custody.api.v1.ListHoldsRequest
-	(*ListHoldsResponse)(nil), // 7: custody.api.v1.ListHoldsResponse
-	(*HoldInfo)(nil),          // 8: custody.api.v1.HoldInfo
+	(*EraseRequest)(nil),                 // 0: custody.api.v1.EraseRequest
+	(*EraseResponse)(nil),                // 1: custody.api.v1.EraseResponse
+	(*ExpireRequest)(nil),                // 2: custody.api.v1.ExpireRequest
+	(*ExpireResponse)(nil),               // 3: custody.api.v1.ExpireResponse
+	(*RotateFingerprintKeyRequest)(nil),  // 4: custody.api.v1.RotateFingerprintKeyRequest
+	(*RotateFingerprintKeyResponse)(nil), // 5: custody.api.v1.RotateFingerprintKeyResponse
+	(*PlaceHoldRequest)(nil),             // 6: custody.api.v1.PlaceHoldRequest
+	(*PlaceHoldResponse)(nil),            // 7: custody.api.v1.PlaceHoldResponse
+	(*LiftHoldRequest)(nil),              // 8: custody.api.v1.LiftHoldRequest
+	(*LiftHoldResponse)(nil),             // 9: custody.api.v1.LiftHoldResponse
+	(*ListHoldsRequest)(nil),             // 10: custody.api.v1.ListHoldsRequest
+	(*ListHoldsResponse)(nil),            // 11: custody.api.v1.ListHoldsResponse
+	(*HoldInfo)(nil),                     // 12: custody.api.v1.HoldInfo
 }
 var file_custody_api_v1_retention_proto_depIdxs = []int32{
-	8, // 0: custody.api.v1.ListHoldsResponse.holds:type_name -> custody.api.v1.HoldInfo
-	0, // 1: custody.api.v1.RetentionService.Erase:input_type -> custody.api.v1.EraseRequest
-	2, // 2: custody.api.v1.RetentionService.PlaceHold:input_type -> custody.api.v1.PlaceHoldRequest
-	4, // 3: custody.api.v1.RetentionService.LiftHold:input_type -> custody.api.v1.LiftHoldRequest
-	6, // 4: custody.api.v1.RetentionService.ListHolds:input_type -> custody.api.v1.ListHoldsRequest
-	1, // 5: custody.api.v1.RetentionService.Erase:output_type -> custody.api.v1.EraseResponse
-	3, // 6: custody.api.v1.RetentionService.PlaceHold:output_type -> custody.api.v1.PlaceHoldResponse
-	5, // 7: custody.api.v1.RetentionService.LiftHold:output_type -> custody.api.v1.LiftHoldResponse
-	7, // 8: custody.api.v1.RetentionService.ListHolds:output_type -> custody.api.v1.ListHoldsResponse
-	5, // [5:9] is the sub-list for method output_type
-	1, // [1:5] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	12, // 0: custody.api.v1.ListHoldsResponse.holds:type_name -> custody.api.v1.HoldInfo
+	0,  // 1: custody.api.v1.RetentionService.Erase:input_type -> custody.api.v1.EraseRequest
+	2,  // 2: custody.api.v1.RetentionService.Expire:input_type -> custody.api.v1.ExpireRequest
+	4,  // 3: custody.api.v1.RetentionService.RotateFingerprintKey:input_type -> custody.api.v1.RotateFingerprintKeyRequest
+	6,  // 4: custody.api.v1.RetentionService.PlaceHold:input_type -> custody.api.v1.PlaceHoldRequest
+	8,  // 5: custody.api.v1.RetentionService.LiftHold:input_type -> custody.api.v1.LiftHoldRequest
+	10, // 6: custody.api.v1.RetentionService.ListHolds:input_type -> custody.api.v1.ListHoldsRequest
+	1,  // 7: custody.api.v1.RetentionService.Erase:output_type -> custody.api.v1.EraseResponse
+	3,  // 8: custody.api.v1.RetentionService.Expire:output_type -> custody.api.v1.ExpireResponse
+	5,  // 9: custody.api.v1.RetentionService.RotateFingerprintKey:output_type -> custody.api.v1.RotateFingerprintKeyResponse
+	7,  // 10: custody.api.v1.RetentionService.PlaceHold:output_type -> custody.api.v1.PlaceHoldResponse
+	9,  // 11: custody.api.v1.RetentionService.LiftHold:output_type -> custody.api.v1.LiftHoldResponse
+	11, // 12: custody.api.v1.RetentionService.ListHolds:output_type -> custody.api.v1.ListHoldsResponse
+	7,  // [7:13] is the sub-list for method output_type
+	1,  // [1:7] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_custody_api_v1_retention_proto_init() }
@@ -622,7 +855,7 @@ func file_custody_api_v1_retention_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_retention_proto_rawDesc), len(file_custody_api_v1_retention_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

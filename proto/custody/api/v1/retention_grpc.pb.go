@@ -21,10 +21,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RetentionService_Erase_FullMethodName     = "/custody.api.v1.RetentionService/Erase"
-	RetentionService_PlaceHold_FullMethodName = "/custody.api.v1.RetentionService/PlaceHold"
-	RetentionService_LiftHold_FullMethodName  = "/custody.api.v1.RetentionService/LiftHold"
-	RetentionService_ListHolds_FullMethodName = "/custody.api.v1.RetentionService/ListHolds"
+	RetentionService_Erase_FullMethodName                = "/custody.api.v1.RetentionService/Erase"
+	RetentionService_Expire_FullMethodName               = "/custody.api.v1.RetentionService/Expire"
+	RetentionService_RotateFingerprintKey_FullMethodName = "/custody.api.v1.RetentionService/RotateFingerprintKey"
+	RetentionService_PlaceHold_FullMethodName            = "/custody.api.v1.RetentionService/PlaceHold"
+	RetentionService_LiftHold_FullMethodName             = "/custody.api.v1.RetentionService/LiftHold"
+	RetentionService_ListHolds_FullMethodName            = "/custody.api.v1.RetentionService/ListHolds"
 )
 
 // RetentionServiceClient is the client API for RetentionService service.
@@ -35,6 +37,10 @@ const (
 type RetentionServiceClient interface {
 	// Erase destroys the data keys of a subject. It returns when they are gone.
 	Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*EraseResponse, error)
+	// Expire drops the content of what was received before a time. It returns when it is gone.
+	Expire(ctx context.Context, in *ExpireRequest, opts ...grpc.CallOption) (*ExpireResponse, error)
+	// RotateFingerprintKey begins a new key for fingerprints.
+	RotateFingerprintKey(ctx context.Context, in *RotateFingerprintKeyRequest, opts ...grpc.CallOption) (*RotateFingerprintKeyResponse, error)
 	// PlaceHold keeps records from erasure and expiry.
 	PlaceHold(ctx context.Context, in *PlaceHoldRequest, opts ...grpc.CallOption) (*PlaceHoldResponse, error)
 	// LiftHold ends a hold.
@@ -55,6 +61,26 @@ func (c *retentionServiceClient) Erase(ctx context.Context, in *EraseRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EraseResponse)
 	err := c.cc.Invoke(ctx, RetentionService_Erase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *retentionServiceClient) Expire(ctx context.Context, in *ExpireRequest, opts ...grpc.CallOption) (*ExpireResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExpireResponse)
+	err := c.cc.Invoke(ctx, RetentionService_Expire_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *retentionServiceClient) RotateFingerprintKey(ctx context.Context, in *RotateFingerprintKeyRequest, opts ...grpc.CallOption) (*RotateFingerprintKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateFingerprintKeyResponse)
+	err := c.cc.Invoke(ctx, RetentionService_RotateFingerprintKey_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +125,10 @@ func (c *retentionServiceClient) ListHolds(ctx context.Context, in *ListHoldsReq
 type RetentionServiceServer interface {
 	// Erase destroys the data keys of a subject. It returns when they are gone.
 	Erase(context.Context, *EraseRequest) (*EraseResponse, error)
+	// Expire drops the content of what was received before a time. It returns when it is gone.
+	Expire(context.Context, *ExpireRequest) (*ExpireResponse, error)
+	// RotateFingerprintKey begins a new key for fingerprints.
+	RotateFingerprintKey(context.Context, *RotateFingerprintKeyRequest) (*RotateFingerprintKeyResponse, error)
 	// PlaceHold keeps records from erasure and expiry.
 	PlaceHold(context.Context, *PlaceHoldRequest) (*PlaceHoldResponse, error)
 	// LiftHold ends a hold.
@@ -117,6 +147,12 @@ type UnimplementedRetentionServiceServer struct{}
 
 func (UnimplementedRetentionServiceServer) Erase(context.Context, *EraseRequest) (*EraseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
+}
+func (UnimplementedRetentionServiceServer) Expire(context.Context, *ExpireRequest) (*ExpireResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Expire not implemented")
+}
+func (UnimplementedRetentionServiceServer) RotateFingerprintKey(context.Context, *RotateFingerprintKeyRequest) (*RotateFingerprintKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateFingerprintKey not implemented")
 }
 func (UnimplementedRetentionServiceServer) PlaceHold(context.Context, *PlaceHoldRequest) (*PlaceHoldResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PlaceHold not implemented")
@@ -162,6 +198,42 @@ func _RetentionService_Erase_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RetentionServiceServer).Erase(ctx, req.(*EraseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RetentionService_Expire_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExpireRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RetentionServiceServer).Expire(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RetentionService_Expire_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RetentionServiceServer).Expire(ctx, req.(*ExpireRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RetentionService_RotateFingerprintKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateFingerprintKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RetentionServiceServer).RotateFingerprintKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RetentionService_RotateFingerprintKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RetentionServiceServer).RotateFingerprintKey(ctx, req.(*RotateFingerprintKeyRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -230,6 +302,14 @@ var RetentionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Erase",
 			Handler:    _RetentionService_Erase_Handler,
+		},
+		{
+			MethodName: "Expire",
+			Handler:    _RetentionService_Expire_Handler,
+		},
+		{
+			MethodName: "RotateFingerprintKey",
+			Handler:    _RetentionService_RotateFingerprintKey_Handler,
 		},
 		{
 			MethodName: "PlaceHold",

@@ -528,6 +528,8 @@ type System struct {
 	//	*System_Armed
 	//	*System_Drill
 	//	*System_Case
+	//	*System_Expiry
+	//	*System_Fingerprint
 	Detail        isSystem_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -755,6 +757,24 @@ func (x *System) GetCase() *Case {
 	return nil
 }
 
+func (x *System) GetExpiry() *Expiry {
+	if x != nil {
+		if x, ok := x.Detail.(*System_Expiry); ok {
+			return x.Expiry
+		}
+	}
+	return nil
+}
+
+func (x *System) GetFingerprint() *FingerprintKey {
+	if x != nil {
+		if x, ok := x.Detail.(*System_Fingerprint); ok {
+			return x.Fingerprint
+		}
+	}
+	return nil
+}
+
 type isSystem_Detail interface {
 	isSystem_Detail()
 }
@@ -854,6 +874,16 @@ type System_Case struct {
 	Case *Case `protobuf:"bytes,55,opt,name=case,proto3,oneof"`
 }
 
+type System_Expiry struct {
+	// expiry drops the content of events that were received before a time.
+	Expiry *Expiry `protobuf:"bytes,60,opt,name=expiry,proto3,oneof"`
+}
+
+type System_Fingerprint struct {
+	// fingerprint begins a new key for fingerprints.
+	Fingerprint *FingerprintKey `protobuf:"bytes,61,opt,name=fingerprint,proto3,oneof"`
+}
+
 func (*System_Genesis) isSystem_Detail() {}
 
 func (*System_Instance) isSystem_Detail() {}
@@ -891,6 +921,10 @@ func (*System_Armed) isSystem_Detail() {}
 func (*System_Drill) isSystem_Detail() {}
 
 func (*System_Case) isSystem_Detail() {}
+
+func (*System_Expiry) isSystem_Detail() {}
+
+func (*System_Fingerprint) isSystem_Detail() {}
 
 // Genesis opens a log.
 type Genesis struct {
@@ -2405,6 +2439,98 @@ func (x *LeaseExtension) GetLasts() int64 {
 	return 0
 }
 
+// Expiry says which content was dropped. Leaves, signatures and Custody's own events stay.
+type Expiry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// before is the time of receipt, ns since the Unix epoch, before which content is dropped.
+	Before        int64 `protobuf:"varint,1,opt,name=before,proto3" json:"before,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Expiry) Reset() {
+	*x = Expiry{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Expiry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Expiry) ProtoMessage() {}
+
+func (x *Expiry) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
+func (*Expiry) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Expiry) GetBefore() int64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+// FingerprintKey says that values are fingerprinted under a new key from now on.
+type FingerprintKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number counts the tenant's keys from 1.
+	Number        uint32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FingerprintKey) Reset() {
+	*x = FingerprintKey{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FingerprintKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FingerprintKey) ProtoMessage() {}
+
+func (x *FingerprintKey) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FingerprintKey.ProtoReflect.Descriptor instead.
+func (*FingerprintKey) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *FingerprintKey) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // Armed lists ways of stopping something, with what came of trying them without harm.
 type Armed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2416,7 +2542,7 @@ type Armed struct {
 
 func (x *Armed) Reset() {
 	*x = Armed{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[19]
+	mi := &file_custody_event_v1_system_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2428,7 +2554,7 @@ func (x *Armed) String() string {
 func (*Armed) ProtoMessage() {}
 
 func (x *Armed) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[19]
+	mi := &file_custody_event_v1_system_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2441,7 +2567,7 @@ func (x *Armed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Armed.ProtoReflect.Descriptor instead.
 func (*Armed) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{19}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Armed) GetChecks() []*PathCheck {
@@ -2470,7 +2596,7 @@ type PathCheck struct {
 
 func (x *PathCheck) Reset() {
 	*x = PathCheck{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[20]
+	mi := &file_custody_event_v1_system_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +2608,7 @@ func (x *PathCheck) String() string {
 func (*PathCheck) ProtoMessage() {}
 
 func (x *PathCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[20]
+	mi := &file_custody_event_v1_system_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +2621,7 @@ func (x *PathCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathCheck.ProtoReflect.Descriptor instead.
 func (*PathCheck) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{20}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PathCheck) GetInstance() string {
@@ -2552,7 +2678,7 @@ type Drill struct {
 
 func (x *Drill) Reset() {
 	*x = Drill{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[21]
+	mi := &file_custody_event_v1_system_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +2690,7 @@ func (x *Drill) String() string {
 func (*Drill) ProtoMessage() {}
 
 func (x *Drill) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[21]
+	mi := &file_custody_event_v1_system_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2577,7 +2703,7 @@ func (x *Drill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drill.ProtoReflect.Descriptor instead.
 func (*Drill) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{21}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Drill) GetInstance() string {
@@ -2636,7 +2762,7 @@ type DrillStep struct {
 
 func (x *DrillStep) Reset() {
 	*x = DrillStep{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[22]
+	mi := &file_custody_event_v1_system_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2648,7 +2774,7 @@ func (x *DrillStep) String() string {
 func (*DrillStep) ProtoMessage() {}
 
 func (x *DrillStep) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[22]
+	mi := &file_custody_event_v1_system_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2661,7 +2787,7 @@ func (x *DrillStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillStep.ProtoReflect.Descriptor instead.
 func (*DrillStep) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{22}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DrillStep) GetPath() string {
@@ -2734,7 +2860,7 @@ type Case struct {
 
 func (x *Case) Reset() {
 	*x = Case{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[23]
+	mi := &file_custody_event_v1_system_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2746,7 +2872,7 @@ func (x *Case) String() string {
 func (*Case) ProtoMessage() {}
 
 func (x *Case) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[23]
+	mi := &file_custody_event_v1_system_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2759,7 +2885,7 @@ func (x *Case) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Case.ProtoReflect.Descriptor instead.
 func (*Case) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{23}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Case) GetCase() string {
@@ -2829,7 +2955,7 @@ var File_custody_event_v1_system_proto protoreflect.FileDescriptor
 
 const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\n" +
-	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\xd3\b\n" +
+	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\xcd\t\n" +
 	"\x06System\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x125\n" +
@@ -2852,7 +2978,9 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x05lease\x182 \x01(\v2 .custody.event.v1.LeaseExtensionH\x00R\x05lease\x12/\n" +
 	"\x05armed\x183 \x01(\v2\x17.custody.event.v1.ArmedH\x00R\x05armed\x12/\n" +
 	"\x05drill\x184 \x01(\v2\x17.custody.event.v1.DrillH\x00R\x05drill\x12,\n" +
-	"\x04case\x187 \x01(\v2\x16.custody.event.v1.CaseH\x00R\x04caseB\b\n" +
+	"\x04case\x187 \x01(\v2\x16.custody.event.v1.CaseH\x00R\x04case\x122\n" +
+	"\x06expiry\x18< \x01(\v2\x18.custody.event.v1.ExpiryH\x00R\x06expiry\x12D\n" +
+	"\vfingerprint\x18= \x01(\v2 .custody.event.v1.FingerprintKeyH\x00R\vfingerprintB\b\n" +
 	"\x06detail\"\x9d\x01\n" +
 	"\aGenesis\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x1d\n" +
@@ -2979,7 +3107,11 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\astep_up\x18\x10 \x01(\bR\x06stepUp\x12 \n" +
 	"\vcertificate\x18\x11 \x01(\fR\vcertificate\"&\n" +
 	"\x0eLeaseExtension\x12\x14\n" +
-	"\x05lasts\x18\x01 \x01(\x03R\x05lasts\"<\n" +
+	"\x05lasts\x18\x01 \x01(\x03R\x05lasts\" \n" +
+	"\x06Expiry\x12\x16\n" +
+	"\x06before\x18\x01 \x01(\x03R\x06before\"(\n" +
+	"\x0eFingerprintKey\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\"<\n" +
 	"\x05Armed\x123\n" +
 	"\x06checks\x18\x01 \x03(\v2\x1b.custody.event.v1.PathCheckR\x06checks\"\x8b\x01\n" +
 	"\tPathCheck\x12\x1a\n" +
@@ -3084,7 +3216,7 @@ func file_custody_event_v1_system_proto_rawDescGZIP() []byte {
 }
 
 var file_custody_event_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_custody_event_v1_system_proto_goTypes = []any{
 	(ProducerClass)(0),     // 0: custody.event.v1.ProducerClass
 	(PermissionVerb)(0),    // 1: custody.event.v1.PermissionVerb
@@ -3112,12 +3244,14 @@ var file_custody_event_v1_system_proto_goTypes = []any{
 	(*FiringChange)(nil),   // 23: custody.event.v1.FiringChange
 	(*ApprovalStep)(nil),   // 24: custody.event.v1.ApprovalStep
 	(*LeaseExtension)(nil), // 25: custody.event.v1.LeaseExtension
-	(*Armed)(nil),          // 26: custody.event.v1.Armed
-	(*PathCheck)(nil),      // 27: custody.event.v1.PathCheck
-	(*Drill)(nil),          // 28: custody.event.v1.Drill
-	(*DrillStep)(nil),      // 29: custody.event.v1.DrillStep
-	(*Case)(nil),           // 30: custody.event.v1.Case
-	(Consequence)(0),       // 31: custody.event.v1.Consequence
+	(*Expiry)(nil),         // 26: custody.event.v1.Expiry
+	(*FingerprintKey)(nil), // 27: custody.event.v1.FingerprintKey
+	(*Armed)(nil),          // 28: custody.event.v1.Armed
+	(*PathCheck)(nil),      // 29: custody.event.v1.PathCheck
+	(*Drill)(nil),          // 30: custody.event.v1.Drill
+	(*DrillStep)(nil),      // 31: custody.event.v1.DrillStep
+	(*Case)(nil),           // 32: custody.event.v1.Case
+	(Consequence)(0),       // 33: custody.event.v1.Consequence
 }
 var file_custody_event_v1_system_proto_depIdxs = []int32{
 	8,  // 0: custody.event.v1.System.genesis:type_name -> custody.event.v1.Genesis
@@ -3136,27 +3270,29 @@ var file_custody_event_v1_system_proto_depIdxs = []int32{
 	23, // 13: custody.event.v1.System.firing:type_name -> custody.event.v1.FiringChange
 	24, // 14: custody.event.v1.System.approval:type_name -> custody.event.v1.ApprovalStep
 	25, // 15: custody.event.v1.System.lease:type_name -> custody.event.v1.LeaseExtension
-	26, // 16: custody.event.v1.System.armed:type_name -> custody.event.v1.Armed
-	28, // 17: custody.event.v1.System.drill:type_name -> custody.event.v1.Drill
-	30, // 18: custody.event.v1.System.case:type_name -> custody.event.v1.Case
-	9,  // 19: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
-	1,  // 20: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
-	31, // 21: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
-	11, // 22: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
-	2,  // 23: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
-	0,  // 24: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
-	3,  // 25: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
-	4,  // 26: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
-	5,  // 27: custody.event.v1.ApprovalStep.state:type_name -> custody.event.v1.ApprovalState
-	31, // 28: custody.event.v1.ApprovalStep.consequence:type_name -> custody.event.v1.Consequence
-	27, // 29: custody.event.v1.Armed.checks:type_name -> custody.event.v1.PathCheck
-	29, // 30: custody.event.v1.Drill.steps:type_name -> custody.event.v1.DrillStep
-	6,  // 31: custody.event.v1.Case.action:type_name -> custody.event.v1.CaseAction
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	28, // 16: custody.event.v1.System.armed:type_name -> custody.event.v1.Armed
+	30, // 17: custody.event.v1.System.drill:type_name -> custody.event.v1.Drill
+	32, // 18: custody.event.v1.System.case:type_name -> custody.event.v1.Case
+	26, // 19: custody.event.v1.System.expiry:type_name -> custody.event.v1.Expiry
+	27, // 20: custody.event.v1.System.fingerprint:type_name -> custody.event.v1.FingerprintKey
+	9,  // 21: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
+	1,  // 22: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
+	33, // 23: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
+	11, // 24: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
+	2,  // 25: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
+	0,  // 26: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
+	3,  // 27: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
+	4,  // 28: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
+	5,  // 29: custody.event.v1.ApprovalStep.state:type_name -> custody.event.v1.ApprovalState
+	33, // 30: custody.event.v1.ApprovalStep.consequence:type_name -> custody.event.v1.Consequence
+	29, // 31: custody.event.v1.Armed.checks:type_name -> custody.event.v1.PathCheck
+	31, // 32: custody.event.v1.Drill.steps:type_name -> custody.event.v1.DrillStep
+	6,  // 33: custody.event.v1.Case.action:type_name -> custody.event.v1.CaseAction
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_custody_event_v1_system_proto_init() }
@@ -3185,6 +3321,8 @@ func file_custody_event_v1_system_proto_init() {
 		(*System_Armed)(nil),
 		(*System_Drill)(nil),
 		(*System_Case)(nil),
+		(*System_Expiry)(nil),
+		(*System_Fingerprint)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3192,7 +3330,7 @@ func file_custody_event_v1_system_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_event_v1_system_proto_rawDesc), len(file_custody_event_v1_system_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
