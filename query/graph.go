@@ -88,15 +88,17 @@ func (s *Service) Why(ctx context.Context, req *apiv1.WhyRequest) (*apiv1.WhyRes
 
 // graph is a part of the causal graph. It is walked breadth first, a level a query, so that its cost is its depth.
 type graph struct {
-	store  *store.Store
-	tenant event.TenantID
-	limit  int // of events
-	rows   map[event.ID]*store.Row
-	others []*store.Row           // events that share an id with one in rows
-	bytes  int                    // of all events
-	absent map[event.ID]bool      // ids that no committed event has
-	edges  map[edgeKey]store.Edge // from every cause that an event in rows names
-	cut    bool
+	store    *store.Store
+	tenant   event.TenantID
+	limit    int // of events
+	rows     map[event.ID]*store.Row
+	others   []*store.Row           // events that share an id with one in rows
+	bytes    int                    // of all events
+	absent   map[event.ID]bool      // ids that no committed event has
+	edges    map[edgeKey]store.Edge // from every cause that an event in rows names
+	derived  map[edgeKey]store.Edge // that no event names: see remember
+	memories int                    // that were followed
+	cut      bool
 }
 
 type edgeKey struct {
@@ -107,7 +109,7 @@ type edgeKey struct {
 func (s *Service) graph(tenant event.TenantID, limit int) *graph {
 	return &graph{
 		store: s.store, tenant: tenant, limit: limit,
-		rows: map[event.ID]*store.Row{}, absent: map[event.ID]bool{}, edges: map[edgeKey]store.Edge{},
+		rows: map[event.ID]*store.Row{}, absent: map[event.ID]bool{}, edges: map[edgeKey]store.Edge{}, derived: map[edgeKey]store.Edge{},
 	}
 }
 
@@ -179,6 +181,12 @@ func (g *graph) walk(ctx context.Context, from []event.ID, d store.Direction, de
 		if err := g.fetch(ctx, slices.DeleteFunc(slices.Clone(next), g.has)); err != nil {
 			return err
 		}
+		remembered, err := g.remember(ctx, from, d, seen)
+		if err != nil {
+			return err
+		}
+		mark(seen, remembered)
+		next = append(next, remembered...)
 		from = slices.DeleteFunc(next, func(id event.ID) bool { return !g.has(id) })
 	}
 	return nil
@@ -274,12 +282,28 @@ func (g *graph) sortedEdges() []*apiv1.Edge {
 			all = append(all, e)
 		}
 	}
+	for k, e := range g.derived {
+		if !g.claimed(k) && g.has(k.cause) && g.has(k.effect) {
+			all = append(all, e)
+		}
+	}
 	slices.SortFunc(all, compareEdges)
 	out := make([]*apiv1.Edge, len(all))
 	for i, e := range all {
-		out[i] = &apiv1.Edge{Cause: e.Cause[:], Effect: e.Effect[:], Relation: e.Relation, Basis: e.Basis}
+		unspecified := eventv1.CauseBasis_CAUSE_BASIS_UNSPECIFIED
+		out[i] = &apiv1.Edge{Cause: e.Cause[:], Effect: e.Effect[:], Relation: e.Relation, Basis: e.Basis, Derived: e.Basis == unspecified}
 	}
 	return out
+}
+
+// claimed reports whether an event itself names what a memory connects.
+func (g *graph) claimed(k edgeKey) bool {
+	for r := range event.Relations.All() {
+		if _, is := g.edges[edgeKey{k.cause, k.effect, eventv1.Relation(r + 1)}]; is {
+			return true
+		}
+	}
+	return false
 }
 
 func compareEdges(a, b store.Edge) int {
@@ -289,8 +313,10 @@ func compareEdges(a, b store.Edge) int {
 // triggers are the events of the graph without causes of their own, by index.
 func (g *graph) triggers() [][]byte {
 	caused := map[event.ID]bool{}
-	for k := range g.edges {
-		caused[k.effect] = true
+	for _, edges := range []map[edgeKey]store.Edge{g.edges, g.derived} {
+		for k := range edges {
+			caused[k.effect] = true
+		}
 	}
 	var roots []*store.Row
 	for id, r := range g.rows {

@@ -297,3 +297,65 @@ func testTwins(t *testing.T, s *scene) {
 		t.Errorf("%d rows, cut = %v", len(got.GetRows()), got.GetCut())
 	}
 }
+
+// memory is an event about a key, and what led to it.
+func (s *scene) memory(t *testing.T, run, key string, action eventv1.DataAction, causes ...event.ID) event.ID {
+	t.Helper()
+	e := &eventv1.Event{Body: &eventv1.Event_Data{Data: &eventv1.Data{Action: action, MemoryKey: key}}}
+	for _, id := range causes {
+		e.Causes = append(e.Causes, cause(id))
+	}
+	return s.record(t, run, e)
+}
+
+// testMemory: what was written into a memory on Monday is found from what a run on Friday did with it, and the other way round,
+// although neither run names the other. A later write ends it, and other keys have nothing to do with it.
+func testMemory(t *testing.T, s *scene) {
+	const written, read = eventv1.DataAction_DATA_ACTION_MEMORY_WRITTEN, eventv1.DataAction_DATA_ACTION_MEMORY_READ
+	page := s.record(t, "monday", &eventv1.Event{})
+	write := s.memory(t, "monday", "diary", written, page)
+	s.memory(t, "monday", "almanac", written)
+	first := s.memory(t, "friday", "diary", read)
+	act := s.record(t, "friday", &eventv1.Event{Causes: []*eventv1.Cause{cause(first)}})
+	second := s.memory(t, "sunday", "diary", read, write) // which says itself where it has it from
+	mended := s.memory(t, "sunday", "diary", written)
+	after := s.memory(t, "tuesday", "diary", read)
+	s.settle(t)
+
+	back := s.why(t, act)
+	if diff := cmp.Diff([]event.ID{page, write, first, act}, ids(t, back.GetRows())); diff != "" {
+		t.Errorf("why the act (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([][]byte{page[:]}, back.GetTriggers()); diff != "" {
+		t.Errorf("triggers (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"data.memory_written→data.memory_read"}, derived(t, back.GetRows(), back.GetEdges())); diff != "" {
+		t.Errorf("derived (-want +got):\n%s", diff)
+	}
+	forth := s.trace(t, &apiv1.TraceRequest{Event: page[:]})
+	if diff := cmp.Diff([]event.ID{page, write, first, act, second}, ids(t, forth.GetRows())); diff != "" {
+		t.Errorf("what came of the page (-want +got):\n%s", diff)
+	}
+	if got := derived(t, forth.GetRows(), forth.GetEdges()); len(got) != 1 {
+		t.Errorf("derived %v, though the second reader claims its cause", got)
+	}
+	if diff := cmp.Diff([]event.ID{mended, after}, ids(t, s.why(t, after).GetRows())); diff != "" {
+		t.Errorf("why a later read (-want +got):\n%s", diff)
+	}
+}
+
+// derived are the edges that no event claims.
+func derived(t *testing.T, rows []*apiv1.EventRow, edges []*apiv1.Edge) (out []string) {
+	t.Helper()
+	names := map[event.ID]string{}
+	for _, r := range rows {
+		e := parse(t, r)
+		names[event.ID(e.GetId())] = event.Action(e)
+	}
+	for _, e := range edges {
+		if e.GetDerived() {
+			out = append(out, names[event.ID(e.GetCause())]+"→"+names[event.ID(e.GetEffect())])
+		}
+	}
+	return out
+}

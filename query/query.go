@@ -15,7 +15,8 @@
 // # What a trace holds
 //
 // Of an event: all that led to it and all that came of it, but not what else came of its causes. Of a run: its events, and
-// one step in each direction. Claims may form circles, and two events may share an id: each event comes once.
+// one step in each direction. Memories are followed over runs, instances and days although no event claims them: a read comes
+// from the last write of its key before it; such an edge says that it is derived. Claims may form circles, and two events may share an id: each event comes once.
 package query
 
 import (

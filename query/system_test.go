@@ -60,6 +60,7 @@ func TestReading(t *testing.T) {
 		{"reads are recorded", testRecorded},
 		{"trace a run", testTraceRun},
 		{"trace an event", testTraceEvent},
+		{"follow a memory", testMemory},
 		{"trace up to a limit", testTraceLimit},
 		{"trace what is not there", testTraceWrong},
 		{"why", testWhy},

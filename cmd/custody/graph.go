@@ -13,7 +13,7 @@ import (
 
 // graphHelp says how to read a drawing.
 const graphHelp = "Each event stands under the latest of its causes: ──▶ if the program recorded the cause, ╌╌▷ if an importer inferred\n" +
-	"it. A further cause is named behind the event, unless it stands on the way down to it. ● is an event without a cause here."
+	"it, ┈┈▷ if one wrote the memory that the other read and neither says so. A further cause is named behind the event, unless it stands on the way down to it. ● is an event without a cause here."
 
 // graph is a causal graph drawn as a tree.
 type graph struct {
@@ -172,7 +172,10 @@ func (g *graph) branches(w io.Writer, children []*vertex, indent string, depth i
 
 // arrow shows the basis of the edge that a node hangs on.
 func (n *vertex) arrow() string {
-	if n.edge.GetBasis() == eventv1.CauseBasis_CAUSE_BASIS_INFERRED {
+	switch {
+	case n.edge.GetDerived():
+		return "┈┈▷ "
+	case n.edge.GetBasis() == eventv1.CauseBasis_CAUSE_BASIS_INFERRED:
 		return "╌╌▷ "
 	}
 	return "──▶ "
@@ -219,6 +222,9 @@ func causeName(c *vertex, e *apiv1.Edge) string {
 	if e.GetBasis() == eventv1.CauseBasis_CAUSE_BASIS_INFERRED {
 		name += " inferred"
 	}
+	if e.GetDerived() {
+		name += " derived"
+	}
 	return name
 }
 
@@ -231,6 +237,7 @@ func graphJSON(rows []*apiv1.EventRow, edges []*apiv1.Edge, cut bool) object {
 			{"effect", event.ID(e.GetEffect()).String()},
 			{"relation", event.Relations.Name(e.GetRelation())},
 			{"basis", event.CauseBases.Name(e.GetBasis())},
+			{"derived", e.GetDerived()},
 		}
 	}
 	return object{{"rows", rowsJSON(rows)}, {"edges", list}, {"cut", cut}}

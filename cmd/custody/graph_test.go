@@ -43,6 +43,12 @@ func edgeOf(cause, effect int, basis eventv1.CauseBasis) *apiv1.Edge {
 	return &apiv1.Edge{Cause: c[:], Effect: e[:], Relation: eventv1.Relation_RELATION_DECISION, Basis: basis}
 }
 
+func derivedEdge(cause, effect int) *apiv1.Edge {
+	e := edgeOf(cause, effect, eventv1.CauseBasis_CAUSE_BASIS_UNSPECIFIED)
+	e.Relation, e.Derived = eventv1.Relation_RELATION_MEMORY, true
+	return e
+}
+
 func drawn(rows []*apiv1.EventRow, edges ...*apiv1.Edge) string {
 	var out strings.Builder
 	newGraph(rows, edges).print(&out)
@@ -65,6 +71,11 @@ func TestGraph(t *testing.T) {
 ● @0     t0
 ──▶ @1     t1
 ╌╌▷ @2     t2
+`},
+		"a memory that neither names": {rows(3), []*apiv1.Edge{derivedEdge(0, 1), edgeOf(1, 2, recorded), derivedEdge(0, 2)}, `
+● @0     t0
+┈┈▷ @1     t1
+──▶ @2     t2
 `},
 		"branches": {rows(6), []*apiv1.Edge{edgeOf(0, 1, recorded), edgeOf(1, 2, recorded), edgeOf(1, 3, recorded), edgeOf(3, 4, recorded), edgeOf(0, 5, inferred)}, `
 ● @0     t0

@@ -623,8 +623,10 @@ type Edge struct {
 	Effect []byte `protobuf:"bytes,2,opt,name=effect,proto3" json:"effect,omitempty"`
 	// relation of the two.
 	Relation v1.Relation `protobuf:"varint,3,opt,name=relation,proto3,enum=custody.event.v1.Relation" json:"relation,omitempty"`
-	// basis of the claim.
-	Basis         v1.CauseBasis `protobuf:"varint,4,opt,name=basis,proto3,enum=custody.event.v1.CauseBasis" json:"basis,omitempty"`
+	// basis of the claim; unspecified if derived.
+	Basis v1.CauseBasis `protobuf:"varint,4,opt,name=basis,proto3,enum=custody.event.v1.CauseBasis" json:"basis,omitempty"`
+	// derived says that neither event claims it: one wrote the memory that the other read.
+	Derived       bool `protobuf:"varint,5,opt,name=derived,proto3" json:"derived,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -685,6 +687,13 @@ func (x *Edge) GetBasis() v1.CauseBasis {
 		return x.Basis
 	}
 	return v1.CauseBasis(0)
+}
+
+func (x *Edge) GetDerived() bool {
+	if x != nil {
+		return x.Derived
+	}
+	return false
 }
 
 // TraceResponse is a causal graph.
@@ -1340,12 +1349,13 @@ const file_custody_api_v1_query_proto_rawDesc = "" +
 	"\x05event\x18\x03 \x01(\fR\x05event\x12\x12\n" +
 	"\x04open\x18\x04 \x01(\bR\x04open\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\rR\x05limit\x12\x1a\n" +
-	"\binstance\x18\x06 \x01(\tR\binstance\"\xa0\x01\n" +
+	"\binstance\x18\x06 \x01(\tR\binstance\"\xba\x01\n" +
 	"\x04Edge\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\fR\x05cause\x12\x16\n" +
 	"\x06effect\x18\x02 \x01(\fR\x06effect\x126\n" +
 	"\brelation\x18\x03 \x01(\x0e2\x1a.custody.event.v1.RelationR\brelation\x122\n" +
-	"\x05basis\x18\x04 \x01(\x0e2\x1c.custody.event.v1.CauseBasisR\x05basis\"{\n" +
+	"\x05basis\x18\x04 \x01(\x0e2\x1c.custody.event.v1.CauseBasisR\x05basis\x12\x18\n" +
+	"\aderived\x18\x05 \x01(\bR\aderived\"{\n" +
 	"\rTraceResponse\x12,\n" +
 	"\x04rows\x18\x01 \x03(\v2\x18.custody.api.v1.EventRowR\x04rows\x12*\n" +
 	"\x05edges\x18\x02 \x03(\v2\x14.custody.api.v1.EdgeR\x05edges\x12\x10\n" +
