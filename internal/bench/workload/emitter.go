@@ -44,6 +44,11 @@ func NewEmitter(tenant, instance string, seed uint64) *Emitter {
 	return e
 }
 
+// UseFingerprintKey makes the fingerprints of all further events under a tenant's key.
+func (e *Emitter) UseFingerprintKey(key [32]byte) {
+	e.FingerprintKey, e.finger = key, event.NewFingerprinter(key[:], FingerprintKeyID)
+}
+
 // Batch is the emitter's next n events, signed.
 func (e *Emitter) Batch(n int) (*eventv1.SignedBatch, error) {
 	b := &eventv1.SignedBatch{}

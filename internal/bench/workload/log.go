@@ -109,7 +109,7 @@ func NewLog(tenant string, emitters int, v *vault.Vault) (*Log, error) {
 	l := &Log{custody: NewCustody(tenant, 1), vault: v}
 	for i := range emitters {
 		e := NewEmitter(tenant, fmt.Sprintf("support-%d", i+1), uint64(i+2))
-		e.FingerprintKey, e.finger = key, event.NewFingerprinter(key[:], FingerprintKeyID)
+		e.UseFingerprintKey(key)
 		l.emitters = append(l.emitters, e)
 	}
 	return l, nil
