@@ -35,41 +35,81 @@ const mostAtOnce = 64
 
 // newArena is for a batch of so many events.
 func newArena(events int) *arena {
-	n := min(events, mostAtOnce)
 	a := new(arena)
-	a.events.size, a.executions.size, a.datas.size = n, n, max(1, n/4)
-	a.causes.sized(n)
-	a.sealed.sized(2 * n)
-	a.fingerprints.sized(2 * n)
+	a.sized(min(events, mostAtOnce))
 	return a
+}
+
+// sized sets how much is made at a time, for so many events.
+func (a *arena) sized(n int) {
+	a.events.size, a.executions.size, a.datas.size = n, n, max(1, n/4)
+	a.causes.size, a.sealed.size, a.fingerprints.size = n, 2*n, 2*n
+}
+
+// reset forgets everything that was taken, and gives it out again.
+func (a *arena) reset() {
+	a.events.reset()
+	a.executions.reset()
+	a.datas.reset()
+	a.causes.reset()
+	a.sealed.reset()
+	a.fingerprints.reset()
 }
 
 // slab hands out values, size of them from one allocation; each by itself where size is 0.
 type slab[T any] struct {
-	free []T
+	all  []T
+	used int
 	size int
 }
 
-func (s *slab[T]) take(n int) []T {
+func (s *slab[T]) one() *T {
 	if s.size == 0 {
-		return make([]T, n)
+		return new(T)
 	}
-	if len(s.free) < n {
-		s.free = make([]T, max(n, s.size))
+	if s.used == len(s.all) {
+		s.all, s.used = make([]T, s.size), 0
 	}
-	taken := s.free[:n:n]
-	s.free = s.free[n:]
-	return taken
+	s.used++
+	return &s.all[s.used-1]
 }
 
-func (s *slab[T]) one() *T { return &s.take(1)[0] }
+func (s *slab[T]) reset() {
+	clear(s.all[:s.used])
+	s.used = 0
+}
 
-// list is a slab for messages and one for the pointers to them, as repeated fields need both.
+// list is a slab for repeated fields, which are pointers to messages.
 type list[T any] struct {
-	values   slab[T]
-	pointers slab[*T]
+	all      []T
+	pointers []*T // to all, in order
+	used     int
+	size     int
 }
 
-func (l *list[T]) sized(n int) { l.values.size, l.pointers.size = n, n }
+func (l *list[T]) take(n int) []*T {
+	if l.size == 0 {
+		_, pointers := pointed[T](n)
+		return pointers
+	}
+	if len(l.all)-l.used < n {
+		l.all, l.pointers = pointed[T](max(n, l.size))
+		l.used = 0
+	}
+	l.used += n
+	return l.pointers[l.used-n : l.used : l.used]
+}
 
-func (l *list[T]) take(n int) ([]T, []*T) { return l.values.take(n), l.pointers.take(n) }
+func (l *list[T]) reset() {
+	clear(l.all[:l.used])
+	l.used = 0
+}
+
+// pointed makes n values and the pointers to them.
+func pointed[T any](n int) (all []T, pointers []*T) {
+	all, pointers = make([]T, n), make([]*T, n)
+	for i := range all {
+		pointers[i] = &all[i]
+	}
+	return all, pointers
+}

@@ -1,8 +1,8 @@
 package event
 
 import (
-	"cmp"
 	"crypto/sha256"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -154,6 +154,43 @@ func signedBatch(sb *eventv1.SignedBatch) *FieldError {
 	return openings(sb)
 }
 
+// BatchSize is the length of the encoding of a signed batch.
+func BatchSize(sb *eventv1.SignedBatch) int {
+	if len(sb.ProtoReflect().GetUnknown()) > 0 {
+		return proto.Size(sb)
+	}
+	size := fieldSize(len(sb.GetStatement())) + fieldSize(len(sb.GetSignature()))
+	for _, e := range sb.GetEvents() {
+		size += itemSize(len(e))
+	}
+	for _, o := range sb.GetOpenings() {
+		size += itemSize(openingSize(o))
+	}
+	return size
+}
+
+func openingSize(o *eventv1.Opening) int {
+	if len(o.ProtoReflect().GetUnknown()) > 0 {
+		return proto.Size(o)
+	}
+	size := fieldSize(len(o.GetPath())) + fieldSize(len(o.GetSalt())) + fieldSize(len(o.GetValue()))
+	if p := o.GetPosition(); p > 0 {
+		size += 1 + protowire.SizeVarint(uint64(p))
+	}
+	return size
+}
+
+// fieldSize is what text or bytes take, nothing if there are none, under a tag of one byte.
+func fieldSize(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return itemSize(n)
+}
+
+// itemSize is what a value of a list takes, also if it is empty, under a tag of one byte.
+func itemSize(n int) int { return 1 + protowire.SizeBytes(n) }
+
 // openings are in strictly ascending order of position and path.
 func openings(sb *eventv1.SignedBatch) *FieldError {
 	var before *eventv1.Opening
@@ -184,8 +221,11 @@ type placed interface {
 	GetPath() string
 }
 
-func ascending(a, b placed) bool {
-	return cmp.Or(cmp.Compare(a.GetPosition(), b.GetPosition()), cmp.Compare(a.GetPath(), b.GetPath())) < 0
+func ascending[T placed](a, b T) bool {
+	if p, q := a.GetPosition(), b.GetPosition(); p != q {
+		return p < q
+	}
+	return a.GetPath() < b.GetPath()
 }
 
 func position(p uint32, events int) *FieldError {
@@ -199,58 +239,76 @@ func position(p uint32, events int) *FieldError {
 // openings of fields that the events seal. Root, signature and digests are checked by those who hold the keys. What it returns
 // refers to the batch. The error is a *FieldError: "events[3].execution.tool: …".
 func CheckBatch(sb *eventv1.SignedBatch) (*eventv1.BatchStatement, []*eventv1.Event, error) {
-	stmt, events, err := checkBatch(sb)
+	return new(Checker).Check(sb)
+}
+
+// Checker is CheckBatch for one batch after the other. It reuses its memory and is not safe for concurrent use.
+type Checker struct {
+	arena  arena
+	events []*eventv1.Event
+}
+
+// Check is CheckBatch. What it returns is valid until the next call of Check or Forget.
+func (c *Checker) Check(sb *eventv1.SignedBatch) (*eventv1.BatchStatement, []*eventv1.Event, error) {
+	c.Forget()
+	stmt, events, err := c.check(sb)
 	if err != nil {
 		return nil, nil, err
 	}
 	return stmt, events, nil
 }
 
-func checkBatch(sb *eventv1.SignedBatch) (*eventv1.BatchStatement, []*eventv1.Event, *FieldError) {
-	if err := first(signedBatch(sb), checkSize("", proto.Size(sb), 1, MaxBatch)); err != nil {
+// Forget lets go of the last batch.
+func (c *Checker) Forget() {
+	c.arena.reset()
+	clear(c.events)
+}
+
+func (c *Checker) check(sb *eventv1.SignedBatch) (*eventv1.BatchStatement, []*eventv1.Event, *FieldError) {
+	if err := first(signedBatch(sb), checkSize("", BatchSize(sb), 1, MaxBatch)); err != nil {
 		return nil, nil, err
 	}
 	stmt, err := parseStatement(sb.Statement)
 	if err != nil {
 		return nil, nil, err.under("statement")
 	}
-	events, err := batchEvents(stmt, sb.Events)
-	if err != nil {
+	c.events = slices.Grow(c.events[:0], len(sb.Events))[:len(sb.Events)]
+	c.arena.sized(max(c.arena.events.size, len(sb.Events)))
+	if err := batchEvents(c.events, stmt, sb.Events, &c.arena); err != nil {
 		return nil, nil, err
 	}
-	return stmt, events, opened(sb, events)
+	return stmt, c.events, opened(sb, c.events)
 }
 
-func batchEvents(stmt *eventv1.BatchStatement, encoded [][]byte) ([]*eventv1.Event, *FieldError) {
+func batchEvents(into []*eventv1.Event, stmt *eventv1.BatchStatement, encoded [][]byte, a *arena) *FieldError {
 	if int(stmt.Count) != len(encoded) {
-		return nil, &FieldError{"statement.count", "not the number of events"}
+		return &FieldError{"statement.count", "not the number of events"}
 	}
-	return parseMembers(stmt, encoded)
+	return parseMembers(into, stmt, encoded, a)
 }
 
 // ParseMembers parses the events of one batch and holds them to its tenant and instance. An event without bytes, which is held in
 // a stream batch, stays nil. The events refer to the bytes, which must not change. The error is a *FieldError.
 func ParseMembers(stmt *eventv1.BatchStatement, encoded [][]byte) ([]*eventv1.Event, error) {
-	events, err := parseMembers(stmt, encoded)
-	if err != nil {
+	events := make([]*eventv1.Event, len(encoded))
+	if err := parseMembers(events, stmt, encoded, newArena(len(encoded))); err != nil {
 		return nil, err
 	}
 	return events, nil
 }
 
-func parseMembers(stmt *eventv1.BatchStatement, encoded [][]byte) ([]*eventv1.Event, *FieldError) {
-	events, members := make([]*eventv1.Event, len(encoded)), NewMembers(stmt, len(encoded))
+func parseMembers(into []*eventv1.Event, stmt *eventv1.BatchStatement, encoded [][]byte, a *arena) *FieldError {
 	for i, b := range encoded {
 		if len(b) == 0 {
 			continue
 		}
-		e, err := members.parse(b)
+		e, err := parseMember(stmt, b, a)
 		if err != nil {
-			return nil, err.under(at("events", i))
+			return err.under(at("events", i))
 		}
-		events[i] = e
+		into[i] = e
 	}
-	return events, nil
+	return nil
 }
 
 // Members parses the events of one batch one by one, and makes them many at a time: they live and die together.

@@ -291,17 +291,60 @@ func FuzzBatch(f *testing.F) {
 	f.Add(s)
 	f.Add(sb)
 	f.Add(st)
+	checker := new(event.Checker)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		identity(t, b, event.ParseStatement, event.MarshalStatement)
 		identity(t, b, event.ParseStreamBatch, event.MarshalStreamBatch)
 		identity(t, b, event.ParseSignedBatch, event.MarshalSignedBatch)
 		if sb, err := event.ParseSignedBatch(b); err == nil {
-			_, _, _ = event.CheckBatch(sb)
+			sameCheck(t, checker, sb)
 		}
 		if sb, err := event.ParseStreamBatch(b); err == nil {
 			_, _, _ = event.CheckStreamBatch(sb)
 		}
 	})
+}
+
+// sameCheck: memory that other batches have used changes nothing, and the size is that of the encoding.
+func sameCheck(t *testing.T, used *event.Checker, sb *eventv1.SignedBatch) {
+	t.Helper()
+	wantStatement, wantEvents, wantErr := event.CheckBatch(sb)
+	statement, events, err := used.Check(sb)
+	if message(err) != message(wantErr) || !proto.Equal(statement, wantStatement) {
+		t.Errorf("got %v, %v; want %v, %v", statement, err, wantStatement, wantErr)
+	}
+	if diff := cmp.Diff(wantEvents, events, protocmp.Transform()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if got, want := event.BatchSize(sb), proto.Size(sb); got != want {
+		t.Errorf("size is %d, want %d", got, want)
+	}
+}
+
+// TestCheckerReusesItsMemory checks batches of many shapes in one checker, right ones and wrong ones.
+func TestCheckerReusesItsMemory(t *testing.T) {
+	used := new(event.Checker)
+	for round := range 2 {
+		for i, action := range event.Actions() {
+			e := event.Example(action)
+			if e.GetSystem() != nil {
+				continue
+			}
+			n := 1 + (i*7+round)%90
+			events := make([]*eventv1.Event, n)
+			for j := range events {
+				events[j] = e
+			}
+			sb := signed(t, exampleStatement(n), events)
+			sameCheck(t, used, sb)
+			sb.Events[n-1] = sb.Events[n-1][:len(sb.Events[n-1])-1]
+			sameCheck(t, used, sb)
+			sb.Events[n/2] = nil
+			sameCheck(t, used, sb)
+		}
+	}
+	used.Forget()
+	sameCheck(t, used, exampleBatch(t))
 }
 
 // identity: what parses encodes as the same bytes.

@@ -8,12 +8,18 @@ import (
 )
 
 // cursor takes the fields of one message in ascending order, each in its one encoding. Asked for a field that does not stand next,
-// it gives the default value; so what is unknown, out of order, given twice or longer than needed stays behind, and done is false.
-// What it takes refers to the message's bytes.
+// it leaves the default value; so what is unknown, out of order, given twice or longer than needed stays behind, and done is false.
+// What it takes refers to the message's bytes. It counts places rather than cutting slices, and writes only fields that stand
+// there: a pointer that is written costs the garbage collector.
 type cursor struct {
-	b   []byte // the rest
+	b   []byte
+	at  int // place of the next byte
+	end int // of the message that is being read, at most len(b)
 	bad bool
 }
+
+// newCursor begins at the start of a message.
+func newCursor(b []byte) cursor { return cursor{b: b, end: len(b)} }
 
 // Wire types (https://protobuf.dev/programming-guides/encoding).
 const (
@@ -22,47 +28,52 @@ const (
 )
 
 // done says that every byte was taken, and in its one encoding.
-func (c *cursor) done() bool { return !c.bad && len(c.b) == 0 }
+func (c *cursor) done() bool { return !c.bad && c.at == c.end }
 
 // next takes the tag of a field if it stands next.
 func (c *cursor) next(field, wire uint32) bool {
-	if tag := field<<3 | wire; tag < 0x80 {
-		if len(c.b) == 0 || c.b[0] != byte(tag) {
-			return false
-		}
-		c.b = c.b[1:]
-		return true
+	tag := field<<3 | wire
+	if tag >= 0x80 {
+		return c.nextLong(tag)
 	}
-	return c.nextLong(field<<3 | wire)
+	if c.at >= c.end || c.b[c.at] != byte(tag) {
+		return false
+	}
+	c.at++
+	return true
 }
 
 // nextLong is next for a tag of two bytes.
 func (c *cursor) nextLong(tag uint32) bool {
-	if len(c.b) < 2 || c.b[0] != byte(tag|0x80) || c.b[1] != byte(tag>>7) {
+	if c.end-c.at < 2 || c.b[c.at] != byte(tag|0x80) || c.b[c.at+1] != byte(tag>>7) {
 		return false
 	}
-	c.b = c.b[2:]
+	c.at += 2
 	return true
 }
 
 // varint takes a number in as few bytes as possible.
 func (c *cursor) varint() uint64 {
-	if len(c.b) > 0 && c.b[0] < 0x80 {
-		v := c.b[0]
-		c.b = c.b[1:]
-		return uint64(v)
+	if c.at < c.end && c.b[c.at] < 0x80 {
+		c.at++
+		return uint64(c.b[c.at-1])
 	}
-	v, n := binary.Uvarint(c.b)
-	if n <= 0 || c.b[n-1] == 0 {
+	return c.longVarint()
+}
+
+// longVarint is varint for more than one byte.
+func (c *cursor) longVarint() uint64 {
+	v, n := binary.Uvarint(c.b[c.at:c.end])
+	if n <= 0 || c.b[c.at+n-1] == 0 {
 		c.bad = true
 		return 0
 	}
-	c.b = c.b[n:]
+	c.at += n
 	return v
 }
 
-// uint64 is a number other than the default.
-func (c *cursor) uint64(field uint32) uint64 {
+// number takes a number other than the default, 0 if the field does not stand next.
+func (c *cursor) number(field uint32) uint64 {
 	if !c.next(field, varintType) {
 		return 0
 	}
@@ -71,68 +82,81 @@ func (c *cursor) uint64(field uint32) uint64 {
 	return v
 }
 
-func (c *cursor) int64(field uint32) int64 { return int64(c.uint64(field)) }
+func (c *cursor) uint64(field uint32) uint64 { return c.number(field) }
+
+func (c *cursor) int64(field uint32) int64 { return int64(c.number(field)) }
 
 func (c *cursor) uint32(field uint32) uint32 {
-	v := c.uint64(field)
+	v := c.number(field)
 	c.bad = c.bad || v > math.MaxUint32
 	return uint32(v)
 }
 
 // enum is a value of an enumeration, other than the default. Negative ones exist on the wire and in no enumeration.
 func (c *cursor) enum(field uint32) int32 {
-	v := c.uint64(field)
+	v := c.number(field)
 	c.bad = c.bad || v > math.MaxInt32
 	return int32(v)
 }
 
+// size takes the length of what follows, which is all there. After a bad one there is nothing left to take.
+func (c *cursor) size() int {
+	n := c.varint()
+	if c.bad || n > uint64(c.end-c.at) {
+		c.bad, c.at = true, c.end
+		return 0
+	}
+	return int(n)
+}
+
 // block takes a length and so many bytes.
 func (c *cursor) block() []byte {
-	n := c.varint()
-	if c.bad || n > uint64(len(c.b)) {
-		c.bad = true
-		return nil
-	}
-	taken := c.b[:n:n]
-	c.b = c.b[n:]
-	return taken
+	n := c.size()
+	c.at += n
+	return c.b[c.at-n : c.at : c.at]
 }
 
-// bytes are bytes, not empty.
-func (c *cursor) bytes(field uint32) []byte {
-	if !c.next(field, bytesType) {
-		return nil
+// bytes takes bytes, not empty.
+func (c *cursor) bytes(into *[]byte, field uint32) {
+	if c.next(field, bytesType) {
+		b := c.block()
+		c.bad = c.bad || len(b) == 0
+		*into = b
 	}
-	b := c.block()
-	c.bad = c.bad || len(b) == 0
-	return b
 }
 
-// string is UTF-8, not empty.
-func (c *cursor) string(field uint32) string {
-	b := c.bytes(field)
-	c.bad = c.bad || !utf8.Valid(b)
-	return view(b)
+// string takes UTF-8, not empty.
+func (c *cursor) string(into *string, field uint32) {
+	if c.next(field, bytesType) {
+		b := c.block()
+		c.bad = c.bad || len(b) == 0 || !utf8.Valid(b)
+		*into = view(b)
+	}
 }
 
 // view is bytes as a string, without a copy: nobody may change them.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) } //nolint:gosec // see above
 
-// message takes a message that may be empty.
-func (c *cursor) message(field uint32) (inner cursor, found bool) {
+// enter begins a message that may be empty, if it stands next. It returns the end of the one around it, for leave.
+func (c *cursor) enter(field uint32) (outer int, found bool) {
 	if !c.next(field, bytesType) {
-		return cursor{}, false
+		return 0, false
 	}
-	return cursor{b: c.block()}, true
+	n := c.size()
+	outer, c.end = c.end, c.at+n
+	return outer, true
 }
 
-// close ends a message that was taken.
-func (c *cursor) close(inner *cursor) { c.bad = c.bad || !inner.done() }
+// leave ends a message that was entered.
+func (c *cursor) leave(outer int) {
+	c.bad = c.bad || c.at != c.end
+	c.at, c.end = c.end, outer
+}
 
 // count is how many values of a field stand next, at most most: with more the message is bad.
 func (c *cursor) count(field uint32, most int) (n int) {
 	for ahead := *c; ahead.next(field, bytesType); n++ {
-		ahead.block()
+		ahead.at += ahead.size()
 		if ahead.bad || n == most {
 			c.bad = true
 			return 0
@@ -141,7 +165,7 @@ func (c *cursor) count(field uint32, most int) (n int) {
 	return n
 }
 
-// blocks are all values of a field of bytes; they may be empty.
+// blocks takes all values of a field of bytes; they may be empty.
 func (c *cursor) blocks(field uint32, most int) [][]byte {
 	n := c.count(field, most)
 	if n == 0 {
@@ -155,32 +179,18 @@ func (c *cursor) blocks(field uint32, most int) [][]byte {
 	return all
 }
 
-// strings are all values of a field of text; they may be empty.
-func (c *cursor) strings(field uint32, most int) []string {
-	blocks := c.blocks(field, most)
-	if blocks == nil {
-		return nil
+// strings takes all values of a field of text; they may be empty.
+func (c *cursor) strings(into *[]string, field uint32, most int) {
+	n := c.count(field, most)
+	if n == 0 {
+		return
 	}
-	all := make([]string, len(blocks))
-	for i, b := range blocks {
+	all := make([]string, n)
+	for i := range all {
+		c.next(field, bytesType)
+		b := c.block()
 		c.bad = c.bad || !utf8.Valid(b)
 		all[i] = view(b)
 	}
-	return all
-}
-
-// messages are all values of a field of messages, in one allocation or from the list's.
-func messages[T any](c *cursor, field uint32, most int, read func(*cursor, *T), from *list[T]) []*T {
-	n := c.count(field, most)
-	if n == 0 {
-		return nil
-	}
-	values, all := from.take(n)
-	for i := range all {
-		all[i] = &values[i]
-		inner, _ := c.message(field)
-		read(&inner, all[i])
-		c.close(&inner)
-	}
-	return all
+	*into = all
 }

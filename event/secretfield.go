@@ -33,7 +33,7 @@ func shapeOf(md protoreflect.MessageDescriptor) *shape {
 func ScanEvent(b []byte) (field, detector string, found bool) { return eventShape.scan(b) }
 
 func (s *shape) scan(b []byte) (field, detector string, found bool) {
-	for c := (cursor{b: b}); len(c.b) > 0 && !c.bad; {
+	for c := newCursor(b); c.at < c.end && !c.bad; {
 		tag := c.varint()
 		if tag&7 == varintType {
 			c.varint()

@@ -137,8 +137,8 @@ func checkStreamBatch(sb *eventv1.StreamBatch) (*eventv1.BatchStatement, []*even
 	if err != nil {
 		return nil, nil, err.under("statement")
 	}
-	events, err := batchEvents(stmt, sb.Events)
-	if err != nil {
+	events := make([]*eventv1.Event, len(sb.Events))
+	if err := batchEvents(events, stmt, sb.Events, newArena(len(sb.Events))); err != nil {
 		return nil, nil, err
 	}
 	return stmt, events, ofSubjects(sb, events)

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/object"
@@ -30,13 +28,13 @@ func (e *emitter) tallyKey(reason string) tallyKey { return tallyKey{e.tenant, e
 type batch struct {
 	signed    *eventv1.SignedBatch
 	statement *eventv1.BatchStatement
-	digest    [32]byte // zero before the statement is read
-	events    []*eventv1.Event
+	digest    [32]byte         // zero before the statement is read
+	events    []*eventv1.Event // the worker's, while it has the batch
 	place     place
 	held      int // events that fail the secret scan
 	objects   []named
 	dropped   []object.Ref // objects of openings that are dropped
-	secrets   []secret     // in objects
+	secrets   []secret     // in openings and objects, which are encrypted anyway
 }
 
 // digestBytes is the digest for an answer, nil if it could not be computed.
@@ -70,7 +68,7 @@ func (b *batch) readStatement(from *emitter) *refusal {
 
 // checkSizes holds a batch to its limits before anything is computed.
 func checkSizes(b *eventv1.SignedBatch) *refusal {
-	switch size := proto.Size(b); {
+	switch size := event.BatchSize(b); {
 	case size > event.MaxBatch:
 		return refuse(tooLarge, "", "the batch has %d bytes with its openings, the limit is %d", size, event.MaxBatch)
 	case len(b.GetEvents()) > event.MaxBatchEvents:
@@ -93,27 +91,27 @@ func checkSizes(b *eventv1.SignedBatch) *refusal {
 	return nil
 }
 
-// checkSignature checks that the emitter signed exactly these events. hashes is scratch space.
-func (b *batch) checkSignature(from *emitter, hashes []chain.Hash) ([]chain.Hash, *refusal) {
-	hashes = hashes[:0]
+// checkSignature checks that the emitter signed exactly these events, and leaves their hashes with the worker.
+func (b *batch) checkSignature(from *emitter, w *worker) *refusal {
+	w.hashes = w.hashes[:0]
 	for _, e := range b.signed.GetEvents() {
-		hashes = append(hashes, chain.EventHash(e))
+		w.hashes = append(w.hashes, chain.EventHash(e))
 	}
-	root := chain.EventRoot(hashes)
+	root := chain.EventRoot(w.hashes)
 	switch {
-	case int(b.statement.GetCount()) != len(hashes):
-		return hashes, refuse(malformed, "statement.count", "is not the number of events")
+	case int(b.statement.GetCount()) != len(w.hashes):
+		return refuse(malformed, "statement.count", "is not the number of events")
 	case !bytes.Equal(b.statement.GetEventRoot(), root[:]):
-		return hashes, refuse(malformed, "statement.event_root", "is not the root of the events")
+		return refuse(malformed, "statement.event_root", "is not the root of the events")
 	case signer.VerifyDSSE(from.key, signer.PayloadTypeBatch, b.signed.GetStatement(), b.signed.GetSignature()) != nil:
-		return hashes, refuse(signature, "signature", "does not verify")
+		return refuse(signature, "signature", "does not verify")
 	}
-	return hashes, nil
+	return nil
 }
 
 // readEvents parses and validates every event, and holds every opening to the event that commits to it.
-func (b *batch) readEvents(prints *prints) *refusal {
-	_, events, err := event.CheckBatch(b.signed)
+func (b *batch) readEvents(prints *prints, checker *event.Checker) *refusal {
+	_, events, err := checker.Check(b.signed)
 	if err != nil {
 		r := fieldRefusal(malformed, "", err)
 		r.reason = b.reasonOf(r.field)
@@ -154,13 +152,13 @@ func (b *batch) checkOpenings(prints *prints) *refusal {
 		if len(o.GetValue()) == 0 && b.nameObject(i, o) {
 			continue
 		}
-		e, place := b.events[o.GetPosition()], indexed("events", int(o.GetPosition()))
+		e := b.events[o.GetPosition()]
 		printer := prints.of(e)
 		if printer == nil {
-			return refuse(commitment, place+".fingerprints[0].key_id", "is not a key of this tenant")
+			return refuse(commitment, indexed("events", int(o.GetPosition()))+".fingerprints[0].key_id", "is not a key of this tenant")
 		}
 		if err := printer.CheckOpening(e, o); err != nil {
-			return fieldRefusal(commitment, place, err)
+			return fieldRefusal(commitment, indexed("events", int(o.GetPosition())), err)
 		}
 	}
 	return nil

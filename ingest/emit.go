@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event/registry"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -100,8 +99,7 @@ type session struct {
 	member   Member
 	receipts note.Signer
 	prints   *prints
-	wrapper  wrapper
-	hashes   []chain.Hash // of the events of the batch
+	seals    seals
 
 	head  placedHead // of the emitter's subject
 	known bool       // head is what the stream has
@@ -127,7 +125,7 @@ func (s *session) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.prints = newPrints(keys)
-	s.wrapper = wrapper{tenant: s.tenant, vault: s.service.cfg.Vault, erased: func(subject string) registry.Erasure {
+	s.seals = seals{tenant: s.tenant, vault: s.service.cfg.Vault, erased: func(subject string) registry.Erasure {
 		return s.service.cfg.Admission.Erasure(s.tenant, subject)
 	}}
 	return s.readHead(ctx)
@@ -219,7 +217,7 @@ func (s *session) take(ctx context.Context, b *batch) (*apiv1.EmitResponse, *ref
 	if r != nil {
 		return nil, r
 	}
-	s.flagSecrets()
+	s.flagSecrets(b)
 	return s.receipt(b, seq, s.service.cfg.Now().UnixNano())
 }
 
@@ -232,15 +230,14 @@ func pushedBack(format string, args ...any) *refusal {
 // check does all the computing on one batch, at most cfg.Workers at a time. Of the head itself it checks
 // only that it is the head.
 func (s *session) check(ctx context.Context, b *batch) (message []byte, r *refusal) {
-	s.service.waiting.Add(1)
-	select {
-	case s.service.workers <- struct{}{}:
-		s.service.waiting.Add(-1)
-	case <-ctx.Done():
-		s.service.waiting.Add(-1)
+	w := s.service.hire(ctx)
+	if w == nil {
 		return nil, pushedBack("the stream has ended")
 	}
-	defer func() { <-s.service.workers }()
+	defer func() {
+		b.events = nil // they are the worker's
+		s.service.dismiss(w)
+	}()
 	if r := b.readStatement(&s.emitter); r != nil {
 		return nil, r
 	}
@@ -250,16 +247,16 @@ func (s *session) check(ctx context.Context, b *batch) (message []byte, r *refus
 	if r := s.placeBatch(ctx, b); r != nil || b.place == isHead {
 		return nil, r
 	}
-	if s.hashes, r = b.checkSignature(&s.emitter, s.hashes); r != nil {
+	if r := b.checkSignature(&s.emitter, w); r != nil {
 		return nil, r
 	}
-	if r := b.readEvents(s.prints); r != nil {
+	if r := b.readEvents(s.prints, &w.checker); r != nil {
 		return nil, r
 	}
 	if r := s.checkObjects(b); r != nil {
 		return nil, r
 	}
-	return s.wrap(b)
+	return s.wrap(b, w)
 }
 
 // admitted holds the emitter to what is in force now: the key may have been revoked since the handshake.
@@ -285,8 +282,8 @@ func (s *session) placeBatch(ctx context.Context, b *batch) (r *refusal) {
 	return r
 }
 
-func (s *session) wrap(b *batch) ([]byte, *refusal) {
-	message, held, err := s.wrapper.wrap(b, s.hashes)
+func (s *session) wrap(b *batch, w *worker) ([]byte, *refusal) {
+	message, held, err := w.wrapper.wrap(b, &s.seals, w.hashes)
 	if errors.Is(err, errStale) {
 		return nil, refuse(noObject, indexed("openings", b.objects[0].opening), "%v", err)
 	}
@@ -294,7 +291,6 @@ func (s *session) wrap(b *batch) ([]byte, *refusal) {
 		return nil, s.failed("seal", err)
 	}
 	b.held = held
-	s.wrapper.secrets = append(s.wrapper.secrets, b.secrets...)
 	return message, nil
 }
 
@@ -365,7 +361,7 @@ func (s *session) publishLate(ctx context.Context, b *batch, message []byte) (ui
 func (s *session) count(b *batch) {
 	c := &s.service.accepted
 	c.batches.Add(1)
-	c.events.Add(uint64(len(b.events)))
+	c.events.Add(uint64(len(b.signed.GetEvents())))
 	c.held.Add(uint64(b.held))
 	if b.place == isLate {
 		c.late.Add(1)
@@ -388,9 +384,9 @@ func (s *session) receipt(b *batch, seq uint64, taken int64) (*apiv1.EmitRespons
 }
 
 // flagSecrets has it recorded that sealed content holds secrets, without waiting.
-func (s *session) flagSecrets() {
+func (s *session) flagSecrets(b *batch) {
 	var events []*eventv1.Event
-	for _, found := range s.wrapper.secrets {
+	for _, found := range b.secrets {
 		if s.service.sealed.due(findingKey{s.keyID, found.path, found.detector}) {
 			events = append(events, findingEvent(found))
 		}

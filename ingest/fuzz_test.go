@@ -26,16 +26,16 @@ func FuzzBatch(f *testing.F) {
 		if proto.Unmarshal(wire, signed) != nil {
 			return
 		}
-		b := &batch{signed: signed}
+		b, w := &batch{signed: signed}, new(worker)
 		r := b.readStatement(from)
 		if r == nil {
 			_, r = head{}.place(b.statement, b.digest)
 		}
 		if r == nil {
-			_, r = b.checkSignature(from, nil)
+			r = b.checkSignature(from, w)
 		}
 		if r == nil {
-			r = b.readEvents(newPrints([][32]byte{{1}}))
+			r = b.readEvents(newPrints([][32]byte{{1}}), &w.checker)
 		}
 		if r != nil {
 			checkRefusal(t, r)

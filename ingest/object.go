@@ -249,15 +249,11 @@ func (s *session) finishObject(ctx context.Context, u *upload) *refusal {
 
 // examine computes at most cfg.Workers at a time, like the checks of a batch.
 func (s *session) examine(ctx context.Context, u *upload) (*object.Notes, *refusal) {
-	s.service.waiting.Add(1)
-	select {
-	case s.service.workers <- struct{}{}:
-		s.service.waiting.Add(-1)
-	case <-ctx.Done():
-		s.service.waiting.Add(-1)
+	w := s.service.hire(ctx)
+	if w == nil {
 		return nil, pushedBack("the stream has ended")
 	}
-	defer func() { <-s.service.workers }()
+	defer s.service.dismiss(w)
 	if !u.ref.Matches(&u.salt, u.whole) {
 		return nil, refuse(commitment, "object.digest", "does not match the value")
 	}

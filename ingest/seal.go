@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"crypto/rand"
 	"fmt"
 	"slices"
 
@@ -20,22 +21,40 @@ type Sealer interface {
 	FingerprintKeys(tenant string) ([][32]byte, error)
 }
 
-// wrapper makes the stream message of a checked batch: openings and held events encrypted. It keeps its
-// buffers for the next batch of its stream.
-type wrapper struct {
+// seals are what an emitter's content is sealed with.
+type seals struct {
 	tenant event.TenantID
 	vault  Sealer
 	erased func(subject string) registry.Erasure // the newest tombstone of a subject
+}
+
+// wrapper makes the stream message of a checked batch: openings and held events encrypted. It keeps its
+// buffers for the next batch.
+type wrapper struct {
+	*seals
 
 	names     []string
 	subjects  map[string]int // place of a subject's key among keys
-	subjectOf []string       // of each opening
+	last      string         // subject that was looked up
+	places    []int          // of each opening's key among keys
 	keys      []*vault.Key
 	gone      []registry.Erasure // for each key
 	data      []byte             // additional data
 	plaintext []byte
+	nonces    []byte
+	room      []byte // ciphertexts
 	openings  []eventv1.EncryptedOpening
-	secrets   []secret // found in the openings of the last batch
+	sealed    []*eventv1.EncryptedOpening // those that are not dropped
+}
+
+// forget lets go of the last batch.
+func (w *wrapper) forget() {
+	w.seals, w.keys, w.last = nil, nil, ""
+	clear(w.names)
+	clear(w.subjects)
+	clear(w.plaintext[:cap(w.plaintext)])
+	clear(w.openings)
+	clear(w.sealed)
 }
 
 // secret is one that was found in an opening, which is encrypted anyway.
@@ -45,7 +64,8 @@ type secret struct {
 }
 
 // wrap returns the bytes of the stream message and the number of held events.
-func (w *wrapper) wrap(b *batch, hashes []chain.Hash) (message []byte, held int, err error) {
+func (w *wrapper) wrap(b *batch, with *seals, hashes []chain.Hash) (message []byte, held int, err error) {
+	w.seals = with
 	out := &eventv1.StreamBatch{
 		Version: event.Version, Statement: b.signed.GetStatement(), Signature: b.signed.GetSignature(), Events: b.signed.GetEvents(),
 	}
@@ -78,10 +98,9 @@ func (w *wrapper) scan(b *batch) (suspects []suspect) {
 			suspects = append(suspects, suspect{i, detector})
 		}
 	}
-	w.secrets = w.secrets[:0]
 	for _, o := range b.signed.GetOpenings() {
 		if detector, found := event.ScanSecrets(o.GetValue()); found {
-			w.secrets = append(w.secrets, secret{b.events[o.GetPosition()].GetId(), o.GetPath(), detector})
+			b.secrets = append(b.secrets, secret{b.events[o.GetPosition()].GetId(), o.GetPath(), detector})
 		}
 	}
 	return suspects
@@ -89,9 +108,18 @@ func (w *wrapper) scan(b *batch) (suspects []suspect) {
 
 // ensureKeys gets the data keys of all subjects of a batch at once, and at the end that of held events if there are any.
 func (w *wrapper) ensureKeys(b *batch, held bool) (err error) {
-	w.names, w.subjectOf, w.subjects = w.names[:0], w.subjectOf[:0], map[string]int{}
-	for _, o := range b.signed.GetOpenings() {
-		w.need(subjectOf(b, o))
+	w.names, w.places = w.names[:0], w.places[:0]
+	if w.subjects == nil {
+		w.subjects = make(map[string]int)
+	}
+	for i, o := range b.signed.GetOpenings() {
+		subject := subjectOf(b, o)
+		if i > 0 && subject == w.last {
+			w.places = append(w.places, w.places[i-1])
+			continue
+		}
+		w.last = subject
+		w.places = append(w.places, w.need(subject))
 	}
 	if held {
 		w.names = append(w.names, content.HeldKey)
@@ -109,23 +137,30 @@ func (w *wrapper) ensureKeys(b *batch, held bool) (err error) {
 	return nil
 }
 
-// need adds an opening's subject.
-func (w *wrapper) need(subject string) {
-	w.subjectOf = append(w.subjectOf, subject)
-	if _, known := w.subjects[subject]; !known {
-		w.subjects[subject] = len(w.names)
+// need is the place of a subject's key.
+func (w *wrapper) need(subject string) int {
+	place, known := w.subjects[subject]
+	if !known {
+		place = len(w.names)
+		w.subjects[subject] = place
 		w.names = append(w.names, content.SubjectKey(subject))
 	}
+	return place
 }
 
 // subjectOf is the subject of a sealed field that an opening opens.
 func subjectOf(b *batch, o *eventv1.Opening) string {
-	for _, sealed := range b.events[o.GetPosition()].GetSealed() {
-		if sealed.GetPath() == o.GetPath() {
-			return sealed.GetSubject()
+	return sealedAt(b.events[o.GetPosition()], o.GetPath()).GetSubject()
+}
+
+// sealedAt is the sealed field of a path, nil if there is none.
+func sealedAt(e *eventv1.Event, path string) *eventv1.Sealed {
+	for _, sealed := range e.GetSealed() {
+		if sealed.GetPath() == path {
+			return sealed
 		}
 	}
-	return ""
+	return nil
 }
 
 // hold takes the suspects' bytes out of the message and puts them back encrypted.
@@ -154,30 +189,33 @@ func (w *wrapper) hold(out *eventv1.StreamBatch, b *batch, suspects []suspect, h
 // of an event that occurred before the erasure of its subject: it was meant to go, and comes late.
 func (w *wrapper) encryptOpenings(out *eventv1.StreamBatch, b *batch) error {
 	all := b.signed.GetOpenings()
-	if !b.under(func(i int) *vault.Key { return w.keys[w.subjects[w.subjectOf[i]]] }) {
+	if !b.under(func(i int) *vault.Key { return w.keys[w.places[i]] }) {
 		return errStale
 	}
-	w.openings = slices.Grow(w.openings[:0], len(all))[:len(all)]
-	out.Openings = make([]*eventv1.EncryptedOpening, 0, len(all))
-	room := make([]byte, 0, ciphertexts(all))
+	w.prepare(all)
 	for i, o := range all {
-		key, gone, e := w.keys[w.subjects[w.subjectOf[i]]], w.gone[w.subjects[w.subjectOf[i]]], b.events[o.GetPosition()]
+		key, gone, e := w.keys[w.places[i]], w.gone[w.places[i]], b.events[o.GetPosition()]
 		if key.Generation() <= gone.Generation || e.GetOccurredAt() <= gone.At {
 			b.drop(i)
 			continue
 		}
-		at := len(room)
-		var err error
-		if room, err = w.encrypt(room, key, e, o); err != nil {
+		x := &w.openings[i]
+		x.Position, x.Path, x.Subject, x.Generation = o.GetPosition(), o.GetPath(), sealedAt(e, o.GetPath()).GetSubject(), key.Generation()
+		if err := w.encrypt(x, key, vault.Nonce(w.nonces[i*vault.NonceSize:]), o, e.GetId()); err != nil {
 			return fmt.Errorf("encrypt opening: %w", err)
 		}
-		x := &w.openings[i]
-		x.Position, x.Path, x.Subject, x.Generation = o.GetPosition(), o.GetPath(), w.subjectOf[i], key.Generation()
-		x.Ciphertext = room[at:len(room):len(room)]
-		out.Openings = append(out.Openings, x)
+		w.sealed = append(w.sealed, x)
 	}
-	clear(w.plaintext)
+	out.Openings = w.sealed
 	return nil
+}
+
+// prepare makes room for the encrypted openings, and draws all their nonces at once.
+func (w *wrapper) prepare(all []*eventv1.Opening) {
+	w.openings, w.sealed = slices.Grow(w.openings[:0], len(all))[:len(all)], w.sealed[:0]
+	w.room = slices.Grow(w.room[:0], ciphertexts(all))
+	w.nonces = slices.Grow(w.nonces[:0], len(all)*vault.NonceSize)[:len(all)*vault.NonceSize]
+	rand.Read(w.nonces) // never fails
 }
 
 // ciphertexts is how many bytes the openings take, encrypted.
@@ -188,9 +226,12 @@ func ciphertexts(all []*eventv1.Opening) (bytes int) {
 	return bytes
 }
 
-// encrypt appends the ciphertext of one opening to dst.
-func (w *wrapper) encrypt(dst []byte, key *vault.Key, e *eventv1.Event, o *eventv1.Opening) ([]byte, error) {
-	w.data = content.AppendOpeningData(w.data[:0], w.tenant, event.ID(e.GetId()), o.GetPath())
+// encrypt makes the ciphertext of one opening. The bytes are copied into the message before the room is used again.
+func (w *wrapper) encrypt(x *eventv1.EncryptedOpening, key *vault.Key, nonce vault.Nonce, o *eventv1.Opening, id []byte) (err error) {
+	w.data = content.AppendOpeningData(w.data[:0], w.tenant, event.ID(id), o.GetPath())
 	w.plaintext = content.AppendOpening(w.plaintext[:0], o.GetSalt(), o.GetValue())
-	return vault.AppendSealed(dst, key, w.data, w.plaintext)
+	at := len(w.room)
+	w.room, err = vault.AppendSealedWith(w.room, key, nonce, w.data, w.plaintext)
+	x.Ciphertext = w.room[at:len(w.room):len(w.room)]
+	return err
 }

@@ -85,8 +85,8 @@ type Service struct {
 	apiv1.UnimplementedIngestServiceServer
 
 	cfg     Config
-	workers chan struct{} // a place for each batch that is checked
-	waiting atomic.Int64  // batches that wait for one
+	workers chan *worker // those that are free
+	waiting atomic.Int64 // batches that wait for one
 	tallies *tallies
 	sealed  *findings
 	uploads uploads
@@ -106,7 +106,7 @@ type counters struct{ batches, events, duplicates, late, held, streams, objects 
 func NewService(cfg Config) *Service {
 	cfg = cfg.withDefaults()
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Service{cfg: cfg, workers: make(chan struct{}, cfg.Workers), tallies: newTallies(cfg.Now, cfg.Log), sealed: newFindings(cfg.Now), flight: newFlight(), drained: make(chan struct{}), stop: stop}
+	s := &Service{cfg: cfg, workers: newWorkers(cfg.Workers), tallies: newTallies(cfg.Now, cfg.Log), sealed: newFindings(cfg.Now), flight: newFlight(), drained: make(chan struct{}), stop: stop}
 	s.done.Go(func() { s.tallies.run(ctx, cfg.System) })
 	return s
 }

@@ -85,13 +85,27 @@ func Seal(k *Key, aad, plaintext []byte) ([]byte, error) {
 // AppendSealed appends what Seal returns to dst, which must not overlap
 // plaintext.
 func AppendSealed(dst []byte, k *Key, aad, plaintext []byte) ([]byte, error) {
+	var nonce Nonce
+	rand.Read(nonce[:]) // never fails
+	return AppendSealedWith(dst, k, nonce, aad, plaintext)
+}
+
+// NonceSize is the length of a nonce in bytes.
+const NonceSize = nonceSize
+
+// Nonce is what a value is sealed with besides the key: random, and used once.
+type Nonce [NonceSize]byte
+
+// AppendSealedWith is AppendSealed for a caller that seals many values and draws
+// their nonces at once, from crypto/rand: a nonce used twice under one key gives
+// both values away.
+func AppendSealedWith(dst []byte, k *Key, nonce Nonce, aad, plaintext []byte) ([]byte, error) {
 	if k.erased() {
 		return dst, fmt.Errorf("seal under generation %d: %w", k.generation, ErrErased)
 	}
 	k.owner.seals.Add(1)
 	at := len(dst)
-	dst = append(dst, make([]byte, nonceSize)...)
-	rand.Read(dst[at:]) // never fails
+	dst = append(dst, nonce[:]...)
 	return k.aead.Seal(dst, dst[at:], plaintext, aad), nil
 }
 

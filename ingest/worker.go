@@ -1,0 +1,43 @@
+package ingest
+
+import (
+	"context"
+
+	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
+)
+
+// worker is the memory that checking a batch takes. There are cfg.Workers of them, used in turn by all streams, so that a
+// thousand streams need no more of it than one. It belongs to whoever has hired it.
+type worker struct {
+	checker event.Checker
+	hashes  []chain.Hash // of the events of the batch
+	wrapper wrapper
+}
+
+func newWorkers(n int) chan *worker {
+	free := make(chan *worker, n)
+	for range n {
+		free <- new(worker)
+	}
+	return free
+}
+
+// hire waits for a worker. It returns nil if ctx ends before.
+func (s *Service) hire(ctx context.Context) *worker {
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
+	select {
+	case w := <-s.workers:
+		return w
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// dismiss lets another batch have the worker, and lets go of this one's.
+func (s *Service) dismiss(w *worker) {
+	w.checker.Forget()
+	w.wrapper.forget()
+	s.workers <- w
+}
