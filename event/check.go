@@ -16,6 +16,13 @@ import (
 
 // text is at most most bytes of UTF-8. Control characters are allowed: a reader shows text through Escape.
 func text(field, s string, most int) *FieldError {
+	if s == "" {
+		return nil // as most fields of most events are; short enough to be written out where it is called
+	}
+	return atMostText(field, s, most)
+}
+
+func atMostText(field, s string, most int) *FieldError {
 	switch {
 	case len(s) > most:
 		return &FieldError{field, fmt.Sprintf("longer than %d bytes", most)}
