@@ -106,12 +106,13 @@ func short(code string) string {
 // add makes a mutant and returns the expression that says whether it is awake.
 func (f *finder) add(at ast.Node, change string) (m *mutant, awake string) {
 	position := f.fset.Position(at.Pos())
-	name := fmt.Sprintf("%s/%s %s: %s", f.subject.path, filepath.Base(f.source.path), f.scope, change)
+	scope := fmt.Sprintf("%s/%s %s", f.subject.path, filepath.Base(f.source.path), f.scope)
+	name := scope + ": " + change
 	if f.seen[name]++; f.seen[name] > 1 {
 		name = fmt.Sprintf("%s #%d", name, f.seen[name])
 	}
 	m = &mutant{
-		id: len(f.mutants) + 1, name: name, file: f.source.path, line: position.Line,
+		id: len(f.mutants) + 1, name: name, scope: scope, file: f.source.path, line: position.Line,
 		where: fmt.Sprintf("%s/%s:%d", f.subject.path, filepath.Base(f.source.path), position.Line),
 	}
 	f.mutants = append(f.mutants, m)

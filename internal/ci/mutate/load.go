@@ -42,7 +42,9 @@ type mutant struct {
 	where    string // file:line
 	line     int
 	file     string // absolute
+	scope    string // file and function
 	chosen   bool
+	known    bool // from an earlier run
 	survived bool
 	reached  []int // tests, by their place
 }

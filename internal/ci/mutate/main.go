@@ -4,6 +4,7 @@
 //	go run ./internal/ci/mutate ./chain ./signer           every mutant
 //	go run ./internal/ci/mutate -sample 60 -seed 7 ./chain  some of them, the same ones for the same seed
 //	go run ./internal/ci/mutate -list ./chain              what the mutants are
+//	go run ./internal/ci/mutate -known FILE ./evidence      goes on where a run that was broken off has stopped
 //
 // # Mutants
 //
@@ -18,7 +19,8 @@
 //
 // All mutants of a package are compiled into one test binary (an overlay of go build), each asleep until the environment names it, so a
 // mutant costs a run and no compilation. A first run of each test records which mutants it reaches; a mutant then meets only the tests
-// that reach it, the quickest first. It is killed if a test fails or does not end.
+// that reach it: first those that noticed other mutants of the same function, then the quickest first. It is killed if a test fails
+// or does not end.
 //
 // # Survivors
 //
@@ -49,6 +51,7 @@ type options struct {
 	only   string
 	skip   string
 	allow  string
+	known  string
 	jobs   int
 }
 
@@ -74,6 +77,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.only, "only", "", "take the mutants whose name has this `text`")
 	flags.StringVar(&o.skip, "skip", "", "leave out the tests that match this `pattern`: those that take too long for each mutant")
 	flags.StringVar(&o.allow, "allow", "mutants.allow", "`file` of the survivors that are known")
+	flags.StringVar(&o.known, "known", "", "`file` of what became of mutants: what stands there is not tried again, and what is tried is added")
 	flags.IntVar(&o.jobs, "jobs", 1, "mutants that are tested at a time")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -111,7 +115,7 @@ func (o *options) subjects(ctx context.Context, patterns []string) ([]*subject, 
 	for _, m := range chosen {
 		m.chosen = true
 	}
-	return subjects, nil
+	return subjects, o.recall(chosen)
 }
 
 func list(out io.Writer, subjects []*subject) error {

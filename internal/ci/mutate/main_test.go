@@ -72,6 +72,27 @@ func TestSurvivorsWithAReasonAreAllowed(t *testing.T) {
 	}
 }
 
+// What is known is not tried again, and is judged as if it had been.
+func TestARunGoesOn(t *testing.T) {
+	known := filepath.Join(t.TempDir(), "known")
+	first, _ := mutate(t, "-known", known)
+	text, err := os.ReadFile(known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	if err := os.WriteFile(known, []byte(strings.Join(lines[:len(lines)/2], "")+"killed "+survivors[0]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := mutate(t, "-known", known)
+	if diff := cmp.Diff(survivors[1:], named(again, "survives: ")); diff != "" || !errors.Is(err, errSurvivors) {
+		t.Errorf("%v\n%s\n%s", err, first, diff)
+	}
+	if last, _ := os.ReadFile(known); strings.Count(string(last), "\n") != len(lines) {
+		t.Errorf("what is known, after it went on:\n%s", last)
+	}
+}
+
 func TestReasonsAreDemanded(t *testing.T) {
 	for what, list := range map[string]string{"no reason": survivors[0] + "\n", "two names": survivors[0] + "\n" + survivors[1] + "\n\ta reason\n", "no name": "\ta reason\n"} {
 		if _, err := mutate(t, "-allow", allow(t, list)); err == nil || errors.Is(err, errSurvivors) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,12 @@ const (
 // quick is how long the tests take together that a mutant meets first, in one process; each further round may take longer.
 const quick = 300 * time.Millisecond
 
+// A mutant first meets the tests that noticed others of its function: the last ones, and none that takes long.
+const (
+	maxKillers  = 3
+	maxByKiller = 4 * time.Second
+)
+
 // bench is a test binary with its tests, the quickest first.
 type bench struct {
 	*subject
@@ -36,6 +43,9 @@ type bench struct {
 	skip    string   // pattern of tests that are left out
 	flags   []string // that make runs alike
 	tests   []timed
+
+	mu      sync.Mutex       // killers
+	killers map[string][]int // by function: the tests that noticed its mutants, the last one first
 }
 
 // timed is one test and how long it takes.
@@ -54,7 +64,7 @@ func (s *subject) test(ctx context.Context, out io.Writer, o *options, allowed m
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &bench{subject: s, skip: o.skip}
+	b := &bench{subject: s, skip: o.skip, killers: map[string][]int{}}
 	began := time.Now()
 	if b.program, err = s.build(ctx, dir); err != nil {
 		return err
@@ -63,15 +73,16 @@ func (s *subject) test(ctx context.Context, out io.Writer, o *options, allowed m
 		return err
 	}
 	fmt.Fprintf(out, "mutate: %s: %d mutants, %d tests (%.0f s to build and trace)\n", s.path, len(s.mutants), len(b.tests), time.Since(began).Seconds())
-	return b.each(ctx, o.jobs, func(m *mutant) {
-		if allowed[m.name] == "" {
+	return b.each(ctx, o.jobs, func(m *mutant) error {
+		if m.survived && allowed[m.name] == "" {
 			fmt.Fprintf(out, "survives: %s\n\t%s\n", m.name, m.where)
 		}
+		return o.keep(m)
 	})
 }
 
-// each tests the chosen mutants, some at a time, and says which survive.
-func (b *bench) each(ctx context.Context, jobs int, say func(*mutant)) error {
+// each tests the chosen mutants of which nothing is known, some at a time, and says of one after the other what became of it.
+func (b *bench) each(ctx context.Context, jobs int, say func(*mutant) error) error {
 	var one sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(jobs, 1))
@@ -80,12 +91,15 @@ func (b *bench) each(ctx context.Context, jobs int, say func(*mutant)) error {
 			continue
 		}
 		g.Go(func() (err error) {
-			if m.survived, err = b.survives(ctx, m); m.survived {
-				one.Lock()
-				defer one.Unlock()
-				say(m)
+			if !m.known {
+				m.survived, err = b.survives(ctx, m)
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			one.Lock()
+			defer one.Unlock()
+			return say(m)
 		})
 	}
 	return g.Wait()
@@ -168,15 +182,20 @@ func (b *bench) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// survives runs the tests that reach a mutant, in rounds that grow, until one fails.
+// survives runs the tests that reach a mutant until one fails: those that noticed its neighbours, then the others in rounds that grow.
 func (b *bench) survives(ctx context.Context, m *mutant) (bool, error) {
-	for rest, most := m.reached, quick; len(rest) > 0; most *= patience {
+	first := b.killersOf(m)
+	if failed, err := b.fails(ctx, m, first); failed || err != nil {
+		return false, err
+	}
+	rest := slices.DeleteFunc(slices.Clone(m.reached), func(i int) bool { return slices.Contains(first, i) })
+	for most := quick; len(rest) > 0; most *= patience {
 		n, took := 0, time.Duration(0)
 		for n < len(rest) && (n == 0 || took+b.tests[rest[n]].took <= most) {
 			took += b.tests[rest[n]].took
 			n++
 		}
-		failed, err := b.fails(ctx, m, rest[:n], took)
+		failed, err := b.fails(ctx, m, rest[:n])
 		if failed || err != nil {
 			return false, err
 		}
@@ -185,21 +204,49 @@ func (b *bench) survives(ctx context.Context, m *mutant) (bool, error) {
 	return true, nil
 }
 
+// killersOf are the tests that noticed other mutants of the same function, of those that reach this one.
+func (b *bench) killersOf(m *mutant) []int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(b.killers[m.scope]), func(i int) bool { return !slices.Contains(m.reached, i) })
+}
+
+// killed keeps which test noticed a mutant.
+func (b *bench) killed(m *mutant, name string) {
+	i := slices.IndexFunc(b.tests, func(t timed) bool { return t.name == name })
+	if i < 0 || b.tests[i].took > maxByKiller {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	others := slices.DeleteFunc(slices.Clone(b.killers[m.scope]), func(other int) bool { return other == i })
+	b.killers[m.scope] = append([]int{i}, others[:min(len(others), maxKillers-1)]...)
+}
+
+// failure is how a test binary names the test that failed.
+var failure = regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
+
 // fails runs some tests with one mutant awake. A test binary that does not end has failed.
-func (b *bench) fails(ctx context.Context, m *mutant, tests []int, took time.Duration) (bool, error) {
-	names := make([]string, len(tests))
+func (b *bench) fails(ctx context.Context, m *mutant, tests []int) (bool, error) {
+	if len(tests) == 0 {
+		return false, nil
+	}
+	names, took := make([]string, len(tests)), time.Duration(0)
 	for i, t := range tests {
 		names[i] = b.tests[t].name
+		took += b.tests[t].took
 	}
-	limit := max(took*patience, leastPatience)
-	within, cancel := context.WithTimeout(ctx, limit)
+	within, cancel := context.WithTimeout(ctx, max(took*patience, leastPatience))
 	defer cancel()
 	cmd := b.command(within, "-test.failfast", "-test.run=^("+strings.Join(names, "|")+")$")
 	cmd.Env = append(os.Environ(), awakeVariable+"="+strconv.Itoa(m.id))
 	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	said, err := cmd.Output()
 	if ctx.Err() != nil {
 		return false, ctx.Err()
+	}
+	if name := failure.FindSubmatch(said); name != nil {
+		b.killed(m, string(name[1]))
 	}
 	return err != nil, nil
 }
