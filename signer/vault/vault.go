@@ -59,7 +59,7 @@ func OpenDir(dir string) (*Vault, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open key vault: %w", err)
 	}
-	lock, err := lockFile(filepath.Join(dir, "lock"))
+	lock, err := keyfile.Lock(filepath.Join(dir, "lock"), ErrLocked)
 	if err != nil {
 		return nil, fmt.Errorf("open key vault %s: %w", dir, err)
 	}

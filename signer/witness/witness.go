@@ -108,7 +108,7 @@ func (w *Witness) open() (err error) {
 	if err := os.MkdirAll(w.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
-	if w.lock, err = takeLock(filepath.Join(w.cfg.Dir, lockFile)); err != nil {
+	if w.lock, err = keyfile.Lock(filepath.Join(w.cfg.Dir, lockFile), ErrLocked); err != nil {
 		return err
 	}
 	if err := w.makeState(); err != nil {

@@ -177,3 +177,11 @@ func LoadOrCreate(path string, fresh func() ([]byte, error)) ([]byte, error) {
 	}
 	return Read(path)
 }
+
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, Mode)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	return f, nil
+}

@@ -98,3 +98,28 @@ func TestLoadOrCreateRace(t *testing.T) {
 		}
 	}
 }
+
+func TestLock(t *testing.T) {
+	taken := errors.New("taken")
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := keyfile.Lock(path, taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keyfile.Lock(path, taken); !errors.Is(err, taken) {
+		t.Errorf("while it is taken: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := keyfile.Lock(path, taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keyfile.Lock(filepath.Join(path, "below"), taken); err == nil {
+		t.Error("a lock below a file")
+	}
+}
