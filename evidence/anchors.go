@@ -101,6 +101,8 @@ type TimeStamp struct {
 	Accuracy  int64   `json:"accuracy"` // ± ns
 	Authority string  `json:"authority"`
 	Qualified bool    `json:"qualified"` // false: made by an operator's own authority, and marked so
+
+	Revocation timestamp.Revocation `json:"revocation"` // what lists of revoked certificates say
 }
 
 // What a time stamp can be of.
@@ -207,9 +209,10 @@ func (v *verification) vouched(note, der []byte, head signer.SignedCheckpoint) (
 // examineStamp holds a time stamp to what it is of. It returns what it says if the policy's authorities say so.
 func (v *verification) examineStamp(der, message []byte, of string) *TimeStamp {
 	v.examine(CheckTimestamps, 1)
+	revocation := timestamp.RevocationNotChecked
 	stamp, err := timestamp.Parse(der)
 	if err == nil {
-		err = v.trusted(stamp, message)
+		revocation, err = v.trusted(stamp, message)
 	}
 	if err != nil {
 		v.fail(CheckTimestamps, fmt.Errorf("of the %s: %w", of, err))
@@ -218,7 +221,7 @@ func (v *verification) examineStamp(der, message []byte, of string) *TimeStamp {
 	if v.policy == nil || len(v.policy.TimestampRoots) == 0 {
 		return nil
 	}
-	return &TimeStamp{of, Instant(stamp.Time.UnixNano()), int64(stamp.Accuracy), stamp.Authority, stamp.Qualified()}
+	return &TimeStamp{of, Instant(stamp.Time.UnixNano()), int64(stamp.Accuracy), stamp.Authority, stamp.Qualified(), revocation}
 }
 
 // until is the end of the interval that the stamp states.
@@ -232,15 +235,15 @@ func (v *verification) quorum() (*signer.Quorum, error) {
 }
 
 // trusted holds a time stamp to its note and, if the policy names authorities, to them.
-func (v *verification) trusted(stamp *timestamp.Stamp, note []byte) error {
+func (v *verification) trusted(stamp *timestamp.Stamp, note []byte) (timestamp.Revocation, error) {
 	if v.policy == nil || len(v.policy.TimestampRoots) == 0 {
-		return stamp.Of(note)
+		return timestamp.RevocationNotChecked, stamp.Of(note)
 	}
 	roots, err := v.policy.roots()
 	if err != nil {
-		return err
+		return timestamp.RevocationNotChecked, err
 	}
-	return stamp.Verify(note, roots)
+	return stamp.Verify(note, roots, v.options.RevocationLists...)
 }
 
 // keepAnchor remembers the times that others give, each the safer end: a quorum has confirmed once its last witness has, and had seen

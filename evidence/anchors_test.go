@@ -165,7 +165,7 @@ func TestAnchors(t *testing.T) {
 	if c := v.Check(CheckTimestamps); c.Examined != 4 || c.Result != Passed {
 		t.Errorf("%+v", c)
 	}
-	want := []TimeStamp{{"log", at("11:01"), int64(time.Second), "CN=Clock of Example", true}}
+	want := []TimeStamp{{"log", at("11:01"), int64(time.Second), "CN=Clock of Example", true, timestamp.RevocationNotChecked}}
 	if diff := cmp.Diff(want, v.TimeStamps); diff != "" {
 		t.Error(diff)
 	}
@@ -231,6 +231,8 @@ func TestTimestampAttacks(t *testing.T) {
 		"expired certificate":  fails(func(w *world) { w.authority.skew = 60 * 24 * time.Hour }),
 		"before its time":      fails(func(w *world) { w.authority.skew = -60 * 24 * time.Hour }),
 		"certificate of a web": fails(func(w *world) { w.authority = newAuthority(w, "Web", 1); w.roots = [][]byte{w.authority.chain[1].Raw} }),
+		"revoked before":       fails(func(w *world) { w.listed(-1, 5) }),
+		"revoked for its key":  fails(func(w *world) { w.listed(1, 1) }),
 		"cut":                  edited(func(b []byte) []byte { return b[:len(b)-1] }),
 		"edited":               edited(flipLast),
 		"of another log": edited(func([]byte) []byte {
@@ -273,6 +275,26 @@ func TestTimestamped(t *testing.T) {
 	p.TimestampRoots = nil
 	if v = verify(t, w.bundle("08:30", "10:30"), p); v.Exit != ExitVerified || v.Anchoring != AnchoredNot || len(v.TimeStamps) != 0 {
 		t.Errorf("exit %d, %s, %+v", v.Exit, v.Anchoring, v.TimeStamps)
+	}
+}
+
+// The verdict says whether anybody has looked whether the authority's certificate was revoked.
+func TestRevocationOfAnAuthority(t *testing.T) {
+	w := exported(t).withAuthority("Clock of Example").confirm()
+	bundle := w.bundle("08:30", "10:30")
+	for want, reasons := range map[timestamp.Revocation][]int{timestamp.RevocationNotChecked: nil, timestamp.NotRevoked: {0}, "": {0, 1}} {
+		o := VerifyOptions{}
+		for _, r := range reasons {
+			o.RevocationLists = append(o.RevocationLists, w.authority.list(w, day.AddDate(0, 0, 1), r))
+		}
+		v, err := Verify(t.Context(), bytes.NewReader(bundle), int64(len(bundle)), w.policy(), o)
+		w.must(err)
+		switch {
+		case want == "" && (v.Exit != ExitTimestamp || len(v.TimeStamps) != 0):
+			t.Errorf("revoked: exit %d, %+v", v.Exit, v.TimeStamps)
+		case want != "" && (v.Exit != ExitVerified || v.TimeStamps[0].Revocation != want || !strings.Contains(v.Text(), revocationWords[want])):
+			t.Errorf("%s: exit %d, %+v\n%s", want, v.Exit, v.TimeStamps, v.Text())
+		}
 	}
 }
 

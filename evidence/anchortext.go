@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/signer/timestamp"
 )
 
 // anchoring is the answer to who confirms the log's times, and what it means.
@@ -60,7 +61,14 @@ func (v *Verdict) outside(p *page) {
 		if !s.Qualified {
 			p.item("  This authority is the operator's own and not qualified: its stamp says what the operator's clock says.")
 		}
+		p.item("  %s", revocationWords[s.Revocation])
 	}
+}
+
+// revocationWords say what is known of the certificate of a time stamp.
+var revocationWords = map[timestamp.Revocation]string{
+	timestamp.NotRevoked:           "Its certificate was not revoked, by the lists that its issuer has signed.",
+	timestamp.RevocationNotChecked: "Whether its certificate was revoked was NOT CHECKED: no list of its issuer is here (--crl).",
 }
 
 // times says of each event that was asked about when it must have happened.

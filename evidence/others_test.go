@@ -118,6 +118,8 @@ func (w *world) Anchors(_ context.Context, begin, size chain.Index) (list []Anch
 // authority stamps. Its certificates are made for each test.
 type authority struct {
 	key    *ecdsa.PrivateKey
+	root   ed25519.PrivateKey
+	lists  []*x509.RevocationList // go into its stamps
 	chain  []*x509.Certificate
 	policy asn1.ObjectIdentifier
 	skew   time.Duration
@@ -134,13 +136,13 @@ func newAuthority(w *world, name string, purpose int) *authority {
 	w.must(err)
 	top := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name + " root"}, NotBefore: day.AddDate(-1, 0, 0), NotAfter: day.AddDate(1, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte("root"),
 	}
 	own := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotBefore: day.AddDate(0, -1, 0), NotAfter: day.AddDate(0, 1, 0),
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: usage}},
 	}
-	a := &authority{key: key, policy: asn1.ObjectIdentifier{1, 2, 3}}
+	a := &authority{key: key, root: above, policy: asn1.ObjectIdentifier{1, 2, 3}}
 	for _, c := range []struct {
 		certificate *x509.Certificate
 		public      any
@@ -175,7 +177,27 @@ func (a *authority) stamp(w *world, message []byte) []byte {
 	a.serial++
 	der, err := timestamp.Make(query, timestamp.Maker{
 		Key: a.key, Certificates: a.chain, Serial: big.NewInt(a.serial), Time: time.Unix(0, int64(w.now)).Add(a.skew), Policy: a.policy,
+		RevocationLists: a.lists,
 	})
 	w.must(err)
 	return der
+}
+
+// list is what the root says of the certificates that it has revoked: the authority's own, for a reason (RFC 5280 section 5.3.1), or none if that is 0.
+func (a *authority) list(w *world, made time.Time, reason int) *x509.RevocationList {
+	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: made, NextUpdate: made.AddDate(0, 0, 7)}
+	if reason > 0 {
+		template.RevokedCertificateEntries = []x509.RevocationListEntry{{SerialNumber: a.chain[0].SerialNumber, RevocationTime: made, ReasonCode: reason}}
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, template, a.chain[1], a.root)
+	w.must(err)
+	list, err := timestamp.ParseRevocationList(der)
+	w.must(err)
+	return list
+}
+
+// listed has stamps carry the list that was made some days after the day of the test.
+func (w *world) listed(days, reason int) *world {
+	w.authority.lists = append(w.authority.lists, w.authority.list(w, day.AddDate(0, 0, days), reason))
+	return w
 }

@@ -135,6 +135,14 @@ var honest = map[string]func(t *testing.T) ([]byte, *Policy){
 		w.authority.policy = timestamp.NotQualified
 		return w.confirm().bundle("08:30", "10:30"), w.policy()
 	},
+	"an authority that is not revoked": func(t *testing.T) ([]byte, *Policy) {
+		w := exported(t).withAuthority("Clock of Example")
+		return w.listed(-9, 0).listed(1, 5).confirm().bundle("08:30", "10:30"), w.policy()
+	},
+	"an authority with an old list": func(t *testing.T) ([]byte, *Policy) {
+		w := exported(t).withAuthority("Clock of Example")
+		return w.listed(-9, 0).confirm().bundle("08:30", "10:30"), w.policy()
+	},
 	"from the beginning": between("00:00", "09:30"),
 	"to the end":         between("09:30", "23:00"),
 	"everything":         between("00:00", "23:00"),

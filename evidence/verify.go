@@ -3,6 +3,7 @@ package evidence
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,8 @@ type VerifyOptions struct {
 	Workers  int                      // goroutines that hash and check signatures; as many as there are cores if 0
 	Held     [][]byte                 // signed checkpoints of the log that the auditor holds: the bundle must continue them
 	Progress func(done, total uint64) // records so far; may be nil
+
+	RevocationLists []*x509.RevocationList // to which time stamps are held, beside those that they carry
 
 	watch  func(index chain.Index, e *eventv1.Event) // sees every event that is here and right, in order; may be nil
 	Events []event.ID                                // whose times the verdict bounds

@@ -156,7 +156,7 @@ class Outside:
             s, pinned = Stamp(der), roots(self.policy) if self.policy else []
             s.check_of(note)
             if pinned:
-                s.check_authority(pinned)
+                s.revocation = s.check_authority(pinned)
                 kept.append(s)
         except Wrong as e:
             self.fail("time-stamps", e)
@@ -174,7 +174,8 @@ class Outside:
             out["witnesses"] = {"confirmed": len(names), "known": known, "names": names, "quorum_met": met}
         out |= {"anchoring": answer} | ({"anchored_at": max(times)} if times and max(times) else {})
         return out | {"time_stamps": [{"of": of, "at": instant_text(s.at), "accuracy": s.accuracy,
-                                       "authority": s.signer.subject.rfc4514_string(), "qualified": s.qualified()} for of, stamps in (("log", self.stamps), ("export", self.exported)) for s in stamps]}
+                                       "authority": s.signer.subject.rfc4514_string(), "qualified": s.qualified(), "revocation": s.revocation}
+                                      for of, stamps in (("log", self.stamps), ("export", self.exported)) for s in stamps]}
 
 
 def instant_text(ns):

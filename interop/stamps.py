@@ -99,8 +99,7 @@ class Stamp:
             inside = data.inside(0xA0)
             while inside.more():
                 certificates.append(x509.load_der_x509_certificate(inside.next(SEQUENCE)[1]))
-        if data.more(0xA1):
-            data.next()
+        self.lists = read_lists(data.next(0xA1)[0]) if data.more(0xA1) else []
         signers = data.inside(SET)
         signer = signers.inside()
         signers.only()
@@ -142,9 +141,13 @@ class Stamp:
         need(hashed, "hash of the signer")
         attributes = b"\x31" + s.next(0xA0)[1][1:]
         self.check_attributes(attributes, info, hashed)
-        kind, by = SIGNATURES.get(s.inside().oid(), (None, None))
-        key = self.signer.public_key()
-        need(kind and isinstance(key, kind) and verifies(key, s.next(OCTETS)[0], attributes, by or hashed), "signature")
+        algorithm = s.inside()
+        oid, key = algorithm.oid(), self.signer.public_key()
+        kind, by = SIGNATURES.get(oid, (None, None))
+        if pss := oid == "1.2.840.113549.1.1.10":
+            kind = rsa.RSAPublicKey
+            check_pss(algorithm.inside(), hashed)
+        need(kind and isinstance(key, kind) and verifies(key, s.next(OCTETS)[0], attributes, by or hashed, pss), "signature")
 
     def check_attributes(self, b, info, hashed):
         values, r = {}, only(b).inside(SET)
@@ -173,17 +176,81 @@ class Stamp:
         need(hashlib.sha256(message).digest() == self.imprint, "of something else")
 
     def check_authority(self, roots):
-        """Whether the certificate is for time stamps alone and leads to a root."""
+        """Whether the certificate is for time stamps alone and leads to a root; says whether it was looked up among the revoked."""
         usage = [e for e in self.signer.extensions if isinstance(e.value, x509.ExtendedKeyUsage)]
         need(usage and usage[0].critical and list(usage[0].value) == [ExtendedKeyUsageOID.TIME_STAMPING], "not for time stamps alone")
-        need(self.leads(self.signer, roots, 0), "leads to no root that was valid then")
+        ways = list(self.ways(self.signer, roots, 0))
+        need(ways, "leads to no root that was valid then")
+        answers = [a for a in map(self.judge, ways) if a]
+        need(answers, "revoked")
+        return max(answers)
 
-    def leads(self, c, roots, depth):
+    def ways(self, c, roots, depth):
         if depth > 8 or not valid_from(c) <= self.at // 10**9 <= valid_to(c):
-            return False
+            return
         if any(c.public_bytes(Encoding.DER) == r.public_bytes(Encoding.DER) for r in roots):
-            return True
-        return any(issued(c, i) and self.leads(i, roots, depth + 1) for i in [*roots, *self.others] if i is not c)
+            yield [c]
+            return
+        for i in [*roots, *self.others]:
+            if i is not c and issued(c, i):
+                yield from ([c, *way] for way in self.ways(i, roots, depth + 1))
+
+    def judge(self, way):
+        """What the lists of the issuers say of a way to a root; None if one of its certificates is revoked."""
+        checked = len(way) > 1
+        for c, by in zip(way, way[1:]):
+            lists = [x for x in self.lists if counts(x, by)]
+            if any(self.voided(c, x) for x in lists):
+                return None
+            checked = checked and any(self.covered(x) for x in lists)
+        return "not-revoked" if checked else "not-checked"
+
+    def covered(self, crl):
+        until = field(crl, "next_update")
+        return until and seconds(until) * 10**9 > self.at or seconds(field(crl, "last_update")) * 10**9 >= self.at
+
+    def voided(self, c, crl):
+        for e in crl:
+            if e.serial_number == c.serial_number:
+                reason = next((x.value.reason for x in e.extensions if isinstance(x.value, x509.CRLReason)), None)
+                if reason not in HARMLESS or seconds(field(e, "revocation_date")) * 10**9 <= self.at + self.accuracy:
+                    return True
+        return False
+
+
+HARMLESS = {x509.ReasonFlags.unspecified, x509.ReasonFlags.affiliation_changed, x509.ReasonFlags.superseded, x509.ReasonFlags.cessation_of_operation}
+
+
+def read_lists(b):
+    lists, d = [], Der(b)
+    while d.more():
+        try:
+            tag = d.b[d.at]
+            whole = d.next()[1]
+            if tag == SEQUENCE:
+                lists.append(x509.load_der_x509_crl(whole))
+        except Wrong:
+            break
+        except ValueError:
+            pass
+    return lists
+
+
+def counts(crl, by):
+    """Whether a list is the issuer's own, and asks for nothing that is not understood here."""
+    usage = next((e.value for e in by.extensions if isinstance(e.value, x509.KeyUsage)), None)
+    critical = any(e.critical for e in crl.extensions) or any(x.critical for e in crl for x in e.extensions)
+    hashed = crl.signature_hash_algorithm.name if crl.signature_hash_algorithm else ""
+    may = (not usage or usage.crl_sign) and crl.issuer == by.subject and not critical
+    return may and verifies(by.public_key(), crl.signature, crl.tbs_certlist_bytes, hashed)
+
+
+def check_pss(p, hashed):
+    need(HASHES.get(p.inside(0xA0).inside().oid()) == hashed, "hash of RSA-PSS")
+    mask = p.inside(0xA1).inside()
+    need(mask.oid() == "1.2.840.113549.1.1.8" and HASHES.get(mask.inside().oid()) == hashed, "mask of RSA-PSS")
+    need(p.inside(0xA2).number() == hashlib.new(hashed).digest_size, "salt of RSA-PSS")
+    p.only()
 
 
 def subject_key_id(c):
@@ -193,12 +260,21 @@ def subject_key_id(c):
         return None
 
 
+def field(x, name):
+    """A time of a certificate or list: newer versions of the library have another name for it."""
+    return getattr(x, name + "_utc") if hasattr(x, name + "_utc") else getattr(x, name)
+
+
+def seconds(at):
+    return calendar.timegm(at.timetuple())
+
+
 def valid_from(c):
-    return calendar.timegm((c.not_valid_before_utc if hasattr(c, "not_valid_before_utc") else c.not_valid_before).timetuple())
+    return seconds(field(c, "not_valid_before"))
 
 
 def valid_to(c):
-    return calendar.timegm((c.not_valid_after_utc if hasattr(c, "not_valid_after_utc") else c.not_valid_after).timetuple())
+    return seconds(field(c, "not_valid_after"))
 
 
 def issued(c, by):
@@ -210,7 +286,7 @@ def issued(c, by):
     return c.issuer == by.subject and may and verifies(by.public_key(), c.signature, c.tbs_certificate_bytes, hashed)
 
 
-def verifies(key, signature, message, hashed):
+def verifies(key, signature, message, hashed, pss=False):
     by = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}.get(hashed)
     try:
         if isinstance(key, ed25519.Ed25519PublicKey):
@@ -218,7 +294,7 @@ def verifies(key, signature, message, hashed):
         elif isinstance(key, ec.EllipticCurvePublicKey) and by:
             key.verify(signature, message, ec.ECDSA(by))
         elif isinstance(key, rsa.RSAPublicKey) and by:
-            key.verify(signature, message, padding.PKCS1v15(), by)
+            key.verify(signature, message, padding.PSS(padding.MGF1(by), by.digest_size) if pss else padding.PKCS1v15(), by)
         else:
             return False
         return True

@@ -9,6 +9,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/evidence"
+	"github.com/agentcustody/custody/signer/timestamp"
 )
 
 // gcPercent lets the heap grow between collections: what is alive is small, so this costs tens of megabytes and saves a third
@@ -31,7 +33,7 @@ const memoryLimit = 192 << 20
 
 const usage = `custody-verify checks an evidence bundle, or a statement of isolation, offline.
 
-Usage: custody-verify BUNDLE [--policy FILE] [--held FILE]… [--event ID]… [-o text|json]
+Usage: custody-verify BUNDLE [--policy FILE] [--held FILE]… [--event ID]… [--crl FILE]… [-o text|json]
        custody-verify STATEMENT [--policy FILE] [--bundle FILE] [-o text|json]
 
   --policy FILE  what you trust: the policy file that you got from the operator on another way than the bundle,
@@ -40,6 +42,8 @@ Usage: custody-verify BUNDLE [--policy FILE] [--held FILE]… [--event ID]… [-
                  must show that its log continues it (custody evidence export --from-checkpoint). Repeatable.
   --bundle FILE  the bundle of the same period, to which a statement of isolation is held
   --event ID     an event of which to say when it must have happened. Repeatable.
+  --crl FILE     a list of revoked certificates (CRL, DER or PEM) of the authority that issued the certificate of a time
+                 stamp. Without one, and if the stamp carries none, the verdict says "not checked". Repeatable.
   -o FORMAT      text (default) or json
   --version      print the version
 
@@ -82,7 +86,7 @@ func main() {
 type options struct {
 	bundle, policy, output string
 	beside                 string // bundle beside a statement of isolation
-	held                   []string
+	held, crls             []string
 	events                 []event.ID
 	version                bool
 }
@@ -115,6 +119,7 @@ func parse(args []string) (o options, err error) {
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.policy, "policy", "", "")
 	flags.Func("held", "", func(name string) error { o.held = append(o.held, name); return nil })
+	flags.Func("crl", "", func(name string) error { o.crls = append(o.crls, name); return nil })
 	flags.StringVar(&o.beside, "bundle", "", "")
 	flags.StringVar(&o.output, "o", "text", "")
 	flags.Func("event", "", func(text string) error {
@@ -155,6 +160,10 @@ func verify(ctx context.Context, o options, out io.Writer) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	lists, err := readLists(o.crls)
+	if err != nil {
+		return 0, err
+	}
 	file, err := open(o.bundle)
 	if err != nil {
 		return 0, err
@@ -168,7 +177,7 @@ func verify(ctx context.Context, o options, out io.Writer) (int, error) {
 	case o.beside != "":
 		return 0, errors.New("--bundle goes with a statement of isolation")
 	}
-	found, err := evidence.Verify(ctx, file, file.size, policy, evidence.VerifyOptions{Held: held, Events: o.events})
+	found, err := evidence.Verify(ctx, file, file.size, policy, evidence.VerifyOptions{Held: held, Events: o.events, RevocationLists: lists})
 	if err != nil {
 		return 0, err
 	}
@@ -234,6 +243,22 @@ func readHeld(names []string) (notes [][]byte, err error) {
 		notes = append(notes, note)
 	}
 	return notes, nil
+}
+
+// readLists reads lists of revoked certificates.
+func readLists(names []string) (lists []*x509.RevocationList, err error) {
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		list, err := timestamp.ParseRevocationList(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		lists = append(lists, list)
+	}
+	return lists, nil
 }
 
 func readPolicy(name string) (*evidence.Policy, error) {

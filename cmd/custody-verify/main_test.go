@@ -20,6 +20,7 @@ const (
 	policy    = "../../evidence/testdata/bundle/policy.json"
 	house     = "../../evidence/testdata/isolation/house" // .isolation, .evb
 	household = "../../evidence/testdata/isolation/policy.json"
+	revoked   = "../../signer/timestamp/testdata/another-root.crl" // a list of revoked certificates
 )
 
 // maxProgram is how large the program may be: small enough to be sent along, and to be read in an afternoon.
@@ -50,6 +51,9 @@ func TestCommandLine(t *testing.T) {
 		"unknown flag":                  {bundle + " --quick", evidence.ExitUsage, "", "quick"},
 		"not an event":                  {bundle + " --event 17", evidence.ExitUsage, "", "event"},
 		"an event":                      {bundle + " --policy " + policy + " --event 00000000-0000-7000-8000-000000000000", evidence.ExitVerified, "nothing is said of its time", ""},
+		"a list of the revoked":         {bundle + " --policy " + policy + " --crl " + revoked, evidence.ExitVerified, "COMPLETE", ""},
+		"no list of the revoked":        {bundle + " --crl " + broken, evidence.ExitError, "", "malformed list"},
+		"no such list":                  {bundle + " --crl " + dir + "/none", evidence.ExitError, "", "none"},
 		"unknown format":                {bundle + " -o html", evidence.ExitUsage, "", "text or json"},
 		"help":                          {"--help", evidence.ExitVerified, "Exit codes", ""},
 		"version":                       {"--version", evidence.ExitVerified, "custody-verify ", ""},

@@ -22,6 +22,8 @@ var (
 	oidSHA256         = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
 	oidSHA384         = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 2}
 	oidSHA512         = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 3}
+	oidRSAPSS         = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}
+	oidMGF1           = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 8}
 	oidRSA            = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1}
 	oidExtKeyUsage    = asn1.ObjectIdentifier{2, 5, 29, 37}
 	oidEd25519        = asn1.ObjectIdentifier{1, 3, 101, 112}
@@ -126,6 +128,14 @@ type accuracy struct {
 	Micros  int `asn1:"optional,tag:1"`
 }
 
+// pssParameters are RSASSA-PSS-params, each said: RFC 4055 section 3.1. The defaults are SHA-1's and not wanted.
+type pssParameters struct {
+	Hash       pkix.AlgorithmIdentifier `asn1:"explicit,tag:0"`
+	Mask       pkix.AlgorithmIdentifier `asn1:"explicit,tag:1"`
+	SaltLength int                      `asn1:"explicit,tag:2"`
+	Trailer    int                      `asn1:"optional,explicit,tag:3,default:1"`
+}
+
 // request is a TimeStampReq.
 type request struct {
 	Version int
@@ -165,6 +175,8 @@ func signatureAlgorithm(s *signerInfo) (x509.SignatureAlgorithm, error) {
 	case oid.Equal(oidRSA):
 		hash, err := hashOf(s.Digest)
 		return rsa[hash], err
+	case oid.Equal(oidRSAPSS):
+		return pssAlgorithm(s)
 	case oid.Equal(append(oidSHA2WithRSA, 11)):
 		return x509.SHA256WithRSA, nil
 	case oid.Equal(append(oidSHA2WithRSA, 12)):
@@ -181,4 +193,24 @@ func signatureAlgorithm(s *signerInfo) (x509.SignatureAlgorithm, error) {
 		return x509.PureEd25519, nil
 	}
 	return 0, fmt.Errorf("signature algorithm %v: %w", s.Algorithm.Algorithm, ErrToken)
+}
+
+// pssAlgorithm holds the parameters to the one set that is taken: the digest's hash throughout (RFC 4056 section 3), and a salt as long as it.
+func pssAlgorithm(s *signerInfo) (x509.SignatureAlgorithm, error) {
+	pss := map[crypto.Hash]x509.SignatureAlgorithm{crypto.SHA256: x509.SHA256WithRSAPSS, crypto.SHA384: x509.SHA384WithRSAPSS, crypto.SHA512: x509.SHA512WithRSAPSS}
+	var p pssParameters
+	var inMask pkix.AlgorithmIdentifier
+	err := unmarshal(s.Algorithm.Parameters.FullBytes, &p, "")
+	if err == nil {
+		err = unmarshal(p.Mask.Parameters.FullBytes, &inMask, "")
+	}
+	hash, unknown := hashOf(s.Digest)
+	if err := errors.Join(err, unknown); err != nil {
+		return 0, fmt.Errorf("parameters of RSA-PSS: %w: %w", ErrToken, err)
+	}
+	digest := s.Digest.Algorithm
+	if !p.Hash.Algorithm.Equal(digest) || !p.Mask.Algorithm.Equal(oidMGF1) || !inMask.Algorithm.Equal(digest) || p.SaltLength != hash.Size() || p.Trailer != 1 {
+		return 0, fmt.Errorf("parameters of RSA-PSS: %w", ErrToken)
+	}
+	return pss[hash], nil
 }

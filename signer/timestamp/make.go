@@ -21,6 +21,8 @@ type Maker struct {
 	Serial       *big.Int              // different in every stamp of the key
 	Time         time.Time             // is cut to seconds
 	Policy       asn1.ObjectIdentifier // nil is NotQualified
+
+	RevocationLists []*x509.RevocationList // go into the stamp beside the certificates
 }
 
 // stampAccuracy is what an authority of one's own claims: its machine's clock, cut to seconds.
@@ -65,6 +67,7 @@ type outSignedData struct {
 	Digests      []pkix.AlgorithmIdentifier `asn1:"set"`
 	Content      encapsulated
 	Certificates asn1.RawValue
+	CRLs         asn1.RawValue   `asn1:"optional"`
 	Signers      []outSignerInfo `asn1:"set"`
 }
 
@@ -91,7 +94,7 @@ func (m *Maker) sign(content []byte) ([]byte, error) {
 	}
 	sha := pkix.AlgorithmIdentifier{Algorithm: oidSHA256}
 	out := outResponse{Token: outContentInfo{Type: oidSignedData, Content: outSignedData{
-		Version: 3, Digests: []pkix.AlgorithmIdentifier{sha}, Content: encapsulated{oidTSTInfo, content}, Certificates: m.certificates(),
+		Version: 3, Digests: []pkix.AlgorithmIdentifier{sha}, Content: encapsulated{oidTSTInfo, content}, Certificates: m.certificates(), CRLs: m.lists(),
 		Signers: []outSignerInfo{{
 			Version: 1, ID: issuerAndSerial{asn1.RawValue{FullBytes: own.RawIssuer}, own.SerialNumber}, Digest: sha,
 			Attributes: retagged(attributes), Algorithm: pkix.AlgorithmIdentifier{Algorithm: append(slices.Clone(oidECDSAWithSHA2), 2)},
@@ -136,4 +139,14 @@ func (m *Maker) certificates() asn1.RawValue {
 		all = append(all, c.Raw...)
 	}
 	return asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: all}
+}
+
+func (m *Maker) lists() (v asn1.RawValue) {
+	for _, l := range m.RevocationLists {
+		v.Bytes = append(v.Bytes, l.Raw...)
+	}
+	if len(v.Bytes) > 0 {
+		v.Class, v.Tag, v.IsCompound = asn1.ClassContextSpecific, 1, true
+	}
+	return v
 }

@@ -47,6 +47,7 @@ type Stamp struct {
 
 	signer *x509.Certificate
 	others []*x509.Certificate
+	lists  []*x509.RevocationList // of the token
 }
 
 // Qualified reports whether the stamp may be one of a supervised authority. Those by an operator's own are marked.
@@ -76,6 +77,7 @@ func Parse(der []byte) (*Stamp, error) {
 	if err := stamp.signed(data); err != nil {
 		return nil, fmt.Errorf("parse time stamp: %w", err)
 	}
+	stamp.lists = readLists(data.CRLs.Bytes)
 	return stamp, nil
 }
 
@@ -257,14 +259,28 @@ func (s *Stamp) Of(message []byte) error {
 	return nil
 }
 
-// Verify holds a stamp to a message and to pinned roots. Errors: ErrImprint, ErrAuthority.
-func (s *Stamp) Verify(message []byte, roots []*x509.Certificate) error {
+// Verify holds a stamp to a message and to pinned roots, and its certificates to the lists of revoked ones that it carries and to others that
+// the caller has. Where no list says anything the stamp counts, and the answer says so. Errors: ErrImprint, ErrAuthority, ErrRevoked.
+func (s *Stamp) Verify(message []byte, roots []*x509.Certificate, lists ...*x509.RevocationList) (Revocation, error) {
 	if err := s.Of(message); err != nil {
-		return fmt.Errorf("verify time stamp: %w", err)
+		return "", fmt.Errorf("verify time stamp: %w", err)
 	}
 	if err := s.mayStamp(); err != nil {
-		return fmt.Errorf("verify time stamp: %w", err)
+		return "", fmt.Errorf("verify time stamp: %w", err)
 	}
+	chains, err := s.chains(roots)
+	if err != nil {
+		return "", fmt.Errorf("verify time stamp: %w: %w", ErrAuthority, err)
+	}
+	answer, err := s.judge(chains, append(slices.Clone(s.lists), lists...))
+	if err != nil {
+		return "", fmt.Errorf("verify time stamp: %w", err)
+	}
+	return answer, nil
+}
+
+// chains are the ways from the signer's certificate to a root, each valid at the time of the stamp.
+func (s *Stamp) chains(roots []*x509.Certificate) ([][]*x509.Certificate, error) {
 	options := x509.VerifyOptions{
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: s.Time, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping},
 	}
@@ -274,10 +290,7 @@ func (s *Stamp) Verify(message []byte, roots []*x509.Certificate) error {
 	for _, c := range s.others {
 		options.Intermediates.AddCert(c)
 	}
-	if _, err := s.signer.Verify(options); err != nil {
-		return fmt.Errorf("verify time stamp: %w: %w", ErrAuthority, err)
-	}
-	return nil
+	return s.signer.Verify(options)
 }
 
 // mayStamp holds the certificate to RFC 3161 section 2.3: its only extended key usage is time stamping, and that is critical.

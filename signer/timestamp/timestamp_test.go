@@ -20,7 +20,8 @@ import (
 	"github.com/agentcustody/custody/signer/timestamp"
 )
 
-// The files of testdata were made with OpenSSL 3.0 (openssl ts): an RSA and an ECDSA P-384 authority under one root.
+// The files of testdata were made with OpenSSL 3.0 (openssl ts): an RSA and an ECDSA P-384 authority under one root. Those of RSA-PSS, under
+// another root, are the same time signed again (openssl cms -cades).
 func file(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", name))
@@ -30,9 +31,11 @@ func file(t testing.TB, name string) []byte {
 	return b
 }
 
-func root(t testing.TB) *x509.Certificate {
+func root(t testing.TB) *x509.Certificate { return certificate(t, "root.pem") }
+
+func certificate(t testing.TB, name string) *x509.Certificate {
 	t.Helper()
-	block, _ := pem.Decode(file(t, "root.pem"))
+	block, _ := pem.Decode(file(t, name))
 	c, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +49,7 @@ func TestForeignStamps(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if err := s.Verify(file(t, "message"), []*x509.Certificate{root(t)}); err != nil {
+		if _, err := s.Verify(file(t, "message"), []*x509.Certificate{root(t)}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if s.Authority != authority || !s.Qualified() || s.Nonce == nil || s.Accuracy != 1500100*time.Microsecond || s.Time.Year() != 2026 {
@@ -55,11 +58,26 @@ func TestForeignStamps(t *testing.T) {
 		if s.Latest().Sub(s.Earliest()) != 2*s.Accuracy {
 			t.Errorf("%s: from %s to %s", name, s.Earliest(), s.Latest())
 		}
-		if err := s.Verify([]byte("another checkpoint"), []*x509.Certificate{root(t)}); !errors.Is(err, timestamp.ErrImprint) {
+		if _, err := s.Verify([]byte("another checkpoint"), []*x509.Certificate{root(t)}); !errors.Is(err, timestamp.ErrImprint) {
 			t.Errorf("%s: of another message: %v", name, err)
 		}
-		if err := s.Verify(file(t, "message"), nil); !errors.Is(err, timestamp.ErrAuthority) {
+		if _, err := s.Verify(file(t, "message"), nil); !errors.Is(err, timestamp.ErrAuthority) {
 			t.Errorf("%s: without roots: %v", name, err)
+		}
+	}
+}
+
+func TestForeignPSS(t *testing.T) {
+	for _, name := range []string{"pss.tsr", "pss-sha512.tsr"} {
+		s, err := timestamp.Parse(file(t, name))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := s.Verify(file(t, "message"), []*x509.Certificate{certificate(t, "pss-root.pem")}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if s.Authority != "CN=Authority pss,O=Test" {
+			t.Errorf("%s: read as %+v", name, s)
 		}
 	}
 }
@@ -76,6 +94,8 @@ func TestRefusals(t *testing.T) {
 		"trailing byte":        {append(bytes.Clone(good), 0), timestamp.ErrToken},
 		"cut":                  {good[:len(good)-1], timestamp.ErrToken},
 		"huge":                 {make([]byte, timestamp.MaxResponse+1), timestamp.ErrToken},
+		"PSS, other salt":      {file(t, "pss-salt.tsr"), timestamp.ErrToken},
+		"PSS, other mask":      {file(t, "pss-mask.tsr"), timestamp.ErrToken},
 		"last byte of all":     {flip(good, len(good)-1), timestamp.ErrStampSignature},
 		"signer's certificate": {bytes.ReplaceAll(good, []byte("Authority ec"), []byte("Authority ed")), timestamp.ErrStampSignature},
 	} {
@@ -102,7 +122,10 @@ func TestEveryByte(t *testing.T) {
 		}
 		for i := range good {
 			s, err := timestamp.Parse(flip(good, i))
-			if err != nil || s.Verify(message, roots) != nil {
+			if err != nil {
+				continue
+			}
+			if _, err := s.Verify(message, roots); err != nil {
 				continue
 			}
 			if !s.Time.Equal(want.Time) || s.Authority != want.Authority || s.Serial.Cmp(want.Serial) != 0 || s.Accuracy != want.Accuracy {
@@ -116,6 +139,7 @@ func TestEveryByte(t *testing.T) {
 type authority struct {
 	key        *ecdsa.PrivateKey
 	own, above *x509.Certificate
+	root       *ecdsa.PrivateKey
 }
 
 var day = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
@@ -139,7 +163,7 @@ func newAuthority(t testing.TB, spoil func(own *x509.Certificate)) *authority {
 	}
 	above := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "root"}, NotBefore: day.AddDate(-1, 0, 0), NotAfter: day.AddDate(1, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte("root"),
 	}
 	own := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "clock"}, NotBefore: day.AddDate(0, -1, 0), NotAfter: day.AddDate(0, 1, 0),
@@ -148,7 +172,7 @@ func newAuthority(t testing.TB, spoil func(own *x509.Certificate)) *authority {
 	if spoil != nil {
 		spoil(own)
 	}
-	a := &authority{key: keys[1], above: make(above, above, keys[0], keys[0])}
+	a := &authority{key: keys[1], root: keys[0], above: make(above, above, keys[0], keys[0])}
 	a.own = make(own, a.above, keys[1], keys[0])
 	return a
 }
@@ -163,14 +187,14 @@ func usage(critical bool, purposes ...int) pkix.Extension {
 	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: critical, Value: value}
 }
 
-func (a *authority) stamp(t testing.TB, message string, at time.Time) []byte {
+func (a *authority) stamp(t testing.TB, message string, at time.Time, lists ...*x509.RevocationList) []byte {
 	t.Helper()
 	query, err := timestamp.NewRequest([]byte(message), big.NewInt(77))
 	if err != nil {
 		t.Fatal(err)
 	}
 	der, err := timestamp.Make(query, timestamp.Maker{
-		Key: a.key, Certificates: []*x509.Certificate{a.own, a.above}, Serial: big.NewInt(5), Time: at,
+		Key: a.key, Certificates: []*x509.Certificate{a.own, a.above}, Serial: big.NewInt(5), Time: at, RevocationLists: lists,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +208,7 @@ func TestOwnStamps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Verify([]byte("message"), []*x509.Certificate{a.above}); err != nil {
+	if _, err := s.Verify([]byte("message"), []*x509.Certificate{a.above}); err != nil {
 		t.Error(err)
 	}
 	if s.Qualified() || s.Nonce.Int64() != 77 || !s.Time.Equal(day) || s.Accuracy != time.Second {
@@ -211,7 +235,7 @@ func TestAuthorities(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		if err := s.Verify([]byte("message"), []*x509.Certificate{a.above}); !errors.Is(err, timestamp.ErrAuthority) {
+		if _, err := s.Verify([]byte("message"), []*x509.Certificate{a.above}); !errors.Is(err, timestamp.ErrAuthority) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -220,7 +244,7 @@ func TestAuthorities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Verify([]byte("message"), []*x509.Certificate{other.above}); !errors.Is(err, timestamp.ErrAuthority) {
+	if _, err := s.Verify([]byte("message"), []*x509.Certificate{other.above}); !errors.Is(err, timestamp.ErrAuthority) {
 		t.Errorf("foreign root: %v", err)
 	}
 }
@@ -234,13 +258,13 @@ func TestMakeRefuses(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"rsa.tsr", "ec.tsr", "refused.tsr", "sha512imprint.tsr"} {
+	for _, name := range []string{"rsa.tsr", "ec.tsr", "refused.tsr", "sha512imprint.tsr", "pss.tsr"} {
 		f.Add(file(f, name))
 	}
 	roots := []*x509.Certificate{root(f)}
 	f.Fuzz(func(t *testing.T, der []byte) {
 		if s, err := timestamp.Parse(der); err == nil {
-			_ = s.Verify([]byte("message"), roots)
+			_, _ = s.Verify([]byte("message"), roots)
 		}
 	})
 }
