@@ -9,6 +9,7 @@
 // # Files
 //
 //	DIR/00000000000000000007/      one queue for each start of the process, oldest first
+//	DIR/00000000000000000007/0.tail        the newest frames, before they go to a segment
 //	DIR/00000000000000000007/00000001.seg  …
 //	DIR/00000000000000000007/<salt in hexadecimal>.object  a sealed value that is too long for a batch, and nothing else
 //
@@ -32,6 +33,23 @@
 //
 // Because each header repeats the state, the segments before it can be deleted once their events are acknowledged.
 //
+// # Tail
+//
+// Where the system can allocate disk space for a file and map it into memory, the newest frames are in the tail, a file of 64 KiB
+// that comes on top of [Options.MaxBytes]. A shared mapping is the kernel's memory, so what is copied there survives the process
+// as what is written does, without a system call for each event. When the tail is full, or when the sender reads, one write takes
+// all of it to the segment, and it is wiped:
+//
+//	bytes  field
+//	    1  version
+//	 8, 8  segment and offset there of the first frame
+//	    4  CRC-32C of all that
+//
+// and then for each frame
+//
+//	4  CRC-32C of segment and offset of this frame and of its first 8 bytes
+//	…  the frame
+//
 // # Numbers
 //
 // A [Place] counts the events of a queue from 1 and never changes. A [Seq] is the number that is signed: the epoch's
@@ -44,6 +62,9 @@
 // [Open] reads every frame. The first bad frame ends its segment: what follows is cut off. In the newest segment that
 // is the record that was being written when the process died; in an older one it is damage ([Queue.Damage]), and the
 // events missing between it and the next header are gone ([Queue.Missing]).
+//
+// Then it takes to the newest segment those frames of the tail that are not there yet. A tail that continues what the segment has
+// lost to a power cut is damage too: its events go with those before them.
 //
 // One process at a time may use a spool; the caller holds the lock.
 package spool

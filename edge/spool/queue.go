@@ -22,6 +22,7 @@ type Queue struct {
 	state    State
 	segments []segment
 	file     *os.File // the newest segment, once something is written to it
+	tail     tail     // frames that are not in a segment yet
 	spare    []byte   // the buffer that is not pending
 	broken   error    // set when a half-written frame could not be cut off again
 	arm      arm      // when to wake the sender
@@ -44,7 +45,7 @@ type Queue struct {
 type segment struct {
 	no     uint64
 	before Place // places in the segments before it
-	size   int64 // bytes that are whole frames
+	size   int64 // bytes that are whole frames; those of the tail come after them
 }
 
 // group is the events that one write puts on disk.
@@ -182,12 +183,58 @@ func (q *Queue) ring() {
 	}
 }
 
-// append writes whole frames at the end of the newest segment, in one write. The caller holds write, and changes the
-// state only when append has succeeded. A failed write leaves nothing behind.
+// append puts whole frames after those of the newest segment: into the tail, or into the file in one write. The caller holds
+// write, and changes the state only when append has succeeded. A failed append leaves nothing behind.
 func (q *Queue) append(frames []byte) error {
-	if err := q.ready(); err != nil {
+	size := sealedSize(frames)
+	if q.broken != nil || len(q.tail.frames) == 0 || !q.tail.takes(size) {
+		if err := q.flush(); err != nil {
+			return err
+		}
+		if err := q.ready(); err != nil {
+			return err
+		}
+	}
+	if !q.tail.takes(size) {
+		return q.store(frames)
+	}
+	newest := &q.segments[len(q.segments)-1]
+	if err := q.tail.put(base{newest.no, newest.size}, frames); err != nil {
+		return q.withoutTail(frames)
+	}
+	return nil
+}
+
+// flush takes what is in the tail to the segment, which is open and does not change while the tail holds anything.
+func (q *Queue) flush() error {
+	if len(q.tail.frames) == 0 {
+		return nil
+	}
+	if q.broken != nil {
+		return q.broken
+	}
+	if err := q.store(q.tail.frames); err != nil {
 		return err
 	}
+	if q.tail.empty() != nil {
+		return q.tail.remove()
+	}
+	return nil
+}
+
+// withoutTail goes on without a tail that cannot be written.
+func (q *Queue) withoutTail(frames []byte) error {
+	if err := q.flush(); err != nil {
+		return err
+	}
+	if err := q.tail.remove(); err != nil {
+		return fmt.Errorf("remove tail: %w", err)
+	}
+	return q.store(frames)
+}
+
+// store writes whole frames at the end of the newest segment.
+func (q *Queue) store(frames []byte) error {
 	newest := &q.segments[len(q.segments)-1]
 	if _, err := q.file.Write(frames); err != nil {
 		if cut := q.file.Truncate(newest.size); cut != nil {
@@ -218,7 +265,7 @@ func (q *Queue) ready() error {
 	return nil
 }
 
-// rotate begins the next segment. If the process dies on the way, recovery deletes a segment without a whole header.
+// rotate begins the next segment after a tail that is empty. If the process dies on the way, recovery deletes a segment without a whole header.
 func (q *Queue) rotate() error {
 	next := segment{no: q.segments[len(q.segments)-1].no + 1, before: q.state.Last}
 	return q.begin(next, appendHeader(nil, &q.state))
@@ -258,6 +305,7 @@ func createQueue(s *Spool, no uint64, epoch Epoch, opened []byte) (*Queue, error
 	if err := q.begin(segment{no: 1}, appendEpoch(frames, &first)); err != nil {
 		return nil, err
 	}
+	q.tail = newTail(filepath.Join(q.dir, tailName))
 	return q, q.state.open(first)
 }
 
@@ -381,8 +429,11 @@ func (q *Queue) deleteAcked() error {
 func (q *Queue) Tidy(bytes int64) error {
 	q.write.Lock()
 	defer q.write.Unlock()
-	if !q.state.Drained() || q.segments[len(q.segments)-1].size <= bytes {
+	if !q.state.Drained() || q.segments[len(q.segments)-1].size+int64(len(q.tail.frames)) <= bytes {
 		return nil
+	}
+	if err := q.flush(); err != nil {
+		return err
 	}
 	if err := q.rotate(); err != nil {
 		return err
@@ -438,7 +489,11 @@ func (q *Queue) close() error {
 	if q.file == nil {
 		return nil
 	}
-	err := q.file.Close()
+	err := q.flush()
+	if err == nil {
+		err = q.tail.remove()
+	}
+	err = errors.Join(err, q.file.Close())
 	q.file, q.broken = nil, ErrClosed
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/agentcustody/custody/event"
 )
@@ -55,7 +56,10 @@ type cursor struct {
 // segments. It returns with no entries if there is nothing yet, and ErrMissing if the events are gone.
 func (q *Queue) Load(first Seq, most int, b *Batch) error {
 	*b = Batch{First: first, Entries: b.Entries[:0], memory: b.memory}
-	state, segments := q.snapshot()
+	state, segments, err := q.snapshot()
+	if err != nil {
+		return fmt.Errorf("load events: %w", err)
+	}
 	next := first
 	if first == 1 {
 		b.add(Entry{Event: state.opened}, 0)
@@ -64,18 +68,22 @@ func (q *Queue) Load(first Seq, most int, b *Batch) error {
 	if next > state.LastSeq() || len(b.Entries) >= most {
 		return nil
 	}
-	err := q.loadFrom(&state, segments, state.PlaceOf(next), most, b)
+	err = q.loadFrom(&state, segments, state.PlaceOf(next), most, b)
 	if err != nil && len(b.Entries) > 0 {
 		return nil // the epoch's first event can go alone
 	}
 	return err
 }
 
-// snapshot returns what is committed. The files up to there do not change.
-func (q *Queue) snapshot() (State, []segment) {
+// snapshot returns what is committed, all of it in segments. The files up to there do not change.
+func (q *Queue) snapshot() (State, []segment, error) {
 	q.write.Lock()
 	defer q.write.Unlock()
-	return q.state, append([]segment(nil), q.segments...)
+	if len(q.tail.frames) == 0 {
+		return q.state, slices.Clone(q.segments), nil
+	}
+	err := q.flush()
+	return q.state, slices.Clone(q.segments), err
 }
 
 // loadFrom reads from the segment that holds place p.

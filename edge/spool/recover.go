@@ -37,6 +37,9 @@ func recoverQueue(s *Spool, no uint64) (*Queue, error) {
 			return nil, fmt.Errorf("recover %s: %w", q.path(n), err)
 		}
 	}
+	if err := q.recoverTail(); err != nil {
+		return nil, fmt.Errorf("recover %s: %w", filepath.Join(q.dir, tailName), err)
+	}
 	q.sealed = true
 	if len(q.segments) == 0 || q.state.Epoch == (Epoch{}) {
 		return nil, q.abandon()
