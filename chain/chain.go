@@ -117,7 +117,7 @@ func (c *Chain) next(e *Entry) Leaf {
 func (c *Chain) Replay(leaf []byte) (Leaf, Hash, error) {
 	l, err := ParseLeaf(leaf)
 	if err == nil {
-		err = c.follows(&l)
+		err = c.Links().follows(&l)
 	}
 	if err != nil {
 		return Leaf{}, Hash{}, fmt.Errorf("replay leaf %d: %w", c.Size(), err)
@@ -125,20 +125,6 @@ func (c *Chain) Replay(leaf []byte) (Leaf, Hash, error) {
 	hash := LeafHash(leaf)
 	c.advance(hash, l.Time)
 	return l, hash, nil
-}
-
-func (c *Chain) follows(l *Leaf) error {
-	switch {
-	case l.Origin != c.origin:
-		return ErrOrigin
-	case l.Index != c.Size():
-		return fmt.Errorf("index %d: %w", l.Index, ErrIndex)
-	case l.Prev != c.prev:
-		return ErrPrev
-	case l.Time < c.time:
-		return ErrTime
-	}
-	return nil
 }
 
 func (c *Chain) advance(hash Hash, time int64) {

@@ -2,7 +2,7 @@ package evidence
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
+	"hash/maphash"
 
 	"github.com/agentcustody/custody/chain"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -39,8 +39,12 @@ type answer struct {
 	vouched    bool        // Custody itself has recorded that this approver approved this call, shown this text
 }
 
-// callID is the first half of a SHA-256 over instance, run and call, each after its length: calls are many.
-type callID [16]byte
+// callID stands for instance, run and call within one process: two hashes with seeds that nobody can know before. Calls are many,
+// and remembered by the thousand.
+type callID [2]uint64
+
+// callSeeds are the seeds of every callID.
+var callSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 
 // eventKey is an event's id.
 type eventKey [16]byte
@@ -61,13 +65,8 @@ func newCalls() *calls {
 func idOf(e *eventv1.Event, call string) callID { return callOf(e.GetInstance(), e.GetRun(), call) }
 
 func callOf(instance, run, call string) callID {
-	var room [256]byte
-	b := room[:0]
-	for _, s := range [...]string{instance, run, call} {
-		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
-	}
-	sum := sha256.Sum256(b)
-	return callID(sum[:16])
+	name := [3]string{instance, run, call}
+	return callID{maphash.Comparable(callSeeds[0], name), maphash.Comparable(callSeeds[1], name)}
 }
 
 func toolOf(tool string) [8]byte {

@@ -186,7 +186,8 @@ func (j *judge) observe(m *job) {
 		if j.options.watch != nil {
 			j.options.watch(l.Index, e)
 		}
-		_ = j.derived.add(&fact{index: l.Index, time: l.Time, verdict: l.Verdict, producer: producer, event: e}) // a comparer never fails
+		j.fact = fact{index: l.Index, time: l.Time, verdict: l.Verdict, producer: producer, event: e}
+		_ = j.derived.add(&j.fact) // a comparer never fails
 	}
 }
 

@@ -100,8 +100,9 @@ func (v *verification) feed(ctx context.Context, pool *sync.Pool, work, order ch
 // judge holds messages to the state of the log before them.
 type judge struct {
 	*verification
-	chain   *chain.Chain // nil after the first leaf that does not follow
+	links   *chain.Links // nil after the first leaf that does not follow
 	rebuild *chain.Rebuild
+	fact    fact // the one that is derived from now
 }
 
 // newJudge begins the chain and the tree with the leaf before the range.
@@ -128,9 +129,12 @@ func (v *verification) newJudge() (*judge, error) {
 }
 
 // start sets the chain behind the leaf before the range, if the log has one.
-func (j *judge) start(span *chain.Span) (err error) {
+func (j *judge) start(span *chain.Span) error {
 	if span.Begin == j.scope.Begin {
-		j.chain, err = chain.New(j.scope.Origin)
+		empty, err := chain.New(j.scope.Origin)
+		if err == nil {
+			j.links = empty.Links()
+		}
 		return err
 	}
 	b := make([]byte, chain.LeafSize)
@@ -163,27 +167,37 @@ func (j *judge) resume(span *chain.Span, b []byte, hash chain.Hash) error {
 	if c.Origin() != chain.OriginHash(j.scope.Origin) || c.Size() != span.Begin+1 {
 		return chain.ErrOrigin
 	}
-	j.chain = c
+	j.links = c.Links()
 	return nil
 }
 
-// link takes the next leaf into chain and tree.
-func (j *judge) link(index chain.Index, b []byte) {
+// link takes the next leaf into chain and tree; l is nil if nobody has read it, or nobody can.
+func (j *judge) link(index chain.Index, l *chain.Leaf, b []byte) {
 	j.examine(CheckChain, 1)
-	hash := chain.Hash{}
-	err := error(nil)
-	if j.chain != nil {
-		if _, hash, err = j.chain.Replay(b); err != nil {
-			j.chain = nil
+	hash, err := chain.Hash{}, error(nil)
+	if j.links != nil {
+		if hash, err = j.linked(l, b); err != nil {
+			j.links = nil
 			j.failAt(CheckChain, index, err)
 		}
 	}
-	if j.chain == nil {
+	if j.links == nil {
 		hash = chain.LeafHash(b)
 	}
 	if err := j.rebuild.Add(hash); err != nil {
 		j.fail(CheckRange, err)
 	}
+}
+
+func (j *judge) linked(l *chain.Leaf, b []byte) (chain.Hash, error) {
+	if l == nil {
+		parsed, err := chain.ParseLeaf(b)
+		if err != nil {
+			return chain.Hash{}, err
+		}
+		l = &parsed
+	}
+	return j.links.Follow(l, b)
 }
 
 // end takes the leaf after the range and compares the root.
@@ -193,7 +207,7 @@ func (j *judge) end() error {
 		if err := readAt(j.container.open(fileLeaves), b, int64(j.scope.End-j.scope.shownBegin())*chain.LeafSize); err != nil {
 			return err
 		}
-		j.link(j.scope.End, b)
+		j.link(j.scope.End, nil, b)
 	}
 	j.do(CheckRange, j.rebuild.Verify(j.head.Checkpoint))
 	j.done(CheckChain, CheckKey, CheckSignature, CheckBatch, CheckContent, CheckEvent, CheckVerdict, CheckNumbering, CheckTag,
@@ -204,7 +218,7 @@ func (j *judge) end() error {
 // message judges the next message.
 func (j *judge) message(m *job) {
 	for i := range m.size() {
-		j.link(m.index(i), m.leafBytes[i*chain.LeafSize:][:chain.LeafSize])
+		j.link(m.index(i), m.leaf(i), m.leafBytes[i*chain.LeafSize:][:chain.LeafSize])
 	}
 	for _, p := range m.problems {
 		j.failAt(p.check, p.index, p.err)
