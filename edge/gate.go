@@ -1,12 +1,10 @@
 package edge
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/agentcustody/custody/event"
@@ -44,7 +42,8 @@ func (c *control) rule(ctx context.Context, p *Proposal) (Ruling, Consequence) {
 	c.awaitFirst(ctx)
 	v := c.view()
 	act := c.actOf(p)
-	class, known, assumed := v.consequence(p)
+	permit := v.permit(p)
+	class, assumed := classOf(permit, p)
 	answer := func(d Decision, reason string) (Ruling, Consequence) {
 		return Ruling{Decision: d, Policy: v.policy(assumed), Reason: reason}, class
 	}
@@ -55,14 +54,14 @@ func (c *control) rule(ctx context.Context, p *Proposal) (Ruling, Consequence) {
 		r, class := answer(Deny, by.reason())
 		r.contained = true
 		return r, class
-	case v.hasManifest() && !known:
+	case v.hasManifest() && !permit.Allowed:
 		return answer(Deny, "the manifest does not allow this tool")
 	case v.needsLease(class) && !c.awaitLease(ctx):
 		return answer(Deny, "no lease: Custody cannot be reached, or lends none")
 	case level == levelRestrict && class == High:
 		c.refuse(by, p)
 		return answer(NeedsApproval, by.reason())
-	case v.needsApprover(p):
+	case permit.Approver:
 		return answer(NeedsApproval, "the manifest wants an approver")
 	case v.approve && class == High:
 		return answer(NeedsApproval, "high consequence needs an approver")
@@ -191,58 +190,23 @@ func (v *view) policy(assumed bool) string {
 
 func (v *view) hasManifest() bool { return v.manifest > 0 }
 
-// allowed are the permissions that fit a call.
-func (v *view) allowed(p *Proposal) (fits []*eventv1.Permission) {
-	for _, x := range v.permissions {
-		trigger := x.GetVerb() == eventv1.PermissionVerb_PERMISSION_VERB_TRIGGER
-		connector := x.GetConnector() == "" || p.Options.Connector == "" || x.GetConnector() == p.Options.Connector
-		resource := x.GetResource() == "" || p.Options.Destination == "" || glob(x.GetResource(), p.Options.Destination)
-		if !trigger && connector && resource && glob(x.GetTool(), p.Tool) {
-			fits = append(fits, x)
-		}
-	}
-	return fits
+// permit is what the manifest says of a call.
+func (v *view) permit(p *Proposal) event.Permit {
+	return event.Permitted(v.permissions, event.ToolCall{Tool: p.Tool, Connector: p.Options.Connector, Destination: p.Options.Destination})
 }
 
-// consequence is the class of a call: the agent's word, or the mildest that the manifest allows if that is stricter. Where both are
-// silent it is assumed from the names of tool and operation.
-func (v *view) consequence(p *Proposal) (of Consequence, known, assumed bool) {
-	fits := v.allowed(p)
-	if len(fits) > 0 {
-		of = slices.MinFunc(fits, func(x, y *eventv1.Permission) int { return cmp.Compare(x.GetConsequence(), y.GetConsequence()) }).GetConsequence()
+// classOf is the class of a call: the agent's word or the manifest's, whichever is graver. Where both are silent it is assumed from the
+// names of tool and operation.
+func classOf(permit event.Permit, p *Proposal) (of Consequence, assumed bool) {
+	of, basis := permit.Class(p.Options.Consequence)
+	if basis == "" {
+		return class.Of(p.Tool, p.Options.Operation).Consequence, true
 	}
-	if of = max(of, p.Options.Consequence); of == 0 {
-		of, assumed = class.Of(p.Tool, p.Options.Operation).Consequence, true
-	}
-	return of, len(fits) > 0, assumed
-}
-
-func (v *view) needsApprover(p *Proposal) bool {
-	return slices.ContainsFunc(v.allowed(p), func(x *eventv1.Permission) bool {
-		return x.GetVerb() == eventv1.PermissionVerb_PERMISSION_VERB_APPROVE
-	})
+	return of, false
 }
 
 func (v *view) needsLease(class Consequence) bool {
 	return class == High || class == Moderate && v.moderate
-}
-
-// glob matches a pattern in which * stands for any text.
-func glob(pattern, text string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == text
-	}
-	last := len(parts) - 1
-	rest, ok := strings.CutPrefix(text, parts[0])
-	for _, part := range parts[1:last] {
-		at := strings.Index(rest, part)
-		if ok = ok && at >= 0; !ok {
-			return false
-		}
-		rest = rest[at+len(part):]
-	}
-	return ok && strings.HasSuffix(rest, parts[last])
 }
 
 // stricter is the answer of two gates: the stricter one, and both policies.

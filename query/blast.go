@@ -158,11 +158,12 @@ func rankOf(e *apiv1.Effect) int {
 
 func effectOf(r *store.Row, e *eventv1.Event, manifests []manifest) *apiv1.Effect {
 	x := e.GetExecution()
-	class, basis, allowed := classOf(x, inForceAt(manifests, r.Index))
+	permit := event.Permitted(inForceAt(manifests, r.Index).GetPermissions(), event.CallOf(x))
+	class, basis := permit.Class(x.GetConsequence())
 	return &apiv1.Effect{
 		Index: r.Index, Id: r.ID[:], ReceivedAt: r.Received, Run: e.GetRun(), Call: x.GetCall(), Tool: x.GetTool(),
-		Connector: x.GetConnector(), Destination: x.GetDestination(), Consequence: class, ClassBasis: basis,
-		Irreversible: class == eventv1.Consequence_CONSEQUENCE_HIGH || class == 0, Ended: "open", Allowed: allowed,
+		Connector: x.GetConnector(), Destination: x.GetDestination(), Consequence: class, ClassBasis: cmp.Or(basis, "none"),
+		Irreversible: class == eventv1.Consequence_CONSEQUENCE_HIGH || class == 0, Ended: "open", Allowed: permit.Allowed,
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
@@ -79,55 +78,11 @@ func samePermission(a, b *eventv1.Permission) bool {
 func (b *blast) countUse(effects []*apiv1.Effect) {
 	for _, p := range b.out.Permissions {
 		for _, e := range effects {
-			x := &eventv1.Execution{Tool: e.GetTool(), Connector: e.GetConnector(), Destination: e.GetDestination()}
-			if covers(p.GetPermission(), x) {
+			if event.Covers(p.GetPermission(), event.ToolCall{Tool: e.GetTool(), Connector: e.GetConnector(), Destination: e.GetDestination()}) {
 				p.Used++
 			}
 		}
 	}
-}
-
-// covers reports whether a permission is about a call, as the gate sees it: a field that one of them leaves out fits.
-func covers(p *eventv1.Permission, x *eventv1.Execution) bool {
-	trigger := p.GetVerb() == eventv1.PermissionVerb_PERMISSION_VERB_TRIGGER
-	connector := p.GetConnector() == "" || x.GetConnector() == "" || p.GetConnector() == x.GetConnector()
-	resource := p.GetResource() == "" || x.GetDestination() == "" || glob(p.GetResource(), x.GetDestination())
-	return !trigger && connector && resource && glob(p.GetTool(), x.GetTool())
-}
-
-// glob matches a pattern in which * stands for any text.
-func glob(pattern, text string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == text
-	}
-	last := len(parts) - 1
-	rest, ok := strings.CutPrefix(text, parts[0])
-	for _, part := range parts[1:last] {
-		at := strings.Index(rest, part)
-		if ok = ok && at >= 0; !ok {
-			return false
-		}
-		rest = rest[at+len(part):]
-	}
-	return ok && strings.HasSuffix(rest, parts[last])
-}
-
-// classOf is the class of a call as the gate sees it: the event's word, or the mildest that the manifest allows if that is
-// stricter; whose word it is; and whether the manifest allows the call.
-func classOf(x *eventv1.Execution, m *eventv1.ManifestChange) (class eventv1.Consequence, basis string, allowed bool) {
-	fits := slices.DeleteFunc(slices.Clone(m.GetPermissions()), func(p *eventv1.Permission) bool { return !covers(p, x) })
-	class, basis = x.GetConsequence(), "event"
-	if len(fits) > 0 {
-		mildest := slices.MinFunc(fits, func(a, b *eventv1.Permission) int { return cmp.Compare(a.GetConsequence(), b.GetConsequence()) })
-		if c := mildest.GetConsequence(); c >= class && c != 0 {
-			class, basis = c, "manifest"
-		}
-	}
-	if class == 0 {
-		basis = "none"
-	}
-	return class, basis, len(fits) > 0
 }
 
 // held is a credential with when the instance last let it go.

@@ -76,7 +76,7 @@ func (b *Backtest) effect(l *Leaf) {
 	}
 	x := l.Event.GetExecution()
 	s := seen{instance: b.engine.instanceOf(l.Event.GetInstance()), about: x.GetCall(), tool: x.GetTool()}
-	if s.class(event.Consequences.Name(x.GetConsequence())); s.consequence == "low" {
+	if s.class(nil, l.Event); s.consequence == "low" {
 		return
 	}
 	e := Effect{l.Index, event.ID(l.Event.GetId()), x.GetTool(), x.GetDestination(), s.consequence}

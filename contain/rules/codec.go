@@ -6,13 +6,23 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // errSnapshot says that bytes are no snapshot that an engine has written.
 var errSnapshot = errors.New("not a snapshot of rule state")
 
-// snapshotMagic is how a snapshot begins: what it is, and its version.
-const snapshotMagic = "custody/rules/state/v2\x00"
+// ErrOldSnapshot says that a snapshot was written by another version of Custody. Nothing is lost: the stream is folded again.
+var ErrOldSnapshot = errors.New("a snapshot of another version")
+
+// snapshotMagic is how a snapshot begins: what it is, and its version, which counts up whenever the state means something else.
+const (
+	snapshotKind  = "custody/rules/state/"
+	snapshotMagic = snapshotKind + "v3\x00"
+)
 
 // A snapshot is the magic, the digest of the set, the counts and the state. Numbers are varints, signed ones zigzag; texts and lists
 // come after their length; a map of one tenant is in the order of its keys, a bounded one in its own.
@@ -187,8 +197,8 @@ func (e *Engine) Snapshot() []byte {
 // Restore goes on from a snapshot that was made with the same rules.
 func Restore(set *Set, data []byte) (*Engine, error) {
 	e, r, digest := New(set), &reader{b: data}, set.Digest()
-	if magic := r.raw(uint64(len(snapshotMagic))); string(magic) != snapshotMagic {
-		return nil, fmt.Errorf("read rule state: %w", errSnapshot)
+	if err := r.magic(); err != nil {
+		return nil, fmt.Errorf("read rule state: %w", err)
 	}
 	if got := r.raw(uint64(len(digest))); string(got) != string(digest[:]) {
 		return nil, errors.New("read rule state: it belongs to other rules")
@@ -204,6 +214,17 @@ func Restore(set *Set, data []byte) (*Engine, error) {
 	e.stats, e.written = stats, len(data)
 	e.modes()
 	return e, nil
+}
+
+// magic reads how a snapshot begins.
+func (r *reader) magic() error {
+	switch magic := string(r.raw(uint64(len(snapshotMagic)))); {
+	case magic == snapshotMagic:
+		return nil
+	case strings.HasPrefix(magic, snapshotKind):
+		return ErrOldSnapshot
+	}
+	return errSnapshot
 }
 
 // all are the counts in the order of a snapshot.
@@ -282,15 +303,16 @@ func (e *Engine) readRun(r *reader) *run {
 func (w *writer) call(c call) {
 	w.text(c.Tool)
 	w.text(c.Class)
-	w.flags(c.Proposed, c.Decided, c.Allowed, c.Rejected, c.Approved, c.Used)
+	w.text(c.Basis)
+	w.flags(c.Permitted, c.Proposed, c.Decided, c.Allowed, c.Rejected, c.Approved, c.Used)
 	w.signed(c.ApprovedUntil)
 	w.text(c.Approver)
 	w.text(c.Arguments)
 }
 
 func (r *reader) call() (c call) {
-	c.Tool, c.Class = r.text(), r.text()
-	r.flags(&c.Proposed, &c.Decided, &c.Allowed, &c.Rejected, &c.Approved, &c.Used)
+	c.Tool, c.Class, c.Basis = r.text(), r.text(), r.text()
+	r.flags(&c.Permitted, &c.Proposed, &c.Decided, &c.Allowed, &c.Rejected, &c.Approved, &c.Used)
 	c.ApprovedUntil, c.Approver, c.Arguments = r.signed(), r.text(), r.text()
 	return c
 }
@@ -299,8 +321,7 @@ func (w *writer) instance(i *instance) {
 	w.flags(i.Manifest)
 	w.number(uint64(len(i.Permissions)))
 	for _, p := range i.Permissions {
-		w.text(p.Tool)
-		w.text(p.Consequence)
+		w.permission(p)
 	}
 	i.Trusted.write(w, w.print, func(bool) {})
 }
@@ -310,11 +331,36 @@ func (e *Engine) readInstance(r *reader) *instance {
 	if r.flags(&i.Manifest); i.Manifest {
 		e.state.Manifests++
 	}
-	for range r.list(maxPermissions) {
-		i.Permissions = append(i.Permissions, permission{r.text(), r.text()})
+	for range r.list(event.MaxPermissions) {
+		i.Permissions = append(i.Permissions, r.permission())
 	}
 	i.Trusted.read(r, r.print, func() bool { return true })
 	return i
+}
+
+func (w *writer) permission(p *eventv1.Permission) {
+	w.number(uint64(p.GetVerb()))
+	w.text(p.GetTool())
+	w.text(p.GetResource())
+	w.number(uint64(p.GetConsequence()))
+	w.text(p.GetConnector())
+}
+
+func (r *reader) permission() *eventv1.Permission {
+	return &eventv1.Permission{
+		Verb: eventv1.PermissionVerb(r.enum(int32(eventv1.PermissionVerb_PERMISSION_VERB_TRIGGER))), Tool: r.text(), Resource: r.text(),
+		Consequence: eventv1.Consequence(r.enum(int32(eventv1.Consequence_CONSEQUENCE_HIGH))), Connector: r.text(),
+	}
+}
+
+// enum reads a number that is no larger than most.
+func (r *reader) enum(most int32) int32 {
+	n := r.number()
+	if n > uint64(most) {
+		r.fail()
+		return 0
+	}
+	return int32(n)
 }
 
 func (w *writer) rule(s *ruleState) {

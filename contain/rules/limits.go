@@ -35,6 +35,5 @@ const (
 	maxKeys         = 16_384 // keys of one rule
 	maxBaseline     = 4096   // different values of one baseline's key
 	maxDeadlines    = 65_536
-	maxPermissions  = 4096 // of one instance, as the manifest's own limit
 	maxWorkflowName = 256
 )

@@ -2,8 +2,8 @@ package rules
 
 import (
 	"encoding/hex"
-	"path"
 	"slices"
+	"strings"
 
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -46,7 +46,9 @@ type run struct {
 
 // call is one tool call and what was said of it.
 type call struct {
-	Tool, Class                          string // of the proposal: its tool, and the consequence that it claims
+	Tool                                 string // of the proposal
+	Class, Basis                         string // of the proposal, as the manifest was then
+	Permitted                            bool   // by the manifest of then
 	Proposed, Decided, Allowed, Rejected bool
 	Approved                             bool
 	ApprovedUntil                        int64 // ns; 0 is once
@@ -58,11 +60,9 @@ type call struct {
 // instance is one deployed agent.
 type instance struct {
 	Manifest    bool
-	Permissions []permission
+	Permissions []*eventv1.Permission
 	Trusted     *bounded[print, bool] // values that came from its users and its configuration in earlier runs
 }
-
-type permission struct{ Tool, Consequence string }
 
 // memory is who wrote a memory last, and where its content comes from.
 type memory struct {
@@ -172,12 +172,11 @@ type seen struct {
 func (e *Engine) look(l *Leaf) (s seen) {
 	x := l.Event
 	s.instance, s.about, s.tool = e.instanceOf(x.GetInstance()), callOf(x), toolOf(x)
-	claimed := event.Consequences.Name(x.GetExecution().GetConsequence())
 	r := e.runOf(x)
 	if r != nil && x.GetData().GetAction() == eventv1.DataAction_DATA_ACTION_CONTENT_FINDING {
-		claimed = s.finding(r, x)
+		s.finding(r, x)
 	}
-	s.class(claimed)
+	s.class(r, x)
 	if r != nil {
 		s.ofRun(r, x, l.Time)
 	}
@@ -196,16 +195,15 @@ func (e *Engine) look(l *Leaf) (s seen) {
 	return s
 }
 
-// finding gives what is found about a proposal the call that it is about, and returns the consequence that the proposal claims.
-func (s *seen) finding(r *run, x *eventv1.Event) (claimed string) {
+// finding gives what is found about a proposal the call that it is about.
+func (s *seen) finding(r *run, x *eventv1.Event) {
 	for _, cause := range x.GetCauses() {
 		if name, known := r.Proposals.get(idOf(cause.GetId())); known {
 			c, _ := r.Calls.get(name)
 			s.about, s.tool = name, c.Tool
-			return c.Class
+			return
 		}
 	}
-	return ""
 }
 
 func (s *seen) ofRun(r *run, x *eventv1.Event, now int64) {
@@ -246,21 +244,25 @@ func approverOf(x *eventv1.Event, c *call) string {
 	return c.Approver
 }
 
-// class says what an act may lead to: as the manifest in force says, of several entries the one of most consequence; or the event;
-// or the tool's name.
-func (s *seen) class(claimed string) {
-	s.verb = verbOf(s.tool)
-	s.manifest = s.instance.Manifest
-	for _, p := range s.instance.Permissions {
-		if matched, _ := path.Match(p.Tool, s.tool); matched || p.Tool == "*" {
-			s.permitted, s.consequenceBasis = true, "manifest"
-			s.consequence = classes[max(slices.Index(classes, s.consequence), slices.Index(classes, p.Consequence), 0)]
+// class says what an act may lead to, as the gate sees it: the manifest's or the event's word, whichever is graver, and else the tool's
+// name. What is only about a call, as an approval or a finding, has the class of its proposal.
+func (s *seen) class(r *run, x *eventv1.Event) {
+	s.verb, s.manifest = verbOf(s.tool), s.instance.Manifest
+	if r != nil && x.GetExecution() == nil {
+		if c, known := r.Calls.get(s.about); known && c.Proposed {
+			s.permitted, s.consequence, s.consequenceBasis = c.Permitted, c.Class, c.Basis
+			return
 		}
 	}
-	if s.consequence == "" {
-		s.consequence, s.consequenceBasis = claimed, "event"
+	if s.about == "" && s.tool == "" {
+		return
 	}
-	if s.consequence == "" && s.about != "" {
+	asked := event.CallOf(x.GetExecution())
+	asked.Tool = s.tool
+	permit := event.Permitted(s.instance.Permissions, asked)
+	class, basis := permit.Class(x.GetExecution().GetConsequence())
+	s.permitted, s.consequence, s.consequenceBasis = permit.Allowed, event.Consequences.Name(class), basis
+	if basis == "" {
 		s.consequence, s.consequenceBasis = guess(s.verb), "guessed"
 	}
 }
@@ -313,7 +315,7 @@ func (e *Engine) learnRun(x *eventv1.Event, s *seen) {
 	case x.GetData() != nil:
 		r.Sensitive = r.Sensitive || sensitive(x.GetData())
 	case x.GetExecution() != nil:
-		r.execution(own, x.GetExecution())
+		r.execution(own, x.GetExecution(), s)
 	case x.GetApproval() != nil:
 		r.approval(x.GetApproval())
 	}
@@ -345,12 +347,12 @@ func sensitive(d *eventv1.Data) bool {
 	return d.GetDirection() != eventv1.Direction_DIRECTION_OUT && slices.Contains(sensitiveClasses, d.GetDataClass())
 }
 
-func (r *run) execution(own id, x *eventv1.Execution) {
+func (r *run) execution(own id, x *eventv1.Execution, s *seen) {
 	c, _ := r.Calls.get(x.GetCall())
 	switch x.GetAction() {
 	case eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED:
 		c.Proposed, c.Arguments = true, hex.EncodeToString(x.GetArgumentsDigest())
-		c.Tool, c.Class = x.GetTool(), event.Consequences.Name(x.GetConsequence())
+		c.Tool, c.Class, c.Basis, c.Permitted = x.GetTool(), s.consequence, s.consequenceBasis, s.permitted
 		r.Proposals.set(own, x.GetCall())
 	case eventv1.ExecutionAction_EXECUTION_ACTION_DECIDED:
 		c.Decided, c.Allowed = true, x.GetDecision() == eventv1.Decision_DECISION_ALLOW
@@ -384,13 +386,13 @@ func (e *Engine) learnManifest(m *eventv1.ManifestChange) {
 		e.state.Manifests++
 	}
 	i.Manifest, i.Permissions = true, nil
-	for _, p := range m.GetPermissions()[:min(len(m.GetPermissions()), maxPermissions)] {
-		i.Permissions = append(i.Permissions, permission{p.GetTool(), event.Consequences.Name(p.GetConsequence())})
+	for _, p := range m.GetPermissions()[:min(len(m.GetPermissions()), event.MaxPermissions)] {
+		i.Permissions = append(i.Permissions, &eventv1.Permission{ // not the event's own, which keeps its batch
+			Verb: p.GetVerb(), Tool: strings.Clone(p.GetTool()), Resource: strings.Clone(p.GetResource()),
+			Consequence: p.GetConsequence(), Connector: strings.Clone(p.GetConnector()),
+		})
 	}
 }
-
-// classes are the consequence classes, from none to the most.
-var classes = append([]string{""}, event.Consequences.All()...)
 
 func idOf(b []byte) (i id) {
 	copy(i[:], b)

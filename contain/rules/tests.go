@@ -28,7 +28,10 @@ type Test struct {
 
 // Allowed is an entry of an example's manifest.
 type Allowed struct {
+	Verb        string `yaml:"verb"`
 	Tool        string `yaml:"tool"`
+	Connector   string `yaml:"connector"`
+	Resource    string `yaml:"resource"`
 	Consequence string `yaml:"consequence"`
 }
 
@@ -139,7 +142,10 @@ func (t *Test) manifest() *eventv1.Event {
 	m := &eventv1.ManifestChange{Instance: "agent", Version: 1}
 	for _, a := range t.Manifest {
 		class, _ := event.Consequences.Parse(a.Consequence)
-		m.Permissions = append(m.Permissions, &eventv1.Permission{Tool: a.Tool, Consequence: class})
+		verb, _ := event.PermissionVerbs.Parse(a.Verb)
+		m.Permissions = append(m.Permissions, &eventv1.Permission{
+			Verb: verb, Tool: a.Tool, Connector: a.Connector, Resource: a.Resource, Consequence: class,
+		})
 	}
 	return &eventv1.Event{Body: &eventv1.Event_System{System: &eventv1.System{Detail: &eventv1.System_Manifest{Manifest: m}}}}
 }
