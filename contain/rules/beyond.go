@@ -3,14 +3,15 @@ package rules
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // ruleState is what a rule that goes beyond one event remembers, by its key.
 type ruleState struct {
-	Partial   *bounded[string, partial]
-	Windows   *bounded[string, *window]
-	Seen      *bounded[string, *baselined]
-	Deadlines *bounded[string, due]
+	Partial   bounded[string, partial]
+	Windows   bounded[string, *window]
+	Seen      bounded[string, *baselined]
+	Deadlines bounded[string, due]
 }
 
 // partial is how far a sequence has come: for each step the latest way to it.
@@ -33,7 +34,7 @@ type hit struct {
 // baselined are the values that were seen, and how many events they were learnt from.
 type baselined struct {
 	Events uint64
-	Values *bounded[string, bool]
+	Values bounded[string, struct{}]
 }
 
 // due is a deadline that stands open.
@@ -44,80 +45,78 @@ type due struct {
 }
 
 func (e *Engine) of(r *Rule) *ruleState {
-	s := e.state.Rules[r.ID]
+	s := e.beyond[r.index]
 	if s == nil {
 		s = e.newRuleState()
-		e.state.Rules[r.ID] = s
+		e.state.Rules[r.ID], e.beyond[r.index] = s, s
 	}
 	return s
 }
 
 func (e *Engine) newRuleState() *ruleState {
-	dropped := &e.stats.Dropped
 	return &ruleState{
-		Partial: newBounded[string, partial](maxKeys, dropped), Windows: newBounded[string, *window](maxKeys, dropped),
-		Seen: newBounded[string, *baselined](maxKeys, dropped), Deadlines: newBounded[string, due](maxDeadlines, dropped),
+		Partial: newBounded[string, partial](maxKeys, &e.elsewhere), Windows: newBounded[string, *window](maxKeys, &e.elsewhere),
+		Seen: newBounded[string, *baselined](maxKeys, &e.elsewhere), Deadlines: newBounded[string, due](maxDeadlines, &e.elsewhere),
 	}
 }
 
 func (e *Engine) newBaselined() *baselined {
-	return &baselined{Values: newBounded[string, bool](maxBaseline, &e.stats.Dropped)}
+	return &baselined{Values: newBounded[string, struct{}](maxBaseline, &e.elsewhere)}
 }
 
 // sequence goes through the steps from the last to the first, so that one event is one step.
 func (e *Engine) sequence(r *Rule, f *facts) []id {
-	key, s := joins[r.Sequence.By](f), e.of(r)
+	key, s := r.join(f), e.of(r)
 	if key == "" {
 		return nil
 	}
-	p, _ := s.Partial.get(key)
-	if p.Steps == nil {
-		p.Steps = make([]reached, len(r.steps))
-	}
-	oldest, last := f.leaf.Time-int64(r.Sequence.Within), len(r.steps)-1
-	for i := last; i >= 0; i-- {
-		if !e.holds(r.steps[i], f) {
+	p := s.Partial.at(key)
+	for i, last := len(r.steps)-1, len(r.steps)-1; i >= 0; i-- {
+		if i > 0 && !p.reached(i-1, f.leaf.Time-int64(r.Sequence.Within)) || !e.holds(r.steps[i], f) {
 			continue
 		}
 		now := reached{Since: f.leaf.Time, Evidence: []id{idOf(f.event.GetId())}}
 		if i > 0 {
 			before := p.Steps[i-1]
-			if before.Since == 0 || before.Since < oldest {
-				continue
-			}
 			now = reached{before.Since, append(slices.Clone(before.Evidence), now.Evidence...)}
 		}
 		if i == last {
 			s.Partial.delete(key)
 			return now.Evidence
 		}
+		if p == nil {
+			p = s.Partial.add(e.names.of(key), partial{make([]reached, len(r.steps))})
+		}
 		p.Steps[i] = now
 		break
 	}
-	s.Partial.set(key, p)
 	return nil
+}
+
+// reached reports whether a step was reached, the first of them not before a time.
+func (p *partial) reached(i int, oldest int64) bool {
+	return p != nil && p.Steps[i].Since != 0 && p.Steps[i].Since >= oldest
 }
 
 // threshold counts, and begins again when it fires.
 func (e *Engine) threshold(r *Rule, f *facts) []id {
-	key, s := joins[r.Threshold.By](f), e.of(r)
+	key, s, value := r.join(f), e.of(r), ""
 	if key == "" {
 		return nil
 	}
-	w, _ := s.Windows.get(key)
-	if w == nil {
-		w = new(window)
-		s.Windows.set(key, w)
-	}
-	value := ""
 	if r.distinct != nil {
 		if value = e.text(r.distinct, f); value == "" {
 			return nil
 		}
 	}
+	w, _ := s.Windows.get(key)
+	if w == nil {
+		w = new(window)
+		s.Windows.add(e.names.of(key), w)
+	}
 	oldest := f.leaf.Time - int64(r.Threshold.Within)
 	w.Hits = slices.DeleteFunc(w.Hits, func(h hit) bool { return h.Time < oldest || value != "" && h.Value == value })
-	w.Hits = append(w.Hits, hit{f.leaf.Time, value, idOf(f.event.GetId())})
+	w.Hits = append(w.Hits, hit{f.leaf.Time, e.names.of(value), idOf(f.event.GetId())})
 	if len(w.Hits) < r.Threshold.Count {
 		return nil
 	}
@@ -131,21 +130,21 @@ func (e *Engine) threshold(r *Rule, f *facts) []id {
 
 // baseline fires on a new value when enough events were learnt from. Imported history is learnt from as well.
 func (e *Engine) baseline(r *Rule, f *facts) []id {
-	key, s, value := joins[r.Baseline.By](f), e.of(r), e.text(r.of, f)
+	key, s, value := r.join(f), e.of(r), e.text(r.of, f)
 	if key == "" || value == "" {
 		return nil
 	}
 	b, _ := s.Seen.get(key)
 	if b == nil {
 		b = e.newBaselined()
-		s.Seen.set(key, b)
+		s.Seen.add(e.names.of(key), b)
 	}
 	learnt := b.Events >= r.Baseline.Learn
 	b.Events++
 	if b.Values.has(value) {
 		return nil
 	}
-	b.Values.set(value, true)
+	b.Values.add(e.names.of(value), struct{}{})
 	if !learnt {
 		return nil
 	}
@@ -154,16 +153,17 @@ func (e *Engine) baseline(r *Rule, f *facts) []id {
 
 // deadline opens and ends waiting.
 func (e *Engine) deadline(r *Rule, f *facts) {
-	key, s := joins[r.Deadline.By](f), e.of(r)
+	key, s := r.join(f), e.of(r)
 	if key == "" {
 		return
 	}
-	if s.Deadlines.has(key) && e.holds(r.until, f) {
+	waits := s.Deadlines.has(key)
+	if waits && e.holds(r.until, f) {
 		s.Deadlines.delete(key)
 		return
 	}
-	if !s.Deadlines.has(key) && e.holds(r.after, f) {
-		s.Deadlines.set(key, due{
+	if !waits && e.holds(r.after, f) {
+		s.Deadlines.add(strings.Clone(key), due{
 			At: f.leaf.Time + int64(r.Deadline.Within), Cause: idOf(f.event.GetId()), Subject: e.subject(f),
 		})
 	}
@@ -181,10 +181,13 @@ type overdue struct {
 func (e *Engine) Advance(now int64) (firings []Firing) {
 	e.state.Now = max(e.state.Now, now)
 	var passed []overdue
-	for _, r := range e.set.Rules {
-		if s := e.state.Rules[r.ID]; r.Deadline != nil && s != nil {
-			passed = append(passed, s.pass(r, now)...)
+	for _, r := range e.set.waiting {
+		if s := e.beyond[r.index]; s != nil {
+			passed = s.pass(r, now, passed)
 		}
+	}
+	if len(passed) == 0 {
+		return nil
 	}
 	slices.SortFunc(passed, func(a, b overdue) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.rule.ID, b.rule.ID), cmp.Compare(a.key, b.key))
@@ -197,17 +200,13 @@ func (e *Engine) Advance(now int64) (firings []Firing) {
 
 // pass takes the deadlines that have passed. They stand in the order of their times: a rule has one duration, and time does not go
 // back in a log.
-func (s *ruleState) pass(r *Rule, now int64) (passed []overdue) {
+func (s *ruleState) pass(r *Rule, now int64, passed []overdue) []overdue {
 	for {
-		key, found := s.Deadlines.oldest()
-		if !found {
+		key, d := s.Deadlines.oldest()
+		if d == nil || d.At >= now {
 			return passed
 		}
-		d, _ := s.Deadlines.get(key)
-		if d.At >= now {
-			return passed
-		}
+		passed = append(passed, overdue{*d, r, key})
 		s.Deadlines.delete(key)
-		passed = append(passed, overdue{d, r, key})
 	}
 }

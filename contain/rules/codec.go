@@ -21,7 +21,7 @@ var ErrOldSnapshot = errors.New("a snapshot of another version")
 // snapshotMagic is how a snapshot begins: what it is, and its version, which counts up whenever the state means something else.
 const (
 	snapshotKind  = "custody/rules/state/"
-	snapshotMagic = snapshotKind + "v3\x00"
+	snapshotMagic = snapshotKind + "v4\x00"
 )
 
 // A snapshot is the magic, the digest of the set, the counts and the state. Numbers are varints, signed ones zigzag; texts and lists
@@ -118,11 +118,11 @@ func (r *reader) list(most int) int {
 
 // write appends the entries in their order.
 func (b *bounded[K, V]) write(w *writer, key func(K), value func(V)) {
-	w.number(uint64(len(b.values)))
-	b.live(func(k K) {
+	w.number(uint64(b.len()))
+	for k, v := range b.all() {
 		key(k)
-		value(b.values[k])
-	})
+		value(*v)
+	}
 }
 
 // read takes entries into an empty map.
@@ -212,7 +212,7 @@ func Restore(set *Set, data []byte) (*Engine, error) {
 		return nil, fmt.Errorf("read rule state: %w", errSnapshot)
 	}
 	e.stats, e.written = stats, len(data)
-	e.modes()
+	e.lookUp()
 	return e, nil
 }
 
@@ -235,7 +235,7 @@ func (s *Stats) all() []*uint64 {
 func (w *writer) state(s *state) {
 	w.number(s.Next)
 	w.signed(s.Now)
-	s.Runs.write(w, w.text, w.run)
+	s.Runs.write(w, w.runKey, w.run)
 	writeMap(w, s.Instances, w.instance)
 	s.Memories.write(w, w.text, func(m memory) {
 		w.text(m.Instance)
@@ -256,7 +256,7 @@ const maxMap = 1 << 24
 func (e *Engine) readState(r *reader) {
 	s := e.state
 	s.Next, s.Now = r.number(), r.signed()
-	s.Runs.read(r, r.text, func() *run { return e.readRun(r) })
+	s.Runs.read(r, r.runKey, func() *run { return e.readRun(r) })
 	s.Instances = readMap(r, maxMap, func(string) *instance { return e.readInstance(r) })
 	s.Memories.read(r, r.text, func() memory { return memory{r.text(), r.id()} })
 	s.Credentials.read(r, r.text, r.text)
@@ -269,12 +269,18 @@ func (e *Engine) readState(r *reader) {
 	})
 }
 
+func (w *writer) runKey(k runKey) {
+	w.text(k.Instance)
+	w.text(k.Run)
+}
+
+func (r *reader) runKey() runKey { return runKey{r.text(), r.text()} }
+
 func (w *writer) run(x *run) {
-	w.text(x.Instance)
 	w.text(x.Workflow)
 	x.Tainted.write(w, w.id, w.id)
 	x.Untrusted.write(w, w.print, w.id)
-	x.Trusted.write(w, w.print, func(bool) {})
+	x.Trusted.write(w, w.print, func(struct{}) {})
 	x.Calls.write(w, w.text, w.call)
 	x.Proposals.write(w, w.id, w.text)
 	for _, n := range []uint64{x.Started, x.Retries, x.Cost} {
@@ -285,11 +291,11 @@ func (w *writer) run(x *run) {
 }
 
 func (e *Engine) readRun(r *reader) *run {
-	x := e.newRun(r.text())
+	x := e.newRun()
 	x.Workflow = r.text()
 	x.Tainted.read(r, r.id, r.id)
 	x.Untrusted.read(r, r.print, r.id)
-	x.Trusted.read(r, r.print, func() bool { return true })
+	x.Trusted.read(r, r.print, func() (none struct{}) { return none })
 	x.Calls.read(r, r.text, r.call)
 	x.Proposals.read(r, r.id, r.text)
 	for _, n := range []*uint64{&x.Started, &x.Retries, &x.Cost} {
@@ -323,7 +329,7 @@ func (w *writer) instance(i *instance) {
 	for _, p := range i.Permissions {
 		w.permission(p)
 	}
-	i.Trusted.write(w, w.print, func(bool) {})
+	i.Trusted.write(w, w.print, func(struct{}) {})
 }
 
 func (e *Engine) readInstance(r *reader) *instance {
@@ -334,7 +340,7 @@ func (e *Engine) readInstance(r *reader) *instance {
 	for range r.list(event.MaxPermissions) {
 		i.Permissions = append(i.Permissions, r.permission())
 	}
-	i.Trusted.read(r, r.print, func() bool { return true })
+	i.Trusted.read(r, r.print, func() (none struct{}) { return none })
 	return i
 }
 
@@ -368,7 +374,7 @@ func (w *writer) rule(s *ruleState) {
 	s.Windows.write(w, w.text, w.window)
 	s.Seen.write(w, w.text, func(b *baselined) {
 		w.number(b.Events)
-		b.Values.write(w, w.text, func(bool) {})
+		b.Values.write(w, w.text, func(struct{}) {})
 	})
 	s.Deadlines.write(w, w.text, w.due)
 }
@@ -380,7 +386,7 @@ func (e *Engine) readRule(r *reader) *ruleState {
 	s.Seen.read(r, r.text, func() *baselined {
 		b := e.newBaselined()
 		b.Events = r.number()
-		b.Values.read(r, r.text, func() bool { return true })
+		b.Values.read(r, r.text, func() (none struct{}) { return none })
 		return b
 	})
 	s.Deadlines.read(r, r.text, r.due)

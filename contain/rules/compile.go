@@ -16,14 +16,23 @@ import (
 
 // program is a rule's conditions, compiled once.
 type program struct {
-	when       cel.Program
-	steps      []cel.Program
-	distinct   cel.Program
-	of         cel.Program
-	after      cel.Program
-	until      cel.Program
-	exceptions []cel.Program
+	index      int // of the rule in its set
+	when       *condition
+	steps      []*condition
+	distinct   *condition
+	of         *condition
+	after      *condition
+	until      *condition
+	exceptions []*condition
+	join       func(*facts) string // what By names, nil without one
 	digest     [sha256.Size]byte
+}
+
+// condition is a condition or text expression, as a function where it can be one.
+type condition struct {
+	truth   truth
+	text    text
+	program cel.Program
 }
 
 // compiler compiles conditions. It grows with lists and macros, which later files and rules may use.
@@ -132,7 +141,7 @@ const maxExpanded = 2 * MaxCondition
 // compile compiles all conditions of a rule.
 func (c *compiler) compile(r *Rule) error {
 	var errs []error
-	condition := func(name, source string, into *cel.Program, want *cel.Type) {
+	take := func(name, source string, into **condition, want *cel.Type) {
 		if source == "" {
 			return
 		}
@@ -142,34 +151,35 @@ func (c *compiler) compile(r *Rule) error {
 		}
 		*into = compiled
 	}
-	condition("when", r.When, &r.when, cel.BoolType)
+	r.join = joins[r.by()]
+	take("when", r.When, &r.when, cel.BoolType)
 	if x := r.Sequence; x != nil {
-		r.steps = make([]cel.Program, len(x.Steps))
+		r.steps = make([]*condition, len(x.Steps))
 		for i, step := range x.Steps {
-			condition(fmt.Sprintf("sequence.steps[%d]", i), step, &r.steps[i], cel.BoolType)
+			take(fmt.Sprintf("sequence.steps[%d]", i), step, &r.steps[i], cel.BoolType)
 		}
 	}
 	if x := r.Threshold; x != nil {
-		condition("threshold.distinct", x.Distinct, &r.distinct, cel.StringType)
+		take("threshold.distinct", x.Distinct, &r.distinct, cel.StringType)
 	}
 	if x := r.Baseline; x != nil {
-		condition("baseline.of", x.Of, &r.of, cel.StringType)
+		take("baseline.of", x.Of, &r.of, cel.StringType)
 	}
 	if x := r.Deadline; x != nil {
-		condition("deadline.after", x.After, &r.after, cel.BoolType)
-		condition("deadline.until", x.Until, &r.until, cel.BoolType)
+		take("deadline.after", x.After, &r.after, cel.BoolType)
+		take("deadline.until", x.Until, &r.until, cel.BoolType)
 		if r.after == nil || r.until == nil {
 			errs = append(errs, errors.New("deadline: wants after and until"))
 		}
 	}
-	r.exceptions = make([]cel.Program, len(r.Exceptions))
+	r.exceptions = make([]*condition, len(r.Exceptions))
 	for i, x := range r.Exceptions {
-		condition("exceptions: "+x.Name, x.When, &r.exceptions[i], cel.BoolType)
+		take("exceptions: "+x.Name, x.When, &r.exceptions[i], cel.BoolType)
 	}
 	return errors.Join(errs...)
 }
 
-func (c *compiler) source(source string, want *cel.Type) (cel.Program, error) {
+func (c *compiler) source(source string, want *cel.Type) (*condition, error) {
 	text, err := c.text(source)
 	if err != nil {
 		return nil, err
@@ -177,9 +187,9 @@ func (c *compiler) source(source string, want *cel.Type) (cel.Program, error) {
 	return c.typed(text, want)
 }
 
-func (c *compiler) condition(text string) (cel.Program, error) { return c.typed(text, cel.BoolType) }
+func (c *compiler) condition(text string) (*condition, error) { return c.typed(text, cel.BoolType) }
 
-func (c *compiler) typed(text string, want *cel.Type) (cel.Program, error) {
+func (c *compiler) typed(text string, want *cel.Type) (*condition, error) {
 	ast, issues := c.env.Compile(text)
 	if issues.Err() != nil {
 		return nil, issues.Err()
@@ -187,20 +197,28 @@ func (c *compiler) typed(text string, want *cel.Type) (cel.Program, error) {
 	if !ast.OutputType().IsExactType(want) {
 		return nil, fmt.Errorf("is a %s, want a %s", ast.OutputType(), want)
 	}
-	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
-	if cost, err := c.env.EstimateCost(ast, sizes{}); err != nil || cost.Max > MaxCost {
+	compiled, options := new(condition), []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if cost, err := c.env.EstimateCost(ast, sizes{c.lists}); err != nil || cost.Max > MaxCost {
 		options = append(options, cel.CostLimit(MaxCost)) // counting costs half of the time, so only where it may matter
+	} else {
+		compiled.truth, compiled.text = nativeOf(ast, c.lists)
 	}
-	return c.env.Program(ast, options...)
+	var err error
+	compiled.program, err = c.env.Program(ast, options...)
+	return compiled, err
 }
 
 // sizes bounds what a condition may meet, for the estimate of its cost.
-type sizes struct{}
+type sizes struct{ lists map[string][]string }
 
-// EstimateSize is how long a variable can be.
-func (sizes) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
+// EstimateSize is how long a variable can be, and how long a list is.
+func (s sizes) EstimateSize(n checker.AstNode) *checker.SizeEstimate {
 	if n.Type() == cel.StringType {
 		return &checker.SizeEstimate{Max: event.MaxText}
+	}
+	if path := n.Path(); len(path) == 1 && s.lists[path[0]] != nil {
+		size := uint64(len(s.lists[path[0]]))
+		return &checker.SizeEstimate{Min: size, Max: size}
 	}
 	return nil
 }
@@ -211,14 +229,20 @@ func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNod
 }
 
 // holds evaluates a condition. One that fails, at its cost for example, does not hold; the engine counts it.
-func (e *Engine) holds(p cel.Program, f *facts) bool {
-	v, ok := e.value(p, f).(types.Bool)
+func (e *Engine) holds(c *condition, f *facts) bool {
+	if c.truth != nil {
+		return c.truth(f)
+	}
+	v, ok := e.value(c.program, f).(types.Bool)
 	return ok && bool(v)
 }
 
 // text evaluates a text expression.
-func (e *Engine) text(p cel.Program, f *facts) string {
-	v, _ := e.value(p, f).(types.String)
+func (e *Engine) text(c *condition, f *facts) string {
+	if c.text != nil {
+		return c.text(f)
+	}
+	v, _ := e.value(c.program, f).(types.String)
 	return string(v)
 }
 

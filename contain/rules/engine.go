@@ -36,16 +36,25 @@ type Engine struct {
 	set     *Set
 	state   *state
 	stats   Stats
-	live    map[*Rule]Mode // what is not in shadow
-	written int            // size of the last snapshot, bytes
+	modes   []Mode       // of each rule
+	beyond  []*ruleState // of each rule, as in state; nil where it has none yet
+	written int          // size of the last snapshot, bytes
 
-	heldByRuns, heldByInstances int // entries; see limits.go
+	inRuns, inInstances, elsewhere tally // see limits.go
+
+	latest latest
+	names  names
+	facts  facts // of the event that is looked at, to be used again
 }
 
 // New begins before the first leaf.
 func New(set *Set) *Engine {
-	e := &Engine{set: set, live: map[*Rule]Mode{}}
+	e := &Engine{set: set, modes: make([]Mode, len(set.Rules)), beyond: make([]*ruleState, len(set.Rules)), names: names{}}
+	for _, t := range []*tally{&e.inRuns, &e.inInstances, &e.elsewhere} {
+		t.dropped = &e.stats.Dropped
+	}
 	e.state = e.newState()
+	e.lookUp()
 	return e
 }
 
@@ -67,9 +76,11 @@ func (e *Engine) Observe(l *Leaf) []Firing {
 		return firings
 	}
 	e.stats.Events++
-	f := &facts{leaf: l, event: l.Event, action: event.Action(l.Event), seen: e.look(l)}
+	f := &e.facts
+	*f = facts{leaf: l, event: l.Event, action: event.Action(l.Event)}
+	e.look(l, &f.seen)
 	for _, r := range e.set.byAction[f.action] {
-		if e.live[r] == Off {
+		if e.modes[r.index] == Off {
 			continue
 		}
 		if evidence := e.fires(r, f); evidence != nil && !e.excepted(r, f) {
@@ -77,6 +88,7 @@ func (e *Engine) Observe(l *Leaf) []Firing {
 		}
 	}
 	e.learn(l, &f.seen)
+	e.facts = facts{} // the event is not kept
 	return firings
 }
 
@@ -126,7 +138,7 @@ func (e *Engine) firing(r *Rule, f *facts, evidence []id) Firing {
 
 func (e *Engine) subject(f *facts) subject {
 	return subject{
-		Index: f.leaf.Index, Instance: f.event.GetInstance(), Run: f.event.GetRun(), Action: f.action,
+		Index: f.leaf.Index, Instance: e.names.of(f.event.GetInstance()), Run: e.names.of(f.event.GetRun()), Action: f.action,
 		Imported: f.leaf.Producer == eventv1.ProducerClass_PRODUCER_CLASS_IMPORTER,
 	}
 }
@@ -147,22 +159,27 @@ func (e *Engine) fired(r *Rule, s subject, now int64, evidence []id) Firing {
 	}
 	f := Firing{
 		ID: firingID(r, evidence[len(evidence)-1]), Rule: r, Index: s.Index, Time: now, Instance: s.Instance, Run: s.Run, Action: s.Action,
+		Evidence: make([]event.ID, len(evidence)),
 	}
-	for _, x := range evidence {
-		f.Evidence = append(f.Evidence, event.ID(x))
+	for i, x := range evidence {
+		f.Evidence[i] = event.ID(x)
 	}
 	switch {
 	case s.Imported:
 		f.Silent = "imported"
-	case e.live[r] != Live:
+	case e.modes[r.index] != Live:
 		f.Silent = "shadow"
 	}
 	return f
 }
 
+// firingDomain separates ids of firings from every other use of SHA-256.
+const firingDomain = "custody/firing/v1\x00"
+
 // firingID is the first 16 bytes of SHA-256("custody/firing/v1\0" ‖ rule ‖ 0 ‖ version ‖ cause), marked as a UUIDv8 (RFC 9562).
 func firingID(r *Rule, cause id) event.ID {
-	b := append([]byte("custody/firing/v1\x00"+r.ID), 0)
+	var room [128]byte // more than the longest rule's
+	b := append(append(append(room[:0], firingDomain...), r.ID...), 0)
 	sum := sha256.Sum256(append(binary.BigEndian.AppendUint32(b, r.Version), cause[:]...))
 	out := event.ID(sum[:16])
 	out[6], out[8] = out[6]&0x0f|0x80, out[8]&0x3f|0x80

@@ -169,7 +169,8 @@ func (p *replay) leaf(l *Leaf, message int) {
 		p.settle()
 	}
 	if l.Event.GetExecution().GetAction() == eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED {
-		s := p.engine.look(l)
+		var s seen
+		p.engine.look(l, &s)
 		p.waiting = &waiting{message: message, high: s.consequence == "high", approved: s.approved}
 	}
 	for _, f := range p.engine.Observe(l) {

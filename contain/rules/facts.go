@@ -27,6 +27,7 @@ type facts struct {
 	event  *eventv1.Event
 	action string
 	seen   seen
+	call   string // callKey, once it was asked for
 }
 
 // Variable is a name that conditions may use.
@@ -35,67 +36,67 @@ type Variable struct {
 	Type string // string, int or bool
 	Doc  string
 
-	get func(*facts) any
+	get any // func(*facts) string, int64 or bool
 }
 
 // variables are the names, in the order in which they are explained.
 var variables = []Variable{
-	{"action", "string", "kind and action: execution.started", func(f *facts) any { return f.action }},
-	{"instance", "string", "the deployed agent", func(f *facts) any { return f.event.GetInstance() }},
-	{"run", "string", "one task of the agent", func(f *facts) any { return f.event.GetRun() }},
-	{"workflow", "string", "the kind of task, from the run's start", func(f *facts) any { return f.seen.workflow }},
-	{"producer", "string", "agent, gateway, importer or custody", func(f *facts) any { return event.Producers.Name(f.leaf.Producer) }},
-	{"principal", "string", "who triggered it", func(f *facts) any { return f.event.GetPrincipal() }},
-	{"trust", "string", "trusted, untrusted, checked or empty", func(f *facts) any { return event.Trusts.Name(f.event.GetTrust()) }},
-	{"hour", "int", "of the day, UTC, 0 to 23", func(f *facts) any { return int64(time.Unix(0, f.leaf.Time).UTC().Hour()) }},
+	{"action", "string", "kind and action: execution.started", func(f *facts) string { return f.action }},
+	{"instance", "string", "the deployed agent", func(f *facts) string { return f.event.GetInstance() }},
+	{"run", "string", "one task of the agent", func(f *facts) string { return f.event.GetRun() }},
+	{"workflow", "string", "the kind of task, from the run's start", func(f *facts) string { return f.seen.workflow }},
+	{"producer", "string", "agent, gateway, importer or custody", func(f *facts) string { return event.Producers.Name(f.leaf.Producer) }},
+	{"principal", "string", "who triggered it", func(f *facts) string { return f.event.GetPrincipal() }},
+	{"trust", "string", "trusted, untrusted, checked or empty", func(f *facts) string { return event.Trusts.Name(f.event.GetTrust()) }},
+	{"hour", "int", "of the day, UTC, 0 to 23", func(f *facts) int64 { return int64(time.Unix(0, f.leaf.Time).UTC().Hour()) }},
 
-	{"call", "string", "of an execution or approval, or that a finding is about", func(f *facts) any { return f.seen.about }},
-	{"tool", "string", "as the agent called it, also of the call that a finding is about", func(f *facts) any { return f.seen.tool }},
-	{"operation", "string", "of a tool that has several", func(f *facts) any { return f.event.GetExecution().GetOperation() }},
-	{"connector", "string", "the integration that serves the tool", func(f *facts) any { return f.event.GetExecution().GetConnector() }},
-	{"destination", "string", "host or domain that the act reaches", func(f *facts) any { return f.event.GetExecution().GetDestination() }},
-	{"consequence", "string", "low, moderate or high: of the manifest, or of the event, or guessed from the tool's name", func(f *facts) any { return f.seen.consequence }},
-	{"consequence_basis", "string", "manifest, event or guessed", func(f *facts) any { return f.seen.consequenceBasis }},
-	{"verb", "string", "what the tool's name says it does: read, write or send", func(f *facts) any { return f.seen.verb }},
-	{"decision", "string", "allow, block or needs_approval", func(f *facts) any { return event.Decisions.Name(f.event.GetExecution().GetDecision()) }},
-	{"outcome", "string", "ok, error, denied, cancelled or timeout", func(f *facts) any { return event.Outcomes.Name(outcomeOf(f.event)) }},
-	{"attempt", "int", "of the call, from 1", func(f *facts) any { return int64(f.event.GetExecution().GetAttempt()) }},
-	{"permitted", "bool", "the manifest in force allows the tool; false without one", func(f *facts) any { return f.seen.permitted }},
-	{"manifest", "bool", "a manifest is in force", func(f *facts) any { return f.seen.manifest }},
+	{"call", "string", "of an execution or approval, or that a finding is about", func(f *facts) string { return f.seen.about }},
+	{"tool", "string", "as the agent called it, also of the call that a finding is about", func(f *facts) string { return f.seen.tool }},
+	{"operation", "string", "of a tool that has several", func(f *facts) string { return f.event.GetExecution().GetOperation() }},
+	{"connector", "string", "the integration that serves the tool", func(f *facts) string { return f.event.GetExecution().GetConnector() }},
+	{"destination", "string", "host or domain that the act reaches", func(f *facts) string { return f.event.GetExecution().GetDestination() }},
+	{"consequence", "string", "low, moderate or high: of the manifest, or of the event, or guessed from the tool's name", func(f *facts) string { return f.seen.consequence }},
+	{"consequence_basis", "string", "manifest, event or guessed", func(f *facts) string { return f.seen.consequenceBasis }},
+	{"verb", "string", "what the tool's name says it does: read, write or send", func(f *facts) string { return f.seen.verb }},
+	{"decision", "string", "allow, block or needs_approval", func(f *facts) string { return event.Decisions.Name(f.event.GetExecution().GetDecision()) }},
+	{"outcome", "string", "ok, error, denied, cancelled or timeout", func(f *facts) string { return event.Outcomes.Name(outcomeOf(f.event)) }},
+	{"attempt", "int", "of the call, from 1", func(f *facts) int64 { return int64(f.event.GetExecution().GetAttempt()) }},
+	{"permitted", "bool", "the manifest in force allows the tool; false without one", func(f *facts) bool { return f.seen.permitted }},
+	{"manifest", "bool", "a manifest is in force", func(f *facts) bool { return f.seen.manifest }},
 
-	{"source", "string", "tool or channel that content came from", func(f *facts) any { return f.event.GetData().GetSource() }},
-	{"resource", "string", "of a data event", func(f *facts) any { return f.event.GetData().GetResource() }},
-	{"domain", "string", "of a data event's resource", func(f *facts) any { return f.event.GetData().GetDomain() }},
-	{"data_class", "string", "public, internal, customer, secret, …", func(f *facts) any { return f.event.GetData().GetDataClass() }},
-	{"bytes", "int", "of the content", func(f *facts) any { return clamp(f.event.GetData().GetBytes()) }},
-	{"memory_key", "string", "of a memory event", func(f *facts) any { return f.event.GetData().GetMemoryKey() }},
-	{"detector", "string", "of a content finding", func(f *facts) any { return f.event.GetData().GetDetector() }},
-	{"label", "string", "of a content finding", func(f *facts) any { return f.event.GetData().GetLabel() }},
-	{"score", "int", "of a content finding, 0 to 1000", func(f *facts) any { return int64(f.event.GetData().GetScore()) }},
+	{"source", "string", "tool or channel that content came from", func(f *facts) string { return f.event.GetData().GetSource() }},
+	{"resource", "string", "of a data event", func(f *facts) string { return f.event.GetData().GetResource() }},
+	{"domain", "string", "of a data event's resource", func(f *facts) string { return f.event.GetData().GetDomain() }},
+	{"data_class", "string", "public, internal, customer, secret, …", func(f *facts) string { return f.event.GetData().GetDataClass() }},
+	{"bytes", "int", "of the content", func(f *facts) int64 { return clamp(f.event.GetData().GetBytes()) }},
+	{"memory_key", "string", "of a memory event", func(f *facts) string { return f.event.GetData().GetMemoryKey() }},
+	{"detector", "string", "of a content finding", func(f *facts) string { return f.event.GetData().GetDetector() }},
+	{"label", "string", "of a content finding", func(f *facts) string { return f.event.GetData().GetLabel() }},
+	{"score", "int", "of a content finding, 0 to 1000", func(f *facts) int64 { return int64(f.event.GetData().GetScore()) }},
 
-	{"credential", "string", "fingerprint, hexadecimal", func(f *facts) any { return credentialOf(f.event) }},
-	{"role", "string", "that was assumed or delegated", func(f *facts) any { return f.event.GetIdentity().GetRole() }},
-	{"delegate", "string", "whom authority was handed to", func(f *facts) any { return f.event.GetIdentity().GetDelegate() }},
-	{"approver", "string", "of an approval", func(f *facts) any { return f.event.GetApproval().GetApprover() }},
+	{"credential", "string", "fingerprint, hexadecimal", func(f *facts) string { return credentialOf(f.event) }},
+	{"role", "string", "that was assumed or delegated", func(f *facts) string { return f.event.GetIdentity().GetRole() }},
+	{"delegate", "string", "whom authority was handed to", func(f *facts) string { return f.event.GetIdentity().GetDelegate() }},
+	{"approver", "string", "of an approval", func(f *facts) string { return f.event.GetApproval().GetApprover() }},
 
-	{"tainted", "bool", "a recorded cause of it is untrusted content", func(f *facts) any { return f.seen.tainted }},
-	{"tainted_value", "bool", "a value in it came into the run only through untrusted content", func(f *facts) any { return f.seen.taintedValue }},
-	{"tainted_memory", "bool", "it reads a memory that a tainted event wrote", func(f *facts) any { return f.seen.taintedMemory }},
-	{"untrusted_seen", "bool", "the run has taken in untrusted content", func(f *facts) any { return f.seen.untrusted }},
-	{"sensitive_seen", "bool", "the run has read customer, confidential, personal or secret content", func(f *facts) any { return f.seen.sensitive }},
-	{"proposed", "bool", "the call was proposed before", func(f *facts) any { return f.seen.call.Proposed }},
-	{"decided", "bool", "the call was decided before", func(f *facts) any { return f.seen.call.Decided }},
-	{"allowed", "bool", "the last decision before was to allow it", func(f *facts) any { return f.seen.call.Allowed }},
-	{"approved", "bool", "an approval of the call is in force", func(f *facts) any { return f.seen.approved }},
-	{"approval_expired", "bool", "there was one, and it has run out", func(f *facts) any { return f.seen.expired }},
-	{"rejected", "bool", "the last answer of an approver was no", func(f *facts) any { return f.seen.call.Rejected }},
-	{"self_approved", "bool", "the approver is the principal", func(f *facts) any { return f.seen.selfApproved }},
-	{"arguments_changed", "bool", "the arguments are not those of the proposal", func(f *facts) any { return f.seen.changed }},
-	{"run_calls", "int", "calls that the run has started before", func(f *facts) any { return int64(f.seen.calls) }},
-	{"run_retries", "int", "retries of the run before", func(f *facts) any { return int64(f.seen.retries) }},
-	{"run_cost", "int", "micro-units that the run has spent before", func(f *facts) any { return clamp(f.seen.cost) }},
-	{"credential_shared", "bool", "another instance has used the credential", func(f *facts) any { return f.seen.credentialShared }},
-	{"memory_foreign", "bool", "another instance has written the memory", func(f *facts) any { return f.seen.memoryForeign }},
+	{"tainted", "bool", "a recorded cause of it is untrusted content", func(f *facts) bool { return f.seen.tainted }},
+	{"tainted_value", "bool", "a value in it came into the run only through untrusted content", func(f *facts) bool { return f.seen.taintedValue }},
+	{"tainted_memory", "bool", "it reads a memory that a tainted event wrote", func(f *facts) bool { return f.seen.taintedMemory }},
+	{"untrusted_seen", "bool", "the run has taken in untrusted content", func(f *facts) bool { return f.seen.untrusted }},
+	{"sensitive_seen", "bool", "the run has read customer, confidential, personal or secret content", func(f *facts) bool { return f.seen.sensitive }},
+	{"proposed", "bool", "the call was proposed before", func(f *facts) bool { return f.seen.call.Proposed }},
+	{"decided", "bool", "the call was decided before", func(f *facts) bool { return f.seen.call.Decided }},
+	{"allowed", "bool", "the last decision before was to allow it", func(f *facts) bool { return f.seen.call.Allowed }},
+	{"approved", "bool", "an approval of the call is in force", func(f *facts) bool { return f.seen.approved }},
+	{"approval_expired", "bool", "there was one, and it has run out", func(f *facts) bool { return f.seen.expired }},
+	{"rejected", "bool", "the last answer of an approver was no", func(f *facts) bool { return f.seen.call.Rejected }},
+	{"self_approved", "bool", "the approver is the principal", func(f *facts) bool { return f.seen.selfApproved }},
+	{"arguments_changed", "bool", "the arguments are not those of the proposal", func(f *facts) bool { return f.seen.changed }},
+	{"run_calls", "int", "calls that the run has started before", func(f *facts) int64 { return int64(f.seen.calls) }},
+	{"run_retries", "int", "retries of the run before", func(f *facts) int64 { return int64(f.seen.retries) }},
+	{"run_cost", "int", "micro-units that the run has spent before", func(f *facts) int64 { return clamp(f.seen.cost) }},
+	{"credential_shared", "bool", "another instance has used the credential", func(f *facts) bool { return f.seen.credentialShared }},
+	{"memory_foreign", "bool", "another instance has written the memory", func(f *facts) bool { return f.seen.memoryForeign }},
 }
 
 var variableNamed = func() map[string]*Variable {
@@ -113,8 +114,17 @@ var celTypes = map[string]*cel.Type{"string": cel.StringType, "int": cel.IntType
 
 // ResolveName gives conditions their variables when they ask for them, and macros their value.
 func (f *facts) ResolveName(name string) (any, bool) {
-	if v := variableNamed[name]; v != nil {
-		return v.get(f), true
+	v := variableNamed[name]
+	if v == nil {
+		return nil, false
+	}
+	switch get := v.get.(type) {
+	case func(*facts) string:
+		return get(f), true
+	case func(*facts) int64:
+		return get(f), true
+	case func(*facts) bool:
+		return get(f), true
 	}
 	return nil, false
 }
@@ -129,7 +139,7 @@ var joins = map[string]func(*facts) string{
 	"instance":   func(f *facts) string { return f.event.GetInstance() },
 	"workflow":   func(f *facts) string { return f.seen.workflow },
 	"principal":  func(f *facts) string { return f.event.GetPrincipal() },
-	"call":       func(f *facts) string { return callKey(f.event) },
+	"call":       (*facts).callKey,
 	"credential": func(f *facts) string { return credentialOf(f.event) },
 	"connector":  func(f *facts) string { return f.event.GetExecution().GetConnector() },
 	"resource":   func(f *facts) string { return f.event.GetData().GetResource() },
@@ -149,11 +159,11 @@ func callOf(e *eventv1.Event) string {
 }
 
 // callKey tells calls of different runs apart; empty for what is no call.
-func callKey(e *eventv1.Event) string {
-	if call := callOf(e); call != "" {
-		return e.GetRun() + "\x00" + call
+func (f *facts) callKey() string {
+	if call := callOf(f.event); call != "" && f.call == "" {
+		f.call = f.event.GetRun() + "\x00" + call
 	}
-	return ""
+	return f.call
 }
 
 func toolOf(e *eventv1.Event) string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
@@ -67,17 +68,15 @@ func (e *Engine) learnMode(x *eventv1.RuleChange) {
 	if err != nil || x.GetVersion() < old.Version || other || !known && len(e.state.Modes) >= maxModes || len(x.GetSourceDigest()) != sha256.Size {
 		return
 	}
-	e.state.Modes[x.GetRule()] = ruleMode{x.GetVersion(), [sha256.Size]byte(x.GetSourceDigest()), x.GetMode()}
-	e.modes()
+	e.state.Modes[strings.Clone(x.GetRule())] = ruleMode{x.GetVersion(), [sha256.Size]byte(x.GetSourceDigest()), strings.Clone(x.GetMode())}
+	e.lookUp()
 }
 
-// modes looks up once what Observe asks for with every event.
-func (e *Engine) modes() {
-	clear(e.live)
-	for _, r := range e.set.Rules {
-		if mode, _ := e.Mode(r); mode != Shadow {
-			e.live[r] = mode
-		}
+// lookUp finds out once what Observe asks for with every event.
+func (e *Engine) lookUp() {
+	for i, r := range e.set.Rules {
+		e.modes[i], _ = e.Mode(r)
+		e.beyond[i] = e.state.Rules[r.ID]
 	}
 }
 

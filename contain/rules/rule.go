@@ -140,6 +140,7 @@ type Set struct {
 	Rules []*Rule // in the order of the file
 
 	byAction map[string][]*Rule
+	waiting  []*Rule // those with a deadline
 	digest   [sha256.Size]byte
 }
 
@@ -193,7 +194,11 @@ func (s *Set) add(c *compiler, r *Rule) error {
 	if err := c.digest(r); err != nil {
 		return fmt.Errorf("rule %q: %w", r.ID, err)
 	}
+	r.index = len(s.Rules)
 	s.Rules = append(s.Rules, r)
+	if r.Deadline != nil {
+		s.waiting = append(s.waiting, r)
+	}
 	for _, action := range r.On {
 		s.byAction[action] = append(s.byAction[action], r)
 	}

@@ -148,7 +148,14 @@ func fold(tb testing.TB, set *rules.Set, log []*rules.Leaf, restarts ...int) (fi
 // TestDeterministic: the same log gives the same firings and the same state on one processor and on many, and over a hundred
 // restarts at random places.
 func TestDeterministic(t *testing.T) {
-	set, log := defaults(t), leaves(t, 1000)
+	for name, log := range map[string][]*rules.Leaf{"agents at work": leaves(t, 1000), "anything": rules.RandomLog(1, 3000)} {
+		t.Run(name, func(t *testing.T) { deterministic(t, log) })
+	}
+}
+
+func deterministic(t *testing.T, log []*rules.Leaf) {
+	t.Helper()
+	set := defaults(t)
 	want, wantHash := fold(t, set, log)
 	if len(want) == 0 {
 		t.Fatal("nothing fires: the test shows nothing")

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -19,25 +18,27 @@ type (
 type state struct {
 	Next        uint64 // index of the next leaf
 	Now         int64  // ns, of the last leaf
-	Runs        *bounded[string, *run]
+	Runs        bounded[runKey, *run]
 	Instances   map[string]*instance // as many as the log has created
 	Manifests   int                  // instances with a manifest
-	Memories    *bounded[string, memory]
-	Credentials *bounded[string, string] // the instance that used it first
-	Rules       map[string]*ruleState    // by rule
-	Modes       map[string]ruleMode      // by rule
+	Memories    bounded[string, memory]
+	Credentials bounded[string, string] // the instance that used it first
+	Rules       map[string]*ruleState   // by rule
+	Modes       map[string]ruleMode     // by rule
 }
+
+// runKey is a run: those of two instances are two.
+type runKey struct{ Instance, Run string }
 
 // run is one task of an agent.
 type run struct {
-	Instance  string
 	Workflow  string
-	Tainted   *bounded[id, id] // tainted events, and the untrusted event each comes from
-	Untrusted *bounded[print, id]
-	Trusted   *bounded[print, bool]
-	Calls     *bounded[string, call]
-	Proposals *bounded[id, string] // the call of each proposal, for what is found about it
-	Started   uint64               // calls
+	Tainted   bounded[id, id] // tainted events, and the untrusted event each comes from
+	Untrusted bounded[print, id]
+	Trusted   bounded[print, struct{}]
+	Calls     bounded[string, call]
+	Proposals bounded[id, string] // the call of each proposal, for what is found about it
+	Started   uint64              // calls
 	Retries   uint64
 	Cost      uint64
 	Source    id // the first untrusted event, zero if none
@@ -54,14 +55,14 @@ type call struct {
 	ApprovedUntil                        int64 // ns; 0 is once
 	Used                                 bool  // an approval that holds once was used
 	Approver                             string
-	Arguments                            string // digest of the proposal
+	Arguments                            string // digest of the proposal, its bytes
 }
 
 // instance is one deployed agent.
 type instance struct {
 	Manifest    bool
 	Permissions []*eventv1.Permission
-	Trusted     *bounded[print, bool] // values that came from its users and its configuration in earlier runs
+	Trusted     bounded[print, struct{}] // values that came from its users and its configuration in earlier runs
 }
 
 // memory is who wrote a memory last, and where its content comes from.
@@ -71,71 +72,80 @@ type memory struct {
 }
 
 func (e *Engine) newState() *state {
-	dropped := &e.stats.Dropped
 	return &state{
-		Runs: newBounded[string, *run](maxRuns, dropped), Instances: map[string]*instance{},
-		Memories: newBounded[string, memory](maxMemories, dropped), Credentials: newBounded[string, string](maxCredentials, dropped),
+		Runs: newBounded[runKey, *run](maxRuns, &e.elsewhere), Instances: map[string]*instance{},
+		Memories: newBounded[string, memory](maxMemories, &e.elsewhere), Credentials: newBounded[string, string](maxCredentials, &e.elsewhere),
 		Rules: map[string]*ruleState{}, Modes: map[string]ruleMode{},
 	}
 }
 
-func (e *Engine) newRun(name string) *run {
-	dropped, held := &e.stats.Dropped, &e.heldByRuns
+func (e *Engine) newRun() *run {
 	return &run{
-		Instance:  name,
-		Tainted:   newBounded[id, id](maxRunEvents, dropped).within(held),
-		Untrusted: newBounded[print, id](maxRunValues, dropped).within(held),
-		Trusted:   newBounded[print, bool](maxRunValues, dropped).within(held),
-		Calls:     newBounded[string, call](maxRunCalls, dropped).within(held),
-		Proposals: newBounded[id, string](maxRunCalls, dropped).within(held),
+		Tainted:   newBounded[id, id](maxRunEvents, &e.inRuns),
+		Untrusted: newBounded[print, id](maxRunValues, &e.inRuns),
+		Trusted:   newBounded[print, struct{}](maxRunValues, &e.inRuns),
+		Calls:     newBounded[string, call](maxRunCalls, &e.inRuns),
+		Proposals: newBounded[id, string](maxRunCalls, &e.inRuns),
 	}
 }
 
 // size is how many entries a run has.
 func (r *run) size() int {
-	return len(r.Tainted.values) + len(r.Untrusted.values) + len(r.Trusted.values) + len(r.Calls.values) + len(r.Proposals.values)
+	return r.Tainted.len() + r.Untrusted.len() + r.Trusted.len() + r.Calls.len() + r.Proposals.len()
 }
 
 // makeRoom forgets the oldest runs until there is room for one more, and until all together are within their bound.
 func (e *Engine) makeRoom() {
-	for len(e.state.Runs.values) >= maxRuns || e.heldByRuns > maxHeldByRuns {
-		k, found := e.state.Runs.oldest()
-		if !found {
+	for e.state.Runs.len() >= maxRuns || e.inRuns.held > maxHeldByRuns {
+		_, oldest := e.state.Runs.oldest()
+		if oldest == nil {
 			return
 		}
-		e.heldByRuns -= e.state.Runs.values[k].size()
+		e.inRuns.held -= (*oldest).size()
 		e.state.Runs.drop()
+		e.latest = latest{}
 	}
 }
 
 func (e *Engine) newInstance() *instance {
-	return &instance{Trusted: newBounded[print, bool](maxTrusted, &e.stats.Dropped).within(&e.heldByInstances)}
+	return &instance{Trusted: newBounded[print, struct{}](maxTrusted, &e.inInstances)}
 }
 
 // trust makes a value the instance's own. When all instances together are full, it takes the place of the instance's oldest.
 func (e *Engine) trust(i *instance, p print) {
-	if e.heldByInstances >= maxHeldByInstances && !i.Trusted.has(p) {
-		if len(i.Trusted.values) == 0 {
+	if e.inInstances.held >= maxHeldByInstances && !i.Trusted.has(p) {
+		if i.Trusted.len() == 0 {
 			e.stats.Dropped++
 			return
 		}
 		i.Trusted.drop()
 	}
-	i.Trusted.set(p, true)
+	i.Trusted.set(p, struct{}{})
 }
 
-// runOf is the run of an event, made when it is new; nil outside a run. Runs of two instances are two.
+// latest is the run that was asked for last: the next event is of the same most often.
+type latest struct {
+	key runKey
+	run *run // nil if there is none
+}
+
+// runOf is the run of an event, made when it is new; nil outside a run.
 func (e *Engine) runOf(x *eventv1.Event) *run {
-	if x.GetRun() == "" {
+	key := runKey{x.GetInstance(), x.GetRun()}
+	if key.Run == "" {
 		return nil
 	}
-	key := x.GetInstance() + "\x00" + x.GetRun()
+	if e.latest.run != nil && e.latest.key == key {
+		return e.latest.run
+	}
 	r, known := e.state.Runs.get(key)
+	key = runKey{e.names.of(key.Instance), e.names.of(key.Run)}
 	if !known {
 		e.makeRoom()
-		r = e.newRun(x.GetInstance())
+		r = e.newRun()
 		e.state.Runs.set(key, r)
 	}
+	e.latest = latest{key, r}
 	return r
 }
 
@@ -143,7 +153,7 @@ func (e *Engine) instanceOf(name string) *instance {
 	i := e.state.Instances[name]
 	if i == nil {
 		i = e.newInstance()
-		e.state.Instances[name] = i
+		e.state.Instances[e.names.of(name)] = i
 	}
 	return i
 }
@@ -169,7 +179,7 @@ type seen struct {
 }
 
 // look gathers what the state says of an event.
-func (e *Engine) look(l *Leaf) (s seen) {
+func (e *Engine) look(l *Leaf, s *seen) {
 	x := l.Event
 	s.instance, s.about, s.tool = e.instanceOf(x.GetInstance()), callOf(x), toolOf(x)
 	r := e.runOf(x)
@@ -192,15 +202,14 @@ func (e *Engine) look(l *Leaf) (s seen) {
 			s.tainted, s.source = true, m.Source
 		}
 	}
-	return s
 }
 
 // finding gives what is found about a proposal the call that it is about.
 func (s *seen) finding(r *run, x *eventv1.Event) {
 	for _, cause := range x.GetCauses() {
-		if name, known := r.Proposals.get(idOf(cause.GetId())); known {
-			c, _ := r.Calls.get(name)
-			s.about, s.tool = name, c.Tool
+		if name := r.Proposals.at(idOf(cause.GetId())); name != nil {
+			c, _ := r.Calls.get(*name)
+			s.about, s.tool = *name, c.Tool
 			return
 		}
 	}
@@ -210,15 +219,15 @@ func (s *seen) ofRun(r *run, x *eventv1.Event, now int64) {
 	s.run, s.workflow, s.untrusted, s.sensitive = r, r.Workflow, r.Source != (id{}), r.Sensitive
 	s.calls, s.retries, s.cost = r.Started, r.Retries, r.Cost
 	for _, cause := range x.GetCauses() {
-		if source, tainted := r.Tainted.get(idOf(cause.GetId())); tainted {
-			s.tainted, s.source = true, source
+		if source := r.Tainted.at(idOf(cause.GetId())); source != nil {
+			s.tainted, s.source = true, *source
 			break
 		}
 	}
 	for _, f := range x.GetFingerprints() {
 		p := print(f.GetValue())
-		if source, untrusted := r.Untrusted.get(p); untrusted && !r.Trusted.has(p) && !s.instance.Trusted.has(p) {
-			s.taintedValue, s.value = true, source
+		if source := r.Untrusted.at(p); source != nil && !r.Trusted.has(p) && !s.instance.Trusted.has(p) {
+			s.taintedValue, s.value = true, *source
 			break
 		}
 	}
@@ -233,8 +242,8 @@ func (s *seen) approval(x *eventv1.Event, now int64) {
 	s.expired = c.Approved && c.ApprovedUntil != 0 && now > c.ApprovedUntil
 	s.approved = c.Approved && !s.expired && !(c.ApprovedUntil == 0 && c.Used)
 	s.selfApproved = x.GetPrincipal() != "" && x.GetPrincipal() == approverOf(x, c)
-	digest := hex.EncodeToString(x.GetExecution().GetArgumentsDigest())
-	s.changed = c.Arguments != "" && digest != "" && digest != c.Arguments
+	digest := x.GetExecution().GetArgumentsDigest()
+	s.changed = c.Arguments != "" && len(digest) > 0 && string(digest) != c.Arguments
 }
 
 func approverOf(x *eventv1.Event, c *call) string {
@@ -271,7 +280,7 @@ func (s *seen) class(r *run, x *eventv1.Event) {
 func (e *Engine) learn(l *Leaf, s *seen) {
 	x := l.Event
 	if c := credentialOf(x); c != "" && !e.state.Credentials.has(c) {
-		e.state.Credentials.set(c, x.GetInstance())
+		e.state.Credentials.set(c, e.names.of(x.GetInstance()))
 	}
 	if s.run != nil {
 		e.learnRun(x, s)
@@ -283,8 +292,16 @@ func (e *Engine) learn(l *Leaf, s *seen) {
 		e.learnMode(m)
 	}
 	if d := x.GetData(); d.GetAction() == eventv1.DataAction_DATA_ACTION_MEMORY_WRITTEN && d.GetMemoryKey() != "" {
-		e.state.Memories.set(d.GetMemoryKey(), memory{x.GetInstance(), s.source})
+		e.remember(d.GetMemoryKey(), memory{e.names.of(x.GetInstance()), s.source})
 	}
+}
+
+func (e *Engine) remember(key string, m memory) {
+	if at := e.state.Memories.at(key); at != nil {
+		*at = m
+		return
+	}
+	e.state.Memories.add(strings.Clone(key), m)
 }
 
 func (e *Engine) learnRun(x *eventv1.Event, s *seen) {
@@ -298,10 +315,14 @@ func (e *Engine) learnRun(x *eventv1.Event, s *seen) {
 		if r.Source == (id{}) {
 			r.Source = own
 		}
-		e.values(x, func(p print) { r.Untrusted.set(p, source) })
+		for _, f := range x.GetFingerprints() {
+			r.Untrusted.set(print(f.GetValue()), source)
+		}
 	case eventv1.Trust_TRUST_TRUSTED:
 		if x.GetData() != nil {
-			e.values(x, func(p print) { r.Trusted.set(p, true) })
+			for _, f := range x.GetFingerprints() {
+				r.Trusted.set(print(f.GetValue()), struct{}{})
+			}
 		}
 	case eventv1.Trust_TRUST_CHECKED:
 		source = id{}
@@ -315,18 +336,12 @@ func (e *Engine) learnRun(x *eventv1.Event, s *seen) {
 	case x.GetData() != nil:
 		r.Sensitive = r.Sensitive || sensitive(x.GetData())
 	case x.GetExecution() != nil:
-		r.execution(own, x.GetExecution(), s)
+		e.learnExecution(r, own, x.GetExecution(), s)
 	case x.GetApproval() != nil:
-		r.approval(x.GetApproval())
+		e.learnApproval(r, x.GetApproval())
 	}
-	if e.heldByRuns > maxHeldByRuns {
+	if e.inRuns.held > maxHeldByRuns {
 		e.makeRoom()
-	}
-}
-
-func (e *Engine) values(x *eventv1.Event, each func(print)) {
-	for _, f := range x.GetFingerprints() {
-		each(print(f.GetValue()))
 	}
 }
 
@@ -334,9 +349,11 @@ func (e *Engine) values(x *eventv1.Event, each func(print)) {
 func (e *Engine) learnIdentity(r *run, x *eventv1.Identity, s *seen) {
 	switch x.GetAction() {
 	case eventv1.IdentityAction_IDENTITY_ACTION_RUN_STARTED:
-		r.Workflow = x.GetWorkflow()[:min(len(x.GetWorkflow()), maxWorkflowName)]
+		r.Workflow = e.names.of(x.GetWorkflow()[:min(len(x.GetWorkflow()), maxWorkflowName)])
 	case eventv1.IdentityAction_IDENTITY_ACTION_RUN_ENDED:
-		r.Trusted.live(func(p print) { e.trust(s.instance, p) })
+		for p := range r.Trusted.all() {
+			e.trust(s.instance, p)
+		}
 	}
 }
 
@@ -347,13 +364,21 @@ func sensitive(d *eventv1.Data) bool {
 	return d.GetDirection() != eventv1.Direction_DIRECTION_OUT && slices.Contains(sensitiveClasses, d.GetDataClass())
 }
 
-func (r *run) execution(own id, x *eventv1.Execution, s *seen) {
-	c, _ := r.Calls.get(x.GetCall())
+// callOf is what a run knows of a call, made when it is new.
+func (r *run) callOf(name string) *call {
+	if c := r.Calls.at(name); c != nil {
+		return c
+	}
+	return r.Calls.add(strings.Clone(name), call{})
+}
+
+func (e *Engine) learnExecution(r *run, own id, x *eventv1.Execution, s *seen) {
+	c := r.callOf(x.GetCall())
 	switch x.GetAction() {
 	case eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED:
-		c.Proposed, c.Arguments = true, hex.EncodeToString(x.GetArgumentsDigest())
-		c.Tool, c.Class, c.Basis, c.Permitted = x.GetTool(), s.consequence, s.consequenceBasis, s.permitted
-		r.Proposals.set(own, x.GetCall())
+		c.Proposed, c.Arguments = true, string(x.GetArgumentsDigest())
+		c.Tool, c.Class, c.Basis, c.Permitted = e.names.of(x.GetTool()), s.consequence, s.consequenceBasis, s.permitted
+		r.Proposals.set(own, strings.Clone(x.GetCall()))
 	case eventv1.ExecutionAction_EXECUTION_ACTION_DECIDED:
 		c.Decided, c.Allowed = true, x.GetDecision() == eventv1.Decision_DECISION_ALLOW
 	case eventv1.ExecutionAction_EXECUTION_ACTION_STARTED:
@@ -363,21 +388,19 @@ func (r *run) execution(own id, x *eventv1.Execution, s *seen) {
 		r.Retries++
 	}
 	r.Cost += x.GetCostMicrounits()
-	r.Calls.set(x.GetCall(), c)
 }
 
-func (r *run) approval(x *eventv1.Approval) {
-	c, _ := r.Calls.get(x.GetCall())
+func (e *Engine) learnApproval(r *run, x *eventv1.Approval) {
+	c := r.callOf(x.GetCall())
 	switch x.GetAction() {
 	case eventv1.ApprovalAction_APPROVAL_ACTION_APPROVED:
 		c.Approved, c.Rejected, c.Used = true, false, false
-		c.ApprovedUntil, c.Approver = x.GetValidUntil(), x.GetApprover()
+		c.ApprovedUntil, c.Approver = x.GetValidUntil(), e.names.of(x.GetApprover())
 	case eventv1.ApprovalAction_APPROVAL_ACTION_REJECTED:
 		c.Approved, c.Rejected = false, true
 	case eventv1.ApprovalAction_APPROVAL_ACTION_EXPIRED:
 		c.Approved = false
 	}
-	r.Calls.set(x.GetCall(), c)
 }
 
 func (e *Engine) learnManifest(m *eventv1.ManifestChange) {

@@ -9,6 +9,7 @@ package class
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
@@ -53,13 +54,22 @@ func Of(tool, operation string) Act {
 }
 
 // Verb is what a name says it does: the first word of it that is a verb. It is empty if none is.
-func Verb(name string) string {
-	for _, word := range words(name) {
-		if verb := verbs[word]; verb != "" {
-			return verb
+func Verb(name string) (verb string) {
+	var room [32]byte // more than the longest verb, so that most names take no memory
+	word, lower := room[:0], false
+	for _, r := range name {
+		letter := unicode.IsLetter(r)
+		if !letter || unicode.IsUpper(r) && lower {
+			if verb = verbs[string(word)]; verb != "" {
+				return verb
+			}
+			word = word[:0]
+		}
+		if lower = unicode.IsLower(r); letter {
+			word = utf8.AppendRune(word, unicode.ToLower(r))
 		}
 	}
-	return ""
+	return verbs[string(word)]
 }
 
 func consequence(verb string, all []string) eventv1.Consequence {

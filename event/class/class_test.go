@@ -49,3 +49,21 @@ func FuzzOf(f *testing.F) {
 		}
 	})
 }
+
+// FuzzVerb: the verb of a name is the first of its words that is one.
+func FuzzVerb(f *testing.F) {
+	for _, seed := range []string{"sendMoney", "crm.read_contact", "\xffget_Ünïcode", "İsend", "reSend MAIL", "a long name that never ends and says at last delete"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		want := ""
+		for _, word := range words(name) {
+			if want == "" {
+				want = verbs[word]
+			}
+		}
+		if got := Verb(name); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	})
+}
