@@ -3,18 +3,15 @@ package contain
 import (
 	"cmp"
 	"context"
-	"errors"
-	"log/slog"
 	"slices"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/access"
+	"github.com/agentcustody/custody/contain/refusal"
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
-	"github.com/agentcustody/custody/stream"
 )
 
 // Approvals implements ApprovalService.
@@ -96,35 +93,17 @@ func (s *Approvals) DecideApproval(ctx context.Context, r *apiv1.DecideApprovalR
 	return &apiv1.DecideApprovalResponse{Approval: infoOf(tenant, q, s.Engine.cfg.Now().UnixNano())}, nil
 }
 
-// refusals are errors of deciding that are the caller's to know.
-var refusals = []struct {
-	err  error
-	code codes.Code
-}{
-	{ErrNotFound, codes.NotFound},
-	{ErrAnswered, codes.FailedPrecondition},
-	{ErrExpired, codes.FailedPrecondition},
-	{ErrOtherText, codes.FailedPrecondition},
-	{ErrUntrue, codes.FailedPrecondition},
-	{ErrOwn, codes.PermissionDenied},
-	{ErrNotYours, codes.PermissionDenied},
-}
+// refusingAnswers is how approvers are told what is theirs to mend.
+var refusingAnswers = refusal.Service{Name: "approval", Prefix: "system.", Answers: []refusal.Answer{
+	{Err: ErrNotFound, Code: codes.NotFound},
+	{Err: ErrAnswered, Code: codes.FailedPrecondition},
+	{Err: ErrExpired, Code: codes.FailedPrecondition},
+	{Err: ErrOtherText, Code: codes.FailedPrecondition},
+	{Err: ErrUntrue, Code: codes.FailedPrecondition},
+	{Err: ErrOwn, Code: codes.PermissionDenied},
+	{Err: ErrNotYours, Code: codes.PermissionDenied},
+}}
 
-// failed turns an error into a status. What is the caller's to mend is named; the rest goes to the log.
 func (s *Approvals) failed(ctx context.Context, err error) error {
-	for _, r := range refusals {
-		if errors.Is(err, r.err) {
-			return status.Error(r.code, err.Error())
-		}
-	}
-	if field, ok := errors.AsType[*event.FieldError](err); ok {
-		return status.Error(codes.InvalidArgument, strings.TrimPrefix(field.Field, "system.")+": "+field.Reason)
-	}
-	s.Engine.cfg.Log.ErrorContext(ctx, "approval failed", slog.Any("error", err))
-	for _, cause := range []error{stream.ErrPushback, stream.ErrUnavailable, context.DeadlineExceeded, context.Canceled} {
-		if errors.Is(err, cause) {
-			return status.Errorf(codes.Unavailable, "approval: %v", cause)
-		}
-	}
-	return status.Error(codes.Unavailable, "approval: the server cannot do this now; its log says why")
+	return refusingAnswers.Status(ctx, s.Engine.cfg.Log, err)
 }

@@ -59,7 +59,9 @@ func (p *patrol) expire(ctx context.Context, name event.TenantID, c *Containment
 	x := wholeOf(c)
 	if c.PagedAt == 0 {
 		x.State = expiring
-		if err := p.engine.record(ctx, name, system(Order{Reason: "it was asked to last " + time.Duration(c.Lasts).String()}, x)); err != nil {
+		ends := p.engine.cfg.Now().Add(time.Duration(c.notice())).UTC().Format(time.DateTime)
+		reason := fmt.Sprintf("it was asked to last %s, and ends at %s UTC or a little later", time.Duration(c.Lasts), ends)
+		if err := p.engine.record(ctx, name, system(Order{Reason: reason}, x)); err != nil {
 			return fmt.Errorf("say that it ends soon: %w", err)
 		}
 		p.page(ctx, name, c)

@@ -79,5 +79,5 @@ func (r *Readiness) ExtendLeases(ctx context.Context, req *apiv1.ExtendLeasesReq
 func waitOf(ns int64) time.Duration { return min(time.Duration(max(ns, 0)), MaxWait) }
 
 func (r *Readiness) failed(ctx context.Context, err error) error {
-	return (&Service{Engine: r.Engine}).failed(ctx, err)
+	return refusing.Status(ctx, r.Engine.cfg.Log, err)
 }

@@ -2,20 +2,17 @@ package contain
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/access"
+	"github.com/agentcustody/custody/contain/refusal"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
-	"github.com/agentcustody/custody/stream"
 )
 
 // MaxWait bounds how long Contain waits for the steps.
@@ -276,24 +273,18 @@ func (e *Engine) info(c *Containment) *apiv1.ContainmentInfo {
 	return info
 }
 
-// failed turns an error into a status. What is the caller's to mend is named; the rest goes to the log.
+// refusing is how people are told what is theirs to mend.
+var refusing = refusal.Service{Name: "contain", Prefix: "system.", Answers: []refusal.Answer{
+	{Err: ErrNotFound, Code: codes.NotFound},
+	{Err: ErrGrown, Code: codes.Aborted},
+	{Err: ErrLasts, Code: codes.InvalidArgument},
+	{Err: ErrNoPath, Code: codes.FailedPrecondition},
+	{Err: ErrNoCanary, Code: codes.FailedPrecondition},
+	{Err: ErrContained, Code: codes.FailedPrecondition},
+	{Err: ErrTwo, Code: codes.FailedPrecondition},
+	{Err: ErrNoKey, Code: codes.FailedPrecondition},
+}}
+
 func (s *Service) failed(ctx context.Context, err error) error {
-	for sentinel, code := range map[error]codes.Code{
-		ErrNotFound: codes.NotFound, ErrGrown: codes.Aborted, ErrNoPath: codes.FailedPrecondition, ErrLasts: codes.InvalidArgument,
-		ErrNoCanary: codes.FailedPrecondition, ErrContained: codes.FailedPrecondition, ErrTwo: codes.FailedPrecondition, ErrNoKey: codes.FailedPrecondition,
-	} {
-		if errors.Is(err, sentinel) {
-			return status.Error(code, err.Error())
-		}
-	}
-	if field, ok := errors.AsType[*event.FieldError](err); ok {
-		return status.Error(codes.InvalidArgument, strings.TrimPrefix(field.Field, "system.")+": "+field.Reason)
-	}
-	s.Engine.cfg.Log.ErrorContext(ctx, "containment failed", slog.Any("error", err))
-	for _, cause := range []error{stream.ErrPushback, stream.ErrUnavailable, context.DeadlineExceeded, context.Canceled} {
-		if errors.Is(err, cause) {
-			return status.Errorf(codes.Unavailable, "contain: %v", cause)
-		}
-	}
-	return status.Error(codes.Unavailable, "contain: the server cannot do this now; its log says why")
+	return refusing.Status(ctx, s.Engine.cfg.Log, err)
 }

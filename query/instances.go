@@ -44,6 +44,7 @@ func (s *Service) instancesOf(ctx context.Context, tenant event.TenantID) (out [
 		byName[i.Instance] = i
 	}
 	tails, emitters := s.logs.OpenTails(tenant), emittersOf(state)
+	waiting := s.waiting(tenant)
 	for _, i := range state.Instances() {
 		if i.ID == string(event.InstanceCustody) {
 			continue // Custody itself
@@ -54,6 +55,7 @@ func (s *Service) instancesOf(ctx context.Context, tenant event.TenantID) (out [
 			Events: seen.Events, Gaps: seen.Gaps, Emitters: emitters[i.ID], OpenTails: tails[i.ID],
 		})
 		s.brakeOf(out[len(out)-1])
+		waiting.of(out[len(out)-1])
 	}
 	return out, nil
 }
@@ -69,6 +71,34 @@ type Standing struct {
 // Brake knows where containment stands. It is safe for concurrent use.
 type Brake interface {
 	Standing(tenant event.TenantID, instance event.InstanceID) Standing
+	// Waiting are the firings of a tenant that wait for a person, by instance; an error says that nobody watches.
+	Waiting(tenant event.TenantID) (map[event.InstanceID]Waiting, error)
+}
+
+// Waiting is what has fired in one instance and waits for a person.
+type Waiting struct {
+	Firings  uint32
+	Severity string // the gravest of theirs
+}
+
+// watched is what waits in one tenant.
+type watched struct {
+	waiting   map[event.InstanceID]Waiting
+	unwatched bool
+}
+
+func (s *Service) waiting(tenant event.TenantID) watched {
+	if s.Brake == nil {
+		return watched{unwatched: true}
+	}
+	all, err := s.Brake.Waiting(tenant)
+	return watched{all, err != nil}
+}
+
+// of adds what waits in an instance.
+func (w watched) of(i *apiv1.InstanceInfo) {
+	at := w.waiting[event.InstanceID(i.GetInstance())]
+	i.Firings, i.Severity, i.Unwatched = at.Firings, at.Severity, w.unwatched
 }
 
 // brakeOf adds what the brake says of an instance.

@@ -128,7 +128,7 @@ func (a *app) borrowed(p place) (node.Config, error) {
 	}
 	cfg := node.Config{
 		DataDir: a.data, Listen: last.Listen, Advertise: last.Advertise, Domain: last.Domain, SocketOnly: !p.door, Version: version(),
-		StoreDSN: os.Getenv(envStore), StreamURL: os.Getenv(envStream), Connectors: last.Connectors, Log: discardLog(),
+		StoreDSN: os.Getenv(envStore), StreamURL: os.Getenv(envStream), Connectors: last.Connectors, RulesOff: last.RulesOff, Log: discardLog(),
 	}
 	if last.Elsewhere && cfg.StoreDSN == "" && cfg.StreamURL == "" {
 		err = fail(exitUnavailable, fmt.Errorf("no server runs on %s, and its store or stream is elsewhere", a.data), acknowledged,

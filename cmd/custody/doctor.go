@@ -261,6 +261,7 @@ func serverFindings(s *apiv1.StatusResponse) []finding {
 		{"engine", partOK, s.GetStore(), ""},
 		{"stream", partOK, fmt.Sprintf("%s, %d messages", s.GetStream(), s.GetStreamLast()), ""},
 		ledgerFinding(s),
+		rulesFinding(s.GetRules()),
 		{"server", partOK, "version " + s.GetVersion(), ""},
 		checkReach(s.GetAddress()),
 	}
@@ -274,6 +275,19 @@ func ledgerFinding(s *apiv1.StatusResponse) finding {
 		return finding{"ledger", partFail, s.GetLedgerError(), "docs/OPERATIONS.md, When it says no; acknowledged events are safe in the stream"}
 	}
 	return finding{"ledger", partOK, fmt.Sprintf("committed %d of %d messages, backlog %d events", s.GetCommitted(), s.GetStreamLast(), s.GetBacklog()), ""}
+}
+
+func rulesFinding(r *apiv1.RulesStatus) finding {
+	f := finding{"rules", partOK, rulesWord(r), ""}
+	switch {
+	case r.GetState() == rulesOff:
+		f.State, f.Next = partFail, "custody serve, without --rules=off"
+	case r.GetState() == rulesStopped:
+		f.State, f.Next = partFail, "mend what it says, then start the server again: custody serve"
+	case time.Duration(r.GetBehindFor()) > behindLong:
+		f.State, f.Next = partWarn, "custody status again: they catch up, or the machine is too small"
+	}
+	return f
 }
 
 // reachPatience bounds the attempt to reach the server's port.

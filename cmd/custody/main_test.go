@@ -238,6 +238,7 @@ var masks = []struct {
 	{regexp.MustCompile(`\(process \d+\)`), constant("(process <pid>)")},
 	{regexp.MustCompile(`\d+ checkpoints`), constant("<n> checkpoints")},
 	{regexp.MustCompile(`"checkpoints": \d+`), constant(`"checkpoints": <n>`)},
+	{regexp.MustCompile(`have seen \d+ of \d+ messages(, behind by \S+)?`), constant("have seen <n> messages")},
 	{regexp.MustCompile(`\d+( of \d+)? messages`), constant("<n> messages")},
 	{regexp.MustCompile(`\d+ MiB free`), constant("<n> MiB free")},
 	{regexp.MustCompile(`(stream_bytes.*) \d+\n`), constant("stream_bytes <n>\n")},

@@ -30,6 +30,7 @@ func (a *app) serveCommand() *cobra.Command {
 	cfg := node.Config{}
 	var verbose bool
 	var confirm confirmFlags
+	var runRules string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server: ingest, stream, ledger and store in one process",
@@ -42,6 +43,10 @@ func (a *app) serveCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.DataDir, cfg.Log, cfg.Version = a.data, a.logger(verbose), version()
+			if runRules != "on" && runRules != "off" {
+				return usageError("--rules %q: want on or off", runRules)
+			}
+			cfg.RulesOff = runRules == "off"
 			if err := a.complete(&cfg, cmd.Flags().Changed("domain")); err != nil {
 				return err
 			}
@@ -54,6 +59,7 @@ func (a *app) serveCommand() *cobra.Command {
 	}
 	serveFlags(cmd, &cfg)
 	confirm.register(cmd)
+	cmd.Flags().StringVar(&runRules, "rules", "on", "on, or off: no rule is looked at, so none stops anything; recorded in every tenant's log")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log at debug level")
 	return cmd
 }
@@ -136,8 +142,11 @@ func (a *app) serve(ctx context.Context, cfg node.Config) error {
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
-	err = a.saveSettings(settings{Listen: n.Address(), Advertise: cfg.Advertise, Domain: cfg.Domain, Elsewhere: cfg.StoreDSN != "" || cfg.StreamURL != "", Connectors: absolute(cfg.Connectors)})
+	err = a.saveSettings(settings{Listen: n.Address(), Advertise: cfg.Advertise, Domain: cfg.Domain, Elsewhere: cfg.StoreDSN != "" || cfg.StreamURL != "", Connectors: absolute(cfg.Connectors), RulesOff: cfg.RulesOff})
 	if err == nil {
+		if cfg.RulesOff {
+			a.note("%s", rulesAreOff)
+		}
 		if n.LogAddress() != "" {
 			a.note("serves the logs on https://%s/log/TENANT/", n.LogAddress())
 		}

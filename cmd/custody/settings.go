@@ -29,6 +29,7 @@ type settings struct {
 	Elsewhere bool   `json:"elsewhere,omitempty"` // store or stream are not in the data folder
 	// Connectors is the file of connectors, if serve was told one.
 	Connectors string `json:"connectors,omitempty"`
+	RulesOff   bool   `json:"rules_off,omitempty"`
 }
 
 func (a *app) loadSettings() (settings, error) {

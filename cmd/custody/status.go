@@ -62,9 +62,37 @@ func renderStatus(w io.Writer, s *apiv1.StatusResponse) {
 	if s.GetLedgerError() != "" {
 		fmt.Fprintf(w, "ledger     %s\n", plain(s.GetLedgerError(), 0))
 	}
+	fmt.Fprintf(w, "rules      %s\n", plain(rulesWord(s.GetRules()), 0))
 	for _, name := range slices.Sorted(maps.Keys(s.GetCounters())) {
 		fmt.Fprintf(w, "%-28s %d\n", name, s.GetCounters()[name])
 	}
+}
+
+// States of the rules, as the server names them.
+const (
+	rulesOff     = "off"
+	rulesStopped = "stopped"
+)
+
+// rulesAreOff is said wherever somebody looks at a server without its rules.
+const rulesAreOff = "THE RULES ARE OFF: nothing fires, and no rule stops anything; custody serve without --rules=off puts them on again"
+
+// behindLong is how old the last message may be that the rules have seen before somebody should look: many times what they need.
+const behindLong = 10 * time.Second
+
+// rulesWord is where the rules stand.
+func rulesWord(r *apiv1.RulesStatus) string {
+	at := fmt.Sprintf("have seen %d of %d messages", r.GetJudged(), r.GetJudged()+r.GetBehind())
+	if behind := time.Duration(r.GetBehindFor()); behind >= time.Second {
+		at += ", behind by " + behind.Round(time.Second).String()
+	}
+	switch r.GetState() {
+	case rulesOff:
+		return rulesAreOff
+	case rulesStopped:
+		return "STOPPED, no rule stops anything: " + r.GetError() + "; " + at
+	}
+	return at
 }
 
 // waits begins the error of a ledger that tries again by itself.

@@ -2,7 +2,6 @@ package cases
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/access"
+	"github.com/agentcustody/custody/contain/refusal"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
@@ -369,14 +369,9 @@ func (s *Service) cut(ctx context.Context, c *Case, found []Record) (*apiv1.Case
 	return nil, nil
 }
 
-// failed turns an error into a status. What is the caller's to mend is named; the rest goes to the log.
+// refusing is how people are told what is theirs to mend.
+var refusing = refusal.Service{Name: "case", Prefix: "system.case."}
+
 func (s *Service) failed(ctx context.Context, err error) error {
-	if _, isStatus := status.FromError(err); isStatus {
-		return err
-	}
-	if field, ok := errors.AsType[*event.FieldError](err); ok {
-		return refuse(codes.InvalidArgument, "%s: %s", strings.TrimPrefix(field.Field, "system.case."), field.Reason)
-	}
-	s.Engine.cfg.Log.ErrorContext(ctx, "case failed", slog.Any("error", err))
-	return refuse(codes.Unavailable, "case: the server cannot do this now; its log says why")
+	return refusing.Status(ctx, s.Engine.cfg.Log, err)
 }

@@ -60,6 +60,7 @@ type (
 
 // Config is what an engine is made of. Every field must be set unless it says otherwise.
 type Config struct {
+	Off         bool // the rules do not run: nothing is read, and whoever asks is told so. Only Rules must be set then.
 	Rules       *rules.Set
 	Source      Source
 	Incarnation string // of the stream
@@ -96,6 +97,7 @@ type Engine struct {
 	mu      sync.Mutex
 	tenants map[event.TenantID]*tenant
 	applied uint64 // message up to which everything is folded
+	at      int64  // ns, of that message
 	ticked  int64  // ns of the last time that every tenant's time moved on
 	failed  error  // why following ended
 	moved   chan struct{}
@@ -128,6 +130,10 @@ func Open(cfg Config) *Engine {
 	e := &Engine{
 		cfg: cfg, tenants: map[event.TenantID]*tenant{}, moved: make(chan struct{}),
 		urge: make(chan struct{}, 1), saved: cfg.Now(),
+	}
+	if cfg.Off {
+		e.failed, e.stop = ErrOff, func() {}
+		return e
 	}
 	if cfg.Dir != "" {
 		if err := e.load(); err != nil {
@@ -163,13 +169,18 @@ func (e *Engine) Abort() {
 	e.stop()
 	e.work.Wait()
 	e.saving.Wait()
-	e.cfg.Source.Close()
+	if !e.cfg.Off {
+		e.cfg.Source.Close()
+	}
 }
 
 // follow folds every message.
 func (e *Engine) follow(ctx context.Context) {
 	for {
 		m, err := e.cfg.Source.Next(ctx)
+		if err == nil {
+			err = e.checkClock(m)
+		}
 		if err != nil {
 			e.fail(ctx, err)
 			return
@@ -216,7 +227,7 @@ func (e *Engine) take(m *Message) {
 		}
 		pending = len(t.book.waiting) > 0
 	}
-	e.applied = m.Seq
+	e.applied, e.at = m.Seq, m.Time
 	if pending || m.Seq == e.cfg.End {
 		e.hurry()
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -12,11 +11,11 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/access"
+	"github.com/agentcustody/custody/contain/refusal"
 	"github.com/agentcustody/custody/contain/rules"
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
-	"github.com/agentcustody/custody/stream"
 )
 
 // maxListed is how many firings one call returns.
@@ -30,6 +29,9 @@ type Service struct {
 
 // ListFirings lists firings, the newest first.
 func (s *Service) ListFirings(ctx context.Context, r *apiv1.ListFiringsRequest) (*apiv1.ListFiringsResponse, error) {
+	if err := s.isOn(ctx); err != nil {
+		return nil, err
+	}
 	call, _ := access.From(ctx)
 	response := new(apiv1.ListFiringsResponse)
 	for _, name := range call.Tenants {
@@ -118,7 +120,10 @@ func ParseFiring(text string) (id event.ID, err error) {
 }
 
 // find reads an id and finds its firing.
-func (s *Service) find(tenant, text string) (*Firing, error) {
+func (s *Service) find(ctx context.Context, tenant, text string) (*Firing, error) {
+	if err := s.isOn(ctx); err != nil {
+		return nil, err
+	}
 	id, err := ParseFiring(text)
 	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "firing: %v", err)
@@ -131,8 +136,8 @@ func (s *Service) find(tenant, text string) (*Firing, error) {
 }
 
 // GetFiring returns one firing.
-func (s *Service) GetFiring(_ context.Context, r *apiv1.GetFiringRequest) (*apiv1.GetFiringResponse, error) {
-	f, err := s.find(r.GetTenant(), r.GetFiring())
+func (s *Service) GetFiring(ctx context.Context, r *apiv1.GetFiringRequest) (*apiv1.GetFiringResponse, error) {
+	f, err := s.find(ctx, r.GetTenant(), r.GetFiring())
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +146,7 @@ func (s *Service) GetFiring(_ context.Context, r *apiv1.GetFiringRequest) (*apiv
 
 // ChangeFiring records what a person makes of a firing. The same again changes nothing.
 func (s *Service) ChangeFiring(ctx context.Context, r *apiv1.ChangeFiringRequest) (*apiv1.ChangeFiringResponse, error) {
-	f, err := s.find(r.GetTenant(), r.GetFiring())
+	f, err := s.find(ctx, r.GetTenant(), r.GetFiring())
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +159,7 @@ func (s *Service) ChangeFiring(ctx context.Context, r *apiv1.ChangeFiringRequest
 			return nil, err
 		}
 	}
-	if f, err = s.find(r.GetTenant(), r.GetFiring()); err != nil {
+	if f, err = s.find(ctx, r.GetTenant(), r.GetFiring()); err != nil {
 		return nil, err
 	}
 	return &apiv1.ChangeFiringResponse{Firing: s.info(event.TenantID(r.GetTenant()), f)}, nil
@@ -177,25 +182,26 @@ func (s *Service) record(ctx context.Context, tenant, reason string, x *eventv1.
 	return s.failed(ctx, err)
 }
 
-// failed turns an error into a status. What is the caller's to mend is named; the rest goes to the log.
+// refusing is how people are told what is theirs to mend.
+var refusing = refusal.Service{Name: "rules", Prefix: "system.", Answers: []refusal.Answer{{Err: ErrOff, Code: codes.FailedPrecondition}}}
+
 func (s *Service) failed(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
+	return refusing.Status(ctx, s.Engine.cfg.Log, err)
+}
+
+// isOn refuses while the rules are off: an empty list would read as nothing having fired.
+func (s *Service) isOn(ctx context.Context) error {
+	if s.Engine.cfg.Off {
+		return s.failed(ctx, ErrOff)
 	}
-	if field, ok := errors.AsType[*event.FieldError](err); ok {
-		return status.Error(codes.InvalidArgument, strings.TrimPrefix(field.Field, "system.")+": "+field.Reason)
-	}
-	s.Engine.cfg.Log.ErrorContext(ctx, "a word on the rules is not recorded, or not in force", slog.Any("error", err))
-	for _, cause := range []error{stream.ErrPushback, stream.ErrUnavailable, context.DeadlineExceeded, context.Canceled} {
-		if errors.Is(err, cause) {
-			return status.Errorf(codes.Unavailable, "rules: %v", cause)
-		}
-	}
-	return status.Error(codes.Unavailable, "rules: the server cannot do this now; its log says why")
+	return nil
 }
 
 // ListRules lists the rules that run, with their modes.
-func (s *Service) ListRules(_ context.Context, r *apiv1.ListRulesRequest) (*apiv1.ListRulesResponse, error) {
+func (s *Service) ListRules(ctx context.Context, r *apiv1.ListRulesRequest) (*apiv1.ListRulesResponse, error) {
+	if err := s.isOn(ctx); err != nil {
+		return nil, err
+	}
 	response := new(apiv1.ListRulesResponse)
 	for _, x := range s.Engine.cfg.Rules.Rules {
 		response.Rules = append(response.Rules, s.Engine.rule(event.TenantID(r.GetTenant()), x))
@@ -227,6 +233,9 @@ func (e *Engine) edited(name event.TenantID, r *rules.Rule) bool {
 
 // SetRuleMode lets a rule act, or not. The same again changes nothing.
 func (s *Service) SetRuleMode(ctx context.Context, r *apiv1.SetRuleModeRequest) (*apiv1.SetRuleModeResponse, error) {
+	if err := s.isOn(ctx); err != nil {
+		return nil, err
+	}
 	rule := s.Engine.cfg.Rules.Rule(r.GetRule())
 	if rule == nil {
 		return nil, status.Error(codes.NotFound, "rule: the server runs none of this id")

@@ -111,6 +111,11 @@ func releaseOf(d *eventv1.Containment) string {
 	return "custody release " + quoted(d.GetTarget()) + " --reason 'WHY'"
 }
 
+// keepOf keeps in force what is about to end.
+func keepOf(d *eventv1.Containment) string {
+	return fmt.Sprintf("custody contain %s --level %s --reason 'not over'", quoted(d.GetTarget()), d.GetLevel())
+}
+
 // ofContainment is about a containment as a whole.
 func ofContainment(tenant event.TenantID, x *eventv1.System) *Notification {
 	d := x.GetContainment()
@@ -128,6 +133,7 @@ func ofContainment(tenant event.TenantID, x *eventv1.System) *Notification {
 		n.Commands = []string{listContained(tenant), fmt.Sprintf("custody contain %s --level %s --reason 'WHY'", quoted(d.GetTarget()), d.GetLevel()), releaseOf(d)}
 	case "expiring":
 		n.Kind, n.Severity, n.Title = Expiring, Error, what+" is about to end by itself"
+		n.Commands = []string{keepOf(d), listContained(tenant), releaseOf(d)}
 	case "released":
 		n.Kind, n.Severity, n.Resolved, n.Title = Released, Warning, true, fmt.Sprintf("released: %s by %s", what, actor(x))
 		n.Commands = n.Commands[:1]

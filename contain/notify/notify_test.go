@@ -166,6 +166,7 @@ const (
 	delivered = eventv1.ContainmentState_CONTAINMENT_STATE_DELIVERED
 	unproven  = eventv1.ContainmentState_CONTAINMENT_STATE_UNPROVEN
 	verified  = eventv1.ContainmentState_CONTAINMENT_STATE_VERIFIED
+	expiring  = eventv1.ContainmentState_CONTAINMENT_STATE_EXPIRING
 	released  = eventv1.ContainmentState_CONTAINMENT_STATE_RELEASED
 )
 
@@ -212,15 +213,18 @@ func TestTellsOfEvents(t *testing.T) {
 		containment(unproven, "gate/ab", "not proven within 1m0s"), containment(unproven, "connector/mail", "STILL ALIVE: \x1b[31m200"),
 		containment(verified, "connector/mail", "401"), event.Example("system.access").GetSystem(), event.Example("system.case").GetSystem(),
 		&eventv1.System{Actor: "dana", Reason: "x", Detail: &eventv1.System_Case{Case: &eventv1.Case{Case: "case-1", Action: 1, Target: "tenant/acme"}}},
-		containment(released, "", ""),
+		containment(expiring, "", ""), containment(released, "", ""),
 	)
 	want := []string{
 		"custody.proposed", "custody.contained", "custody.unproven", "custody.unproven", "custody.proven", "custody.case",
-		"custody.released", "custody.released",
+		"custody.released", "custody.expiring", "custody.released",
 	}
 	got := parse(t, h.receiver.wait(t, len(want)))
 	if diff := cmp.Diff(want, types(got)); diff != "" {
 		t.Fatalf("told (-want +got):\n%s", diff)
+	}
+	if keep := got[7].Data.Commands[0]; keep != "custody contain instance/acme/mole --level pause --reason 'not over'" {
+		t.Errorf("of what is about to end: %q", keep)
 	}
 	if strings.ContainsRune(got[3].Data.Detail, 0x1b) {
 		t.Errorf("detail %q", got[3].Data.Detail)

@@ -54,6 +54,8 @@ type Config struct {
 	ModerateNeedsLease bool // acts of moderate consequence need a lease too
 	ApproveHigh        bool // every act of high consequence needs a person's approval
 
+	RulesOff bool // no rule is looked at; each tenant's log says from when on
+
 	Connectors string // file of connectors that revoke; empty is connectors.yaml in DataDir, if there is one
 	Notify     string // file of receivers of notifications; empty is notify.yaml in DataDir, if there is one
 

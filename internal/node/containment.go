@@ -12,6 +12,7 @@ import (
 	"github.com/agentcustody/custody/access"
 	"github.com/agentcustody/custody/contain"
 	"github.com/agentcustody/custody/contain/connector"
+	"github.com/agentcustody/custody/contain/live"
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	"github.com/agentcustody/custody/query"
@@ -28,6 +29,9 @@ func (n *Node) openContainment(ctx context.Context) (err error) {
 	}
 	if cfg.Connectors, err = n.connectors(); err != nil {
 		return err
+	}
+	if n.cfg.RulesOff {
+		cfg.Judged = nil // nobody waits for rules that do not run
 	}
 	if n.cfg.TuneContainment != nil {
 		n.cfg.TuneContainment(&cfg)
@@ -85,12 +89,25 @@ func (n *Node) holdRecords(ctx context.Context, tenant event.TenantID, actor, re
 }
 
 // brake is what the list of instances says of containment.
-type brake struct{ engine *contain.Engine }
+type brake struct {
+	engine *contain.Engine
+	rules  *live.Engine
+}
 
 // Standing implements query.Brake.
 func (b brake) Standing(tenant event.TenantID, instance event.InstanceID) query.Standing {
 	s := b.engine.Standing(tenant, instance)
 	return query.Standing{Level: string(s.Level), Proven: s.Proven, Part: s.Part, Lease: s.Lease}
+}
+
+// Waiting implements query.Brake.
+func (b brake) Waiting(tenant event.TenantID) (map[event.InstanceID]query.Waiting, error) {
+	waiting, err := b.rules.Waiting(tenant)
+	all := make(map[event.InstanceID]query.Waiting, len(waiting))
+	for instance, w := range waiting {
+		all[instance] = query.Waiting(w)
+	}
+	return all, err
 }
 
 // Containment is the node's brake.

@@ -48,6 +48,7 @@ func (s *ledgerService) Status(ctx context.Context, _ *apiv1.StatusRequest) (*ap
 	case err != nil:
 		response.LedgerError = err.Error()
 	}
+	response.Rules = n.rulesStatus(state.Last)
 	response.Counters["stream_bytes"], response.Counters["stream_bytes_limit"] = uint64(state.Bytes), uint64(state.MaxBytes)
 	return response, nil
 }

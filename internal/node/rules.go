@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 
 	"github.com/agentcustody/custody/contain/live"
 	"github.com/agentcustody/custody/contain/rules"
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
 	"github.com/agentcustody/custody/ledger"
+	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
 // openRules runs the rules over the stream. They follow by themselves: the node serves while they fold what is behind them.
@@ -19,6 +23,19 @@ func (n *Node) openRules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := n.recordSwitch(ctx, set); err != nil {
+		return err
+	}
+	n.later(func() error { n.closeRules(); return nil })
+	if n.cfg.RulesOff {
+		n.cfg.Log.ErrorContext(ctx, "THE RULES ARE OFF: nothing fires, and nothing is stopped by a rule", slog.String("next", "custody serve"))
+		n.rules = live.Open(live.Config{Off: true, Rules: set, Log: n.cfg.Log})
+		return nil
+	}
+	return n.followRules(ctx, set)
+}
+
+func (n *Node) followRules(ctx context.Context, set *rules.Set) error {
 	state, err := n.stream.State(ctx)
 	if err != nil {
 		return err
@@ -36,11 +53,58 @@ func (n *Node) openRules(ctx context.Context) error {
 	}
 	n.rules = live.Open(cfg)
 	n.judges.Store(n.rules)
-	n.later(func() error { n.closeRules(); return nil })
 	return nil
 }
 
+// allRules is the rule that stands for all of them in system.rule events: its mode off says that no rule runs from there on, and live that
+// they do again.
+const allRules = "*"
+
+// recordSwitch writes into every tenant's log that the rules are off from now on, or on again, where the log says otherwise.
+func (n *Node) recordSwitch(ctx context.Context, set *rules.Set) error {
+	for _, tenant := range n.admission.Tenants() {
+		change := n.switchOf(tenant, set)
+		if change == nil {
+			continue
+		}
+		reason := "the server was started with --rules=off"
+		if !n.cfg.RulesOff {
+			reason = "the server was started with its rules again"
+		}
+		_, err := n.system.Record(ctx, tenant, &eventv1.Event{Body: &eventv1.Event_System{System: &eventv1.System{
+			Reason: reason, Detail: &eventv1.System_Rule{Rule: change},
+		}}})
+		if err != nil {
+			return fmt.Errorf("record that the rules are off, or on again, in %s: %w", tenant, err)
+		}
+	}
+	return nil
+}
+
+// switchOf is what a tenant's log lacks, nil if nothing. A log that says nothing means that they are on.
+func (n *Node) switchOf(tenant event.TenantID, set *rules.Set) *eventv1.RuleChange {
+	digest, last := set.Digest(), registry.Rule{Mode: string(rules.Live)}
+	n.admission.View(tenant, func(s *registry.State) {
+		for _, r := range s.Rules() {
+			if r.ID == allRules {
+				last = r
+			}
+		}
+	})
+	mode := rules.Live
+	if n.cfg.RulesOff {
+		mode = rules.Off
+	}
+	if last.Mode == string(mode) {
+		return nil
+	}
+	return &eventv1.RuleChange{Rule: allRules, Version: last.Version + 1, SourceDigest: digest[:], Mode: string(mode)}
+}
+
 func (n *Node) closeRules() {
+	if n.rules == nil {
+		return
+	}
 	if n.aborted {
 		n.rules.Abort()
 		return
@@ -63,6 +127,26 @@ func (n *Node) ruleSet() (*rules.Set, error) {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	return set, nil
+}
+
+// rulesStatus is where the rules stand, with the stream's last sequence.
+func (n *Node) rulesStatus(last uint64) *apiv1.RulesStatus {
+	at := n.rules.Standing()
+	out := &apiv1.RulesStatus{State: "running", Judged: at.Judged}
+	switch {
+	case errors.Is(at.Err, live.ErrOff):
+		out.State = "off"
+		return out
+	case at.Err != nil:
+		out.State, out.Error = "stopped", at.Err.Error()
+	}
+	if last > at.Judged {
+		out.Behind = last - at.Judged
+	}
+	if out.Behind > 0 && at.At > 0 {
+		out.BehindFor = max(n.cfg.Now().UnixNano()-at.At, 0)
+	}
+	return out
 }
 
 // followed gives the rules what the ledger's fold says.

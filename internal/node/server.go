@@ -67,7 +67,7 @@ func (n *Node) register() {
 	apiv1.RegisterEnrolServiceServer(n.server, ingest.NewEnrol(n.admin, n.door))
 	apiv1.RegisterAdminServiceServer(n.server, n.admin)
 	apiv1.RegisterRetentionServiceServer(n.server, n.retention)
-	n.query.Brake = brake{n.brake}
+	n.query.Brake = brake{n.brake, n.rules}
 	apiv1.RegisterQueryServiceServer(n.server, n.query)
 	apiv1.RegisterBlastServiceServer(n.server, query.Blasts{Service: n.query})
 	apiv1.RegisterCaseServiceServer(n.server, &cases.Service{Engine: n.cases})

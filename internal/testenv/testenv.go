@@ -142,11 +142,11 @@ func (e *Env) CreateTenant(tenant string) (origin string) {
 	return r.GetOrigin()
 }
 
-// anything is a manifest that allows everything.
+// anything is a manifest that allows everything, of the consequence that the agent says, and low if it says none.
 var anything = []*eventv1.Permission{
 	{Verb: eventv1.PermissionVerb_PERMISSION_VERB_READ, Tool: "*", Consequence: eventv1.Consequence_CONSEQUENCE_LOW},
-	{Verb: eventv1.PermissionVerb_PERMISSION_VERB_WRITE, Tool: "*", Consequence: eventv1.Consequence_CONSEQUENCE_MODERATE},
-	{Verb: eventv1.PermissionVerb_PERMISSION_VERB_SEND, Tool: "*", Consequence: eventv1.Consequence_CONSEQUENCE_HIGH},
+	{Verb: eventv1.PermissionVerb_PERMISSION_VERB_WRITE, Tool: "*"},
+	{Verb: eventv1.PermissionVerb_PERMISSION_VERB_SEND, Tool: "*"},
 	{Verb: eventv1.PermissionVerb_PERMISSION_VERB_TRIGGER, Tool: "*"},
 }
 

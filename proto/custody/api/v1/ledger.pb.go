@@ -80,7 +80,9 @@ type StatusResponse struct {
 	// address is where emitters connect.
 	Address string `protobuf:"bytes,8,opt,name=address,proto3" json:"address,omitempty"`
 	// version of the server.
-	Version       string `protobuf:"bytes,9,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,9,opt,name=version,proto3" json:"version,omitempty"`
+	// rules is where the rules stand.
+	Rules         *RulesStatus `protobuf:"bytes,10,opt,name=rules,proto3" json:"rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -178,6 +180,95 @@ func (x *StatusResponse) GetVersion() string {
 	return ""
 }
 
+func (x *StatusResponse) GetRules() *RulesStatus {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+// RulesStatus is where the rules stand that run over the stream.
+type RulesStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// state is "running", "stopped" (they do not follow the stream any more) or "off" (the server was started without them).
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// error is why they have stopped.
+	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// judged is the stream sequence of the last message that they have seen.
+	Judged uint64 `protobuf:"varint,3,opt,name=judged,proto3" json:"judged,omitempty"`
+	// behind is how many messages of the stream they have not seen.
+	Behind uint64 `protobuf:"varint,4,opt,name=behind,proto3" json:"behind,omitempty"`
+	// behind_for is how old the last message that they have seen is, in ns by the server's clock; 0 if they have seen all.
+	BehindFor     int64 `protobuf:"varint,5,opt,name=behind_for,json=behindFor,proto3" json:"behind_for,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RulesStatus) Reset() {
+	*x = RulesStatus{}
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RulesStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RulesStatus) ProtoMessage() {}
+
+func (x *RulesStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RulesStatus.ProtoReflect.Descriptor instead.
+func (*RulesStatus) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RulesStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *RulesStatus) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *RulesStatus) GetJudged() uint64 {
+	if x != nil {
+		return x.Judged
+	}
+	return 0
+}
+
+func (x *RulesStatus) GetBehind() uint64 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+func (x *RulesStatus) GetBehindFor() int64 {
+	if x != nil {
+		return x.BehindFor
+	}
+	return 0
+}
+
 // CheckRequest selects what to check.
 type CheckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -189,7 +280,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[2]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +292,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[2]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +305,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{2}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CheckRequest) GetTenant() string {
@@ -251,7 +342,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[3]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +354,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[3]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +367,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{3}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CheckResponse) GetEvents() uint64 {
@@ -361,7 +452,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[4]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +464,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[4]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +477,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{4}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Problem) GetTenant() string {
@@ -435,7 +526,7 @@ type RebuildRequest struct {
 
 func (x *RebuildRequest) Reset() {
 	*x = RebuildRequest{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[5]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +538,7 @@ func (x *RebuildRequest) String() string {
 func (*RebuildRequest) ProtoMessage() {}
 
 func (x *RebuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[5]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +551,7 @@ func (x *RebuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildRequest.ProtoReflect.Descriptor instead.
 func (*RebuildRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{5}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RebuildRequest) GetCheck() bool {
@@ -493,7 +584,7 @@ type RebuildResponse struct {
 
 func (x *RebuildResponse) Reset() {
 	*x = RebuildResponse{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[6]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +596,7 @@ func (x *RebuildResponse) String() string {
 func (*RebuildResponse) ProtoMessage() {}
 
 func (x *RebuildResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[6]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +609,7 @@ func (x *RebuildResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildResponse.ProtoReflect.Descriptor instead.
 func (*RebuildResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{6}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RebuildResponse) GetMessages() uint64 {
@@ -603,7 +694,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[7]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +706,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[7]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +719,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{7}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ExportRequest) GetTenant() string {
@@ -730,7 +821,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[8]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +833,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[8]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +846,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{8}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExportResponse) GetChunk() []byte {
@@ -790,7 +881,7 @@ type ExportPolicyRequest struct {
 
 func (x *ExportPolicyRequest) Reset() {
 	*x = ExportPolicyRequest{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[9]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +893,7 @@ func (x *ExportPolicyRequest) String() string {
 func (*ExportPolicyRequest) ProtoMessage() {}
 
 func (x *ExportPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[9]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +906,7 @@ func (x *ExportPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportPolicyRequest.ProtoReflect.Descriptor instead.
 func (*ExportPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{9}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExportPolicyRequest) GetTenant() string {
@@ -836,7 +927,7 @@ type ExportPolicyResponse struct {
 
 func (x *ExportPolicyResponse) Reset() {
 	*x = ExportPolicyResponse{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[10]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +939,7 @@ func (x *ExportPolicyResponse) String() string {
 func (*ExportPolicyResponse) ProtoMessage() {}
 
 func (x *ExportPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[10]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +952,7 @@ func (x *ExportPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportPolicyResponse.ProtoReflect.Descriptor instead.
 func (*ExportPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{10}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExportPolicyResponse) GetPolicy() []byte {
@@ -888,7 +979,7 @@ type IsolationRequest struct {
 
 func (x *IsolationRequest) Reset() {
 	*x = IsolationRequest{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[11]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +991,7 @@ func (x *IsolationRequest) String() string {
 func (*IsolationRequest) ProtoMessage() {}
 
 func (x *IsolationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[11]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1004,7 @@ func (x *IsolationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IsolationRequest.ProtoReflect.Descriptor instead.
 func (*IsolationRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{11}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *IsolationRequest) GetTenant() string {
@@ -955,7 +1046,7 @@ type IsolationResponse struct {
 
 func (x *IsolationResponse) Reset() {
 	*x = IsolationResponse{}
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[12]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1058,7 @@ func (x *IsolationResponse) String() string {
 func (*IsolationResponse) ProtoMessage() {}
 
 func (x *IsolationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_ledger_proto_msgTypes[12]
+	mi := &file_custody_api_v1_ledger_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1071,7 @@ func (x *IsolationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IsolationResponse.ProtoReflect.Descriptor instead.
 func (*IsolationResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{12}
+	return file_custody_api_v1_ledger_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IsolationResponse) GetStatement() []byte {
@@ -995,7 +1086,7 @@ var File_custody_api_v1_ledger_proto protoreflect.FileDescriptor
 const file_custody_api_v1_ledger_proto_rawDesc = "" +
 	"\n" +
 	"\x1bcustody/api/v1/ledger.proto\x12\x0ecustody.api.v1\"\x0f\n" +
-	"\rStatusRequest\"\xf5\x02\n" +
+	"\rStatusRequest\"\xa8\x03\n" +
 	"\x0eStatusResponse\x12\x1f\n" +
 	"\vstream_last\x18\x01 \x01(\x04R\n" +
 	"streamLast\x12\x1c\n" +
@@ -1006,10 +1097,19 @@ const file_custody_api_v1_ledger_proto_rawDesc = "" +
 	"\fledger_error\x18\x06 \x01(\tR\vledgerError\x12H\n" +
 	"\bcounters\x18\a \x03(\v2,.custody.api.v1.StatusResponse.CountersEntryR\bcounters\x12\x18\n" +
 	"\aaddress\x18\b \x01(\tR\aaddress\x12\x18\n" +
-	"\aversion\x18\t \x01(\tR\aversion\x1a;\n" +
+	"\aversion\x18\t \x01(\tR\aversion\x121\n" +
+	"\x05rules\x18\n" +
+	" \x01(\v2\x1b.custody.api.v1.RulesStatusR\x05rules\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"&\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x88\x01\n" +
+	"\vRulesStatus\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12\x16\n" +
+	"\x06judged\x18\x03 \x01(\x04R\x06judged\x12\x16\n" +
+	"\x06behind\x18\x04 \x01(\x04R\x06behind\x12\x1d\n" +
+	"\n" +
+	"behind_for\x18\x05 \x01(\x03R\tbehindFor\"&\n" +
 	"\fCheckRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"\x90\x02\n" +
 	"\rCheckResponse\x12\x16\n" +
@@ -1088,44 +1188,46 @@ func file_custody_api_v1_ledger_proto_rawDescGZIP() []byte {
 	return file_custody_api_v1_ledger_proto_rawDescData
 }
 
-var file_custody_api_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_custody_api_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_custody_api_v1_ledger_proto_goTypes = []any{
 	(*StatusRequest)(nil),        // 0: custody.api.v1.StatusRequest
 	(*StatusResponse)(nil),       // 1: custody.api.v1.StatusResponse
-	(*CheckRequest)(nil),         // 2: custody.api.v1.CheckRequest
-	(*CheckResponse)(nil),        // 3: custody.api.v1.CheckResponse
-	(*Problem)(nil),              // 4: custody.api.v1.Problem
-	(*RebuildRequest)(nil),       // 5: custody.api.v1.RebuildRequest
-	(*RebuildResponse)(nil),      // 6: custody.api.v1.RebuildResponse
-	(*ExportRequest)(nil),        // 7: custody.api.v1.ExportRequest
-	(*ExportResponse)(nil),       // 8: custody.api.v1.ExportResponse
-	(*ExportPolicyRequest)(nil),  // 9: custody.api.v1.ExportPolicyRequest
-	(*ExportPolicyResponse)(nil), // 10: custody.api.v1.ExportPolicyResponse
-	(*IsolationRequest)(nil),     // 11: custody.api.v1.IsolationRequest
-	(*IsolationResponse)(nil),    // 12: custody.api.v1.IsolationResponse
-	nil,                          // 13: custody.api.v1.StatusResponse.CountersEntry
+	(*RulesStatus)(nil),          // 2: custody.api.v1.RulesStatus
+	(*CheckRequest)(nil),         // 3: custody.api.v1.CheckRequest
+	(*CheckResponse)(nil),        // 4: custody.api.v1.CheckResponse
+	(*Problem)(nil),              // 5: custody.api.v1.Problem
+	(*RebuildRequest)(nil),       // 6: custody.api.v1.RebuildRequest
+	(*RebuildResponse)(nil),      // 7: custody.api.v1.RebuildResponse
+	(*ExportRequest)(nil),        // 8: custody.api.v1.ExportRequest
+	(*ExportResponse)(nil),       // 9: custody.api.v1.ExportResponse
+	(*ExportPolicyRequest)(nil),  // 10: custody.api.v1.ExportPolicyRequest
+	(*ExportPolicyResponse)(nil), // 11: custody.api.v1.ExportPolicyResponse
+	(*IsolationRequest)(nil),     // 12: custody.api.v1.IsolationRequest
+	(*IsolationResponse)(nil),    // 13: custody.api.v1.IsolationResponse
+	nil,                          // 14: custody.api.v1.StatusResponse.CountersEntry
 }
 var file_custody_api_v1_ledger_proto_depIdxs = []int32{
-	13, // 0: custody.api.v1.StatusResponse.counters:type_name -> custody.api.v1.StatusResponse.CountersEntry
-	4,  // 1: custody.api.v1.CheckResponse.problem:type_name -> custody.api.v1.Problem
-	4,  // 2: custody.api.v1.RebuildResponse.problem:type_name -> custody.api.v1.Problem
-	0,  // 3: custody.api.v1.LedgerService.Status:input_type -> custody.api.v1.StatusRequest
-	2,  // 4: custody.api.v1.LedgerService.Check:input_type -> custody.api.v1.CheckRequest
-	5,  // 5: custody.api.v1.LedgerService.Rebuild:input_type -> custody.api.v1.RebuildRequest
-	7,  // 6: custody.api.v1.EvidenceService.Export:input_type -> custody.api.v1.ExportRequest
-	9,  // 7: custody.api.v1.EvidenceService.ExportPolicy:input_type -> custody.api.v1.ExportPolicyRequest
-	11, // 8: custody.api.v1.EvidenceService.Isolation:input_type -> custody.api.v1.IsolationRequest
-	1,  // 9: custody.api.v1.LedgerService.Status:output_type -> custody.api.v1.StatusResponse
-	3,  // 10: custody.api.v1.LedgerService.Check:output_type -> custody.api.v1.CheckResponse
-	6,  // 11: custody.api.v1.LedgerService.Rebuild:output_type -> custody.api.v1.RebuildResponse
-	8,  // 12: custody.api.v1.EvidenceService.Export:output_type -> custody.api.v1.ExportResponse
-	10, // 13: custody.api.v1.EvidenceService.ExportPolicy:output_type -> custody.api.v1.ExportPolicyResponse
-	12, // 14: custody.api.v1.EvidenceService.Isolation:output_type -> custody.api.v1.IsolationResponse
-	9,  // [9:15] is the sub-list for method output_type
-	3,  // [3:9] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	14, // 0: custody.api.v1.StatusResponse.counters:type_name -> custody.api.v1.StatusResponse.CountersEntry
+	2,  // 1: custody.api.v1.StatusResponse.rules:type_name -> custody.api.v1.RulesStatus
+	5,  // 2: custody.api.v1.CheckResponse.problem:type_name -> custody.api.v1.Problem
+	5,  // 3: custody.api.v1.RebuildResponse.problem:type_name -> custody.api.v1.Problem
+	0,  // 4: custody.api.v1.LedgerService.Status:input_type -> custody.api.v1.StatusRequest
+	3,  // 5: custody.api.v1.LedgerService.Check:input_type -> custody.api.v1.CheckRequest
+	6,  // 6: custody.api.v1.LedgerService.Rebuild:input_type -> custody.api.v1.RebuildRequest
+	8,  // 7: custody.api.v1.EvidenceService.Export:input_type -> custody.api.v1.ExportRequest
+	10, // 8: custody.api.v1.EvidenceService.ExportPolicy:input_type -> custody.api.v1.ExportPolicyRequest
+	12, // 9: custody.api.v1.EvidenceService.Isolation:input_type -> custody.api.v1.IsolationRequest
+	1,  // 10: custody.api.v1.LedgerService.Status:output_type -> custody.api.v1.StatusResponse
+	4,  // 11: custody.api.v1.LedgerService.Check:output_type -> custody.api.v1.CheckResponse
+	7,  // 12: custody.api.v1.LedgerService.Rebuild:output_type -> custody.api.v1.RebuildResponse
+	9,  // 13: custody.api.v1.EvidenceService.Export:output_type -> custody.api.v1.ExportResponse
+	11, // 14: custody.api.v1.EvidenceService.ExportPolicy:output_type -> custody.api.v1.ExportPolicyResponse
+	13, // 15: custody.api.v1.EvidenceService.Isolation:output_type -> custody.api.v1.IsolationResponse
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_custody_api_v1_ledger_proto_init() }
@@ -1139,7 +1241,7 @@ func file_custody_api_v1_ledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_ledger_proto_rawDesc), len(file_custody_api_v1_ledger_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

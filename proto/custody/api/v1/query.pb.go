@@ -1164,7 +1164,13 @@ type InstanceInfo struct {
 	Part bool `protobuf:"varint,12,opt,name=part,proto3" json:"part,omitempty"`
 	// lease is where its gates stand, the worst of them: "lent", "extended until TIME", "lease-blocked", "contained", "may act until TIME",
 	// "blocked: server unreachable", or "no gate".
-	Lease         string `protobuf:"bytes,13,opt,name=lease,proto3" json:"lease,omitempty"`
+	Lease string `protobuf:"bytes,13,opt,name=lease,proto3" json:"lease,omitempty"`
+	// firings is how many firings of live rules wait for a person.
+	Firings uint32 `protobuf:"varint,14,opt,name=firings,proto3" json:"firings,omitempty"`
+	// severity is the gravest of theirs: "low", "medium", "high" or "critical"; empty if there is none.
+	Severity string `protobuf:"bytes,15,opt,name=severity,proto3" json:"severity,omitempty"`
+	// unwatched says that the rules do not run: that nothing fires means nothing.
+	Unwatched     bool `protobuf:"varint,16,opt,name=unwatched,proto3" json:"unwatched,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1290,6 +1296,27 @@ func (x *InstanceInfo) GetLease() string {
 	return ""
 }
 
+func (x *InstanceInfo) GetFirings() uint32 {
+	if x != nil {
+		return x.Firings
+	}
+	return 0
+}
+
+func (x *InstanceInfo) GetSeverity() string {
+	if x != nil {
+		return x.Severity
+	}
+	return ""
+}
+
+func (x *InstanceInfo) GetUnwatched() bool {
+	if x != nil {
+		return x.Unwatched
+	}
+	return false
+}
+
 var File_custody_api_v1_query_proto protoreflect.FileDescriptor
 
 const file_custody_api_v1_query_proto_rawDesc = "" +
@@ -1384,7 +1411,7 @@ const file_custody_api_v1_query_proto_rawDesc = "" +
 	"\x14ListInstancesRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"S\n" +
 	"\x15ListInstancesResponse\x12:\n" +
-	"\tinstances\x18\x01 \x03(\v2\x1c.custody.api.v1.InstanceInfoR\tinstances\"\x80\x03\n" +
+	"\tinstances\x18\x01 \x03(\v2\x1c.custody.api.v1.InstanceInfoR\tinstances\"\xd4\x03\n" +
 	"\fInstanceInfo\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x120\n" +
@@ -1401,7 +1428,10 @@ const file_custody_api_v1_query_proto_rawDesc = "" +
 	" \x01(\tR\x05level\x12\x16\n" +
 	"\x06proven\x18\v \x01(\bR\x06proven\x12\x12\n" +
 	"\x04part\x18\f \x01(\bR\x04part\x12\x14\n" +
-	"\x05lease\x18\r \x01(\tR\x05lease2\x8b\x03\n" +
+	"\x05lease\x18\r \x01(\tR\x05lease\x12\x18\n" +
+	"\afirings\x18\x0e \x01(\rR\afirings\x12\x1a\n" +
+	"\bseverity\x18\x0f \x01(\tR\bseverity\x12\x1c\n" +
+	"\tunwatched\x18\x10 \x01(\bR\tunwatched2\x8b\x03\n" +
 	"\fQueryService\x12I\n" +
 	"\x06Search\x12\x1d.custody.api.v1.SearchRequest\x1a\x1e.custody.api.v1.SearchResponse0\x01\x12D\n" +
 	"\x05Trace\x12\x1c.custody.api.v1.TraceRequest\x1a\x1d.custody.api.v1.TraceResponse\x12>\n" +
