@@ -50,6 +50,8 @@ type control struct {
 	isSettled bool
 	lease     time.Duration // by bootClock, when it ends
 	denied    bool          // Custody has said that it lends none under the control in force
+	linked    bool          // a control stream is open
+	cut       time.Time     // since when none is; zero if there has never been one
 	changed   chan struct{} // closed and replaced when the lease or the control changes
 	running   map[*running]struct{}
 	refused   []*apiv1.RefusedCall // since the last renewal
@@ -138,6 +140,36 @@ func (c *control) awaitLease(ctx context.Context) bool {
 	}
 }
 
+// link notes that there is a control stream, or none any more.
+func (c *control) link(is bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.linked = is; !is {
+		c.cut = time.Now()
+	}
+}
+
+// Why a gate has no lease.
+const (
+	neverReached = "no lease: the server has not been reached yet"
+	unreachable  = "no lease: the server is unreachable"
+	noneLent     = "no lease: refused by Custody, which lends none under what is in force"
+	runOut       = "no lease: it has expired, and the server that is connected has not renewed it"
+)
+
+// whyNoLease says why there is no lease, in words for the record and for whoever reads the agent's log. The mutex is held.
+func (c *control) whyNoLease() string {
+	switch {
+	case c.linked && c.denied:
+		return noneLent
+	case c.linked:
+		return runOut
+	case c.cut.IsZero():
+		return neverReached
+	}
+	return unreachable + " since " + c.cut.UTC().Format(time.DateTime) + " UTC, and the lease has expired"
+}
+
 // hasLease is decided by our own clock, from when we asked. The mutex is held.
 func (c *control) hasLease() bool { return lasts(c.lease) }
 
@@ -194,6 +226,8 @@ func (c *control) connect(ctx context.Context) (heard bool, err error) {
 	if err := s.handshake(); err != nil {
 		return false, fmt.Errorf("handshake: %w", err)
 	}
+	c.link(true)
+	defer c.link(false)
 	c.wonder() // whoever asked on the stream before still waits
 	return true, s.serve(ctx)
 }

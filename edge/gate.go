@@ -51,22 +51,28 @@ func (c *control) rule(ctx context.Context, p *Proposal) (Ruling, Consequence) {
 	switch {
 	case stops(level):
 		c.refuse(by, p)
-		r, class := answer(Deny, by.reason())
+		r, class := answer(Deny, "refused by "+by.reason())
 		r.contained = true
 		return r, class
 	case v.hasManifest() && !permit.Allowed:
-		return answer(Deny, "the manifest does not allow this tool")
+		return answer(Deny, fmt.Sprintf("refused by manifest %d: none of its permissions covers this call", v.manifest))
 	case v.needsLease(class) && !c.awaitLease(ctx):
-		return answer(Deny, "no lease: Custody cannot be reached, or lends none")
+		return answer(Deny, c.noLease())
 	case level == levelRestrict && class == High:
 		c.refuse(by, p)
-		return answer(NeedsApproval, by.reason())
+		return answer(NeedsApproval, "asked for by "+by.reason())
 	case permit.Approver:
 		return answer(NeedsApproval, "the manifest wants an approver")
 	case v.approve && class == High:
 		return answer(NeedsApproval, "high consequence needs an approver")
 	}
 	return answer(Allow, "")
+}
+
+func (c *control) noLease() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.whyNoLease()
 }
 
 // enter begins the act of a call, after the rules have had their time with what led to it. It looks once more, because recording has taken time: what was contained meanwhile does not
@@ -83,7 +89,7 @@ func (c *control) enter(ctx context.Context, p *Proposal, class Consequence) (in
 		return nil, nil, fmt.Errorf("%w: %s", ErrContained, by.reason())
 	}
 	if v.needsLease(class) && !c.hasLease() {
-		return nil, nil, fmt.Errorf("%w: the lease has ended", ErrBlocked)
+		return nil, nil, fmt.Errorf("%w: %s", ErrBlocked, c.whyNoLease())
 	}
 	inside, cancel := context.WithCancelCause(ctx)
 	r := &running{act: act, call: p.Call, tool: p.Tool, consequence: class, cancel: cancel}

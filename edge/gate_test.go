@@ -3,6 +3,7 @@ package edge_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,5 +183,44 @@ func TestWithoutGate(t *testing.T) {
 	shut(t, e)
 	if len(server.Renewals()) > 0 {
 		t.Error("it watches all the same")
+	}
+}
+
+// TestTheGateSaysWhyThereIsNoLease: whoever reads the agent's log learns whether to look at the network, at the server or at what is in force.
+func TestTheGateSaysWhyThereIsNoLease(t *testing.T) {
+	high := edge.CallOptions{Consequence: edge.High}
+	tests := map[string]struct {
+		lease  time.Duration
+		before func(*edgetest.Server)
+		says   string
+	}{
+		"refused":     {0, func(s *edgetest.Server) { s.Control(inForce("run/acme/another", "pause")) }, "no lease: refused by Custody"},
+		"unreachable": {200 * time.Millisecond, (*edgetest.Server).Stop, "no lease: the server is unreachable since "},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			server := edgetest.New(t)
+			server.Lease(test.lease)
+			e, _ := emitter(t, server.Join(t, instance))
+			ctx, _ := e.Run(t.Context(), edge.RunOptions{})
+			if _, err := edge.Call(ctx, "any", 1, nothing, edge.CallOptions{Consequence: edge.Low}); err != nil { // the gate has heard
+				t.Fatal(err)
+			}
+			test.before(server)
+			for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+				_, err := edge.Call(short, "any", 1, nothing, high)
+				cancel()
+				if errors.Is(err, edge.ErrBlocked) && strings.Contains(err.Error(), test.says) {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatal(err)
+				}
+			}
+			closing, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			_ = e.Close(closing) // what is not delivered waits in the spool
+		})
 	}
 }

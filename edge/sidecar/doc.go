@@ -49,7 +49,7 @@
 //	{"ok":true,"call":"c1","decision":"block","reason":"call send_email: call is blocked: contained: pause of …"}
 //	{"ok":true,"call":"c1","decision":"needs_approval","reason":"… nobody has approved it …"}
 //
-// An ask can wait: for an approver, a lease, or the receipt of a start of high consequence. The answer to a done has the id of the
+// An ask can wait: for an approver, a lease, or the receipt of a start of high consequence; other lines are answered meanwhile. The answer to a done has the id of the
 // end, and the reason if the call was to stop. Calls that are not done when the connection ends are recorded as failed.
 //
 // These lines come on their own, between answers, after watch: all that is contained, at once and whenever it changes; and each
@@ -63,7 +63,9 @@
 //	{"ok":true,"id":"0190a8e2-6d2a-7b4c-8e3f-4a5b6c7d8e9f"}
 //	{"ok":false,"line":3,"field":"execution.tool","error":"longer than 4096 bytes"}
 //
-// Answers come in the order of the lines. A line that is refused changes nothing, and the next one is read. An answer that
+// Answers come in the order of the lines, but for that to an ask, which comes when the call is decided: a person may take long, and
+// the lines after it do not wait. It names its call. A done of a call that is not decided waits for the decision, and so does the end of
+// the lines. A line that is refused changes nothing, and the next one is read. An answer that
 // is ok means what Record means: the event survives the death of the sidecar.
 //
 // # The socket

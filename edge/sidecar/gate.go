@@ -96,8 +96,17 @@ func (l *Line) checkDone(x *eventv1.Execution) error {
 type gate struct {
 	to       Recorder
 	open     map[string]*edge.Act
+	asking   map[string]bool // calls that are not decided yet
+	decided  chan decided    // has room for all of them
 	pushes   chan push
 	watching bool
+}
+
+// decided is what came of one ask.
+type decided struct {
+	call   string
+	act    *edge.Act // nil if it could not be recorded
+	answer answer
 }
 
 // push is a line that answers nothing.
@@ -119,8 +128,34 @@ type contained struct {
 }
 
 func newGate(to Recorder) *gate {
-	return &gate{to: to, open: map[string]*edge.Act{}, pushes: make(chan push)}
+	return &gate{
+		to: to, open: map[string]*edge.Act{}, asking: map[string]bool{}, decided: make(chan decided, maxOpen), pushes: make(chan push),
+	}
 }
+
+// put asks in the background: an approver may take long, and other lines do not wait for him.
+func (g *gate) put(ctx context.Context, l *Line, number int) {
+	call := l.Event.Plain.GetExecution().GetCall()
+	g.asking[call] = true
+	go func() {
+		act, a := g.ask(ctx, l)
+		if !a.OK {
+			a.Line = number
+		}
+		g.decided <- decided{call, act, a}
+	}()
+}
+
+// settled takes in what came of an ask.
+func (g *gate) settled(ctx context.Context, d decided) {
+	delete(g.asking, d.call)
+	if d.act != nil {
+		g.begun(ctx, d.act)
+	}
+}
+
+// waits reports whether an ask is not decided.
+func (g *gate) waits() bool { return len(g.asking) > 0 }
 
 // ask begins a call, and says whether it may be made. It can wait for an approver.
 func (g *gate) ask(ctx context.Context, l *Line) (*edge.Act, answer) {
@@ -155,9 +190,11 @@ func (g *gate) ask(ctx context.Context, l *Line) (*edge.Act, answer) {
 // refuseAsk is why a call cannot even be asked for.
 func (g *gate) refuseAsk(call string) error {
 	switch {
+	case g.asking[call]:
+		return wrong("ask.call", "was asked for, and is not decided")
 	case g.open[call] != nil:
 		return wrong("ask.call", "has begun, and is not done")
-	case len(g.open) >= maxOpen:
+	case len(g.open)+len(g.asking) >= maxOpen:
 		return wrong("ask", fmt.Sprintf("more than %d calls are not done", maxOpen))
 	}
 	return nil
@@ -257,8 +294,14 @@ func (g *gate) contained() (all []contained, changed <-chan struct{}) {
 // errGone is how a call ended whose program has gone.
 var errGone = errors.New("the program has gone without a word about how the call ended")
 
-// close ends what was not done.
+// close ends what was not done. The context of the asks must have ended.
 func (g *gate) close() (err error) {
+	for g.waits() {
+		d := <-g.decided
+		if delete(g.asking, d.call); d.act != nil {
+			g.open[d.call] = d.act
+		}
+	}
 	for call, act := range g.open {
 		delete(g.open, call)
 		if failed := act.End(nil, errGone); act.Ended() == (event.ID{}) {

@@ -52,6 +52,7 @@ func Serve(ctx context.Context, to Recorder, in io.Reader, out io.Writer) error 
 	lines := make(chan input)
 	go read(ctx, in, lines)
 	err := c.serve(ctx, lines)
+	cancel() // nobody hears the answers to asks any more
 	return errors.Join(err, c.gate.close())
 }
 
@@ -71,16 +72,48 @@ func (c *connection) serve(ctx context.Context, lines <-chan input) error {
 			if err := c.pushed(p); err != nil {
 				return err
 			}
+		case d := <-c.gate.decided:
+			if err := c.decided(ctx, d); err != nil {
+				return err
+			}
 		case line := <-lines:
 			if err := c.line(ctx, line, number); err != nil {
 				return err
 			}
 			if line.err != nil {
-				return ended(line.err, number)
+				return errors.Join(ended(line.err, number), c.settle(ctx, c.gate.waits))
 			}
 			number++
 		}
 	}
+}
+
+// settle goes on answering asks, and reads no line, for as long as what it waits for is not there.
+func (c *connection) settle(ctx context.Context, waits func() bool) error {
+	for waits() {
+		var err error
+		select {
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		case p := <-c.gate.pushes:
+			err = c.pushed(p)
+		case d := <-c.gate.decided:
+			err = c.decided(ctx, d)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decided answers an ask.
+func (c *connection) decided(ctx context.Context, d decided) error {
+	c.gate.settled(ctx, d)
+	if err := write(c.out, d.answer); err != nil {
+		return err
+	}
+	return c.flush()
 }
 
 // pushed writes a line that answers nothing, if the program wants such lines.
@@ -129,7 +162,7 @@ func read(ctx context.Context, in io.Reader, lines chan<- input) {
 func (c *connection) line(ctx context.Context, line input, number int) error {
 	if len(bytes.TrimSpace(line.text)) > 0 || line.tooLong {
 		a, err := c.handle(ctx, line.text, line.tooLong, number)
-		if err == nil {
+		if err == nil && a != nil {
 			err = write(c.out, a)
 		}
 		if err != nil {
@@ -173,20 +206,29 @@ func write(w *bufio.Writer, line any) error {
 	return nil
 }
 
-// handle does what a line wants. The error is that of the connection.
-func (c *connection) handle(ctx context.Context, line []byte, tooLong bool, number int) (answer, error) {
+// handle does what a line wants. An ask that may be put has no answer yet. The error is that of the connection.
+func (c *connection) handle(ctx context.Context, line []byte, tooLong bool, number int) (*answer, error) {
 	if tooLong {
-		return answer{Line: number, Error: fmt.Sprintf("longer than %d bytes", MaxLine)}, nil
+		return &answer{Line: number, Error: fmt.Sprintf("longer than %d bytes", MaxLine)}, nil
 	}
 	parsed, err := ParseLine(line)
 	if err != nil {
-		return failure(err, number, nil), nil
+		a := failure(err, number, nil)
+		return &a, nil
 	}
 	var a answer
-	switch parsed.Verb {
+	switch call := parsed.Event.Plain.GetExecution().GetCall(); parsed.Verb {
 	case Ask:
-		a, err = c.ask(ctx, parsed, number)
+		if err := c.gate.refuseAsk(call); err != nil {
+			a = failure(err, number, nil)
+			break
+		}
+		c.gate.put(ctx, parsed, number)
+		return nil, nil
 	case Done:
+		if err := c.settle(ctx, func() bool { return c.gate.asking[call] }); err != nil {
+			return nil, err
+		}
 		a = c.gate.done(parsed)
 	case Watch:
 		c.gate.watch(ctx)
@@ -197,31 +239,7 @@ func (c *connection) handle(ctx context.Context, line []byte, tooLong bool, numb
 	if !a.OK {
 		a.Line = number
 	}
-	return a, err
-}
-
-// ask asks the gate. An approver may take long; what must stop meanwhile is told meanwhile.
-func (c *connection) ask(ctx context.Context, l *Line, number int) (a answer, err error) {
-	if err := c.gate.refuseAsk(l.Event.Plain.GetExecution().GetCall()); err != nil {
-		return failure(err, number, nil), nil
-	}
-	var act *edge.Act
-	decided := make(chan struct{})
-	go func() {
-		act, a = c.gate.ask(ctx, l)
-		close(decided)
-	}()
-	for {
-		select {
-		case <-decided:
-			if act != nil {
-				c.gate.begun(ctx, act)
-			}
-			return a, err
-		case p := <-c.gate.pushes:
-			err = errors.Join(err, c.pushed(p))
-		}
-	}
+	return &a, nil
 }
 
 func record(ctx context.Context, to Recorder, l *Line, number int) answer {
