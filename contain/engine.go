@@ -2,7 +2,6 @@ package contain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -10,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/agentcustody/custody/contain/follow"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -31,10 +31,9 @@ const (
 
 // Source is what containment folds. stream.Stream is one.
 type Source interface {
+	follow.Source
 	// Last returns the last message of a subject, as the stream's leader has it.
 	Last(ctx context.Context, subject string) (m stream.Message, found bool, err error)
-	// Read returns a reader of the subjects that match filter, from a sequence on.
-	Read(from uint64, filter string) *stream.Reader
 }
 
 // Recorder makes Custody's own events durable in a tenant's log. ingest.System is one.
@@ -143,9 +142,8 @@ type Engine struct {
 
 	mu      sync.RWMutex
 	tenants map[event.TenantID]*tenant
-	applied uint64        // stream sequence up to which everything is folded
-	failed  error         // why following ended
-	moved   chan struct{} // closed and replaced with every message that is folded
+
+	progress *stream.Progress
 
 	patrol  *patrol
 	stop    context.CancelFunc
@@ -176,12 +174,12 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	following, stop := context.WithCancel(context.Background())
 	e := &Engine{
-		cfg: cfg, leases: newLeases(cfg.LeaseTTL, cfg.LeaseMargin, cfg.Now), tenants: make(map[event.TenantID]*tenant), moved: make(chan struct{}),
+		cfg: cfg, leases: newLeases(cfg.LeaseTTL, cfg.LeaseMargin, cfg.Now), tenants: make(map[event.TenantID]*tenant), progress: stream.NewProgress(0),
 		stop: stop, drained: make(chan struct{}), shown: make(sights),
 	}
 	e.plans.now = cfg.Now
 	e.work.Go(func() { e.follow(following) })
-	if err := e.await(ctx, last.Seq); err != nil {
+	if err := e.progress.Await(ctx, last.Seq); err != nil {
 		e.Close()
 		return nil, fmt.Errorf("open containment: %w", err)
 	}
@@ -203,7 +201,7 @@ func (e *Engine) Close() {
 
 // follow folds every system message.
 func (e *Engine) follow(ctx context.Context) {
-	reader := e.cfg.Source.Read(1, stream.SystemFilter)
+	reader := follow.New(e.cfg.Source, e.cfg.System, 1, wants)
 	defer reader.Close()
 	for {
 		m, err := reader.Next(ctx)
@@ -217,35 +215,22 @@ func (e *Engine) follow(ctx context.Context) {
 
 // fail makes every later wait fail: what is known here gets old. What is in force stays in force at the gates.
 func (e *Engine) fail(ctx context.Context, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.failed = fmt.Errorf("follow system messages: %w", err)
+	e.progress.Fail(err)
 	if ctx.Err() == nil {
-		e.cfg.Log.ErrorContext(ctx, "containment does not follow the stream any more", slog.Any("error", e.failed))
+		e.cfg.Log.ErrorContext(ctx, "containment does not follow the stream any more", slog.Any("error", err))
 	}
-	e.wake()
 }
 
-// wake lets everybody who waits look again. The mutex is held.
-func (e *Engine) wake() {
-	close(e.moved)
-	e.moved = make(chan struct{})
-}
-
-// take folds one message. What is not a batch of the system key has no effect here; the ledger's fold judges it.
-func (e *Engine) take(m stream.Message) {
-	name, events, err := e.read(m)
-	if err != nil {
-		e.cfg.Log.Warn("system message not folded", slog.Uint64("stream_seq", m.Seq), slog.Any("error", err))
-	}
+// take folds one message.
+func (e *Engine) take(m follow.Message) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	t := e.tenants[name]
-	if t == nil && len(events) > 0 {
+	t := e.tenants[m.Tenant]
+	if t == nil && len(m.Events) > 0 {
 		t = newTenant()
-		e.tenants[name] = t
+		e.tenants[m.Tenant] = t
 	}
-	for _, ev := range events {
+	for _, ev := range m.Events {
 		x := ev.GetSystem()
 		if x.GetApproval() != nil {
 			t.asked(m, ev)
@@ -260,8 +245,7 @@ func (e *Engine) take(m stream.Message) {
 		close(t.changed)
 		t.changed = make(chan struct{})
 	}
-	e.applied = m.Seq
-	e.wake()
+	e.progress.Reach(m.Seq)
 }
 
 func newTenant() *tenant {
@@ -281,7 +265,7 @@ func (t *tenant) ready(at int64, x *eventv1.System, since time.Time) {
 }
 
 // asked folds a step of a question. The engine's mutex is held.
-func (t *tenant) asked(m stream.Message, e *eventv1.Event) {
+func (t *tenant) asked(m follow.Message, e *eventv1.Event) {
 	t.questions.apply(m.Time, m.Seq, e)
 	close(t.answered)
 	t.answered = make(chan struct{})
@@ -298,73 +282,16 @@ func matters(x *eventv1.System) bool {
 	return false
 }
 
-// read returns the events of a batch that containment folds. A batch without any is not checked any further.
-func (e *Engine) read(m stream.Message) (event.TenantID, []*eventv1.Event, error) {
-	subject, err := stream.ParseSubject(m.Subject)
-	if err != nil {
-		return "", nil, err
-	}
-	name := event.TenantID(subject.Tenant)
-	b, err := event.ParseStreamBatch(m.Data)
-	if err != nil {
-		return name, nil, err
-	}
-	events, err := relevant(name, b)
-	if err != nil || len(events) == 0 {
-		return name, nil, err
-	}
-	if err := signer.VerifyDSSE(e.cfg.System, signer.PayloadTypeBatch, b.GetStatement(), b.GetSignature()); err != nil {
-		return name, nil, err
-	}
-	return name, events, nil
-}
-
-// relevant are the events of a tenant's batch that containment folds.
-func relevant(name event.TenantID, b *eventv1.StreamBatch) (events []*eventv1.Event, err error) {
-	st, err := event.ParseStatement(b.GetStatement())
-	if err != nil {
-		return nil, err
-	}
-	if st.GetTenant() != string(name) {
-		return nil, errors.New("batch of another tenant")
-	}
-	for _, encoded := range b.GetEvents() {
-		x, wrong := event.ParseMember(st, encoded)
-		if wrong != nil {
-			return nil, wrong
-		}
-		if s := x.GetSystem(); s.GetContainment() != nil || s.GetHold() != nil || s.GetApproval() != nil || s.GetArmed() != nil || matters(s) {
-			events = append(events, x)
-		}
-	}
-	return events, nil
-}
-
-// await returns when the message at a stream sequence is folded.
-func (e *Engine) await(ctx context.Context, seq uint64) error {
-	for {
-		e.mu.RLock()
-		applied, failed, moved := e.applied, e.failed, e.moved
-		e.mu.RUnlock()
-		switch {
-		case applied >= seq:
-			return nil
-		case failed != nil:
-			return failed
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return fmt.Errorf("await system message %d: %w", seq, context.Cause(ctx))
-		}
-	}
+// wants reports whether containment folds an event.
+func wants(s *eventv1.System) bool {
+	return s.GetContainment() != nil || s.GetHold() != nil || s.GetApproval() != nil || s.GetArmed() != nil || matters(s)
 }
 
 // catchUp returns when everything that the stream has for a tenant now is folded, here and in its registry.
 func (e *Engine) catchUp(ctx context.Context, name event.TenantID) error {
 	last, _, err := e.cfg.Source.Last(ctx, stream.SystemSubject(string(name)))
 	if err == nil {
-		err = e.await(ctx, last.Seq)
+		err = e.progress.Await(ctx, last.Seq)
 	}
 	if err == nil {
 		err = e.cfg.Roster.Await(ctx, last.Seq)
@@ -387,7 +314,7 @@ func (e *Engine) recordEvents(ctx context.Context, name event.TenantID, events .
 	for part := range slices.Chunk(events, mostInRecord) {
 		seq, err := e.cfg.Recorder.Record(ctx, name, part...)
 		if err == nil {
-			err = e.await(ctx, seq)
+			err = e.progress.Await(ctx, seq)
 		}
 		if err != nil {
 			return err

@@ -48,9 +48,8 @@ func (p *patrol) run(ctx context.Context) {
 }
 
 func (e *Engine) movement() <-chan struct{} {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.moved
+	_, moved, _ := e.progress.At()
+	return moved
 }
 
 // sleep waits for a time, for ctx, or for early.

@@ -49,10 +49,9 @@ type Admission struct {
 
 	mu      sync.RWMutex
 	tenants map[event.TenantID]*registry.State
-	applied uint64        // stream sequence up to which every system message is applied
-	failed  error         // why following ended
-	changed chan struct{} // closed and replaced with every message that is applied
 	erased  chan struct{} // closed and replaced with every tombstone that is applied
+
+	progress *stream.Progress // of the system messages that are applied
 
 	grants atomic.Pointer[map[access.Fingerprint][]access.Grant] // derived from tenants; replaced as a whole
 	stop   context.CancelFunc
@@ -64,8 +63,8 @@ type Admission struct {
 func NewAdmission(source Source, system signer.PublicKey, from map[event.TenantID]*registry.State, upTo uint64, log *slog.Logger) *Admission {
 	ctx, stop := context.WithCancel(context.Background())
 	a := &Admission{
-		source: source, system: system, log: log, tenants: maps.Clone(from), applied: upTo,
-		changed: make(chan struct{}), erased: make(chan struct{}), stop: stop, done: make(chan struct{}),
+		source: source, system: system, log: log, tenants: maps.Clone(from), progress: stream.NewProgress(upTo),
+		erased: make(chan struct{}), stop: stop, done: make(chan struct{}),
 	}
 	if a.tenants == nil {
 		a.tenants = make(map[event.TenantID]*registry.State)
@@ -97,19 +96,11 @@ func (a *Admission) follow(ctx context.Context, reader *stream.Reader) {
 
 // fail makes every later CatchUp fail: what admission holds gets old.
 func (a *Admission) fail(ctx context.Context, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.failed = fmt.Errorf("follow system messages: %w", err)
+	err = fmt.Errorf("follow system messages: %w", err)
+	a.progress.Fail(err)
 	if ctx.Err() == nil {
-		a.log.ErrorContext(ctx, "admission stopped", slog.Any("error", a.failed))
+		a.log.ErrorContext(ctx, "admission stopped", slog.Any("error", err))
 	}
-	a.wake()
-}
-
-// wake lets everybody who waits look again. The mutex is held.
-func (a *Admission) wake() {
-	close(a.changed)
-	a.changed = make(chan struct{})
 }
 
 // take applies one message. What is not a batch of the system key has no effect here; the fold judges it.
@@ -128,8 +119,7 @@ func (a *Admission) take(m stream.Message) {
 	if a.apply(tenant, events) {
 		a.indexGrants()
 	}
-	a.applied = m.Seq
-	a.wake()
+	a.progress.Reach(m.Seq)
 }
 
 // read returns the events of a batch that the system key signed.
@@ -224,24 +214,7 @@ func (a *Admission) CatchUpAll(ctx context.Context) error {
 }
 
 // Await returns when the system message at a stream sequence is applied.
-func (a *Admission) Await(ctx context.Context, seq uint64) error {
-	for {
-		a.mu.RLock()
-		applied, failed, changed := a.applied, a.failed, a.changed
-		a.mu.RUnlock()
-		switch {
-		case applied >= seq:
-			return nil
-		case failed != nil:
-			return failed
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("await system message %d: %w", seq, context.Cause(ctx))
-		}
-	}
-}
+func (a *Admission) Await(ctx context.Context, seq uint64) error { return a.progress.Await(ctx, seq) }
 
 // View lets look at a tenant's registry and reports whether the tenant exists. look must not keep the state
 // nor change it.

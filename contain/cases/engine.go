@@ -78,9 +78,8 @@ type Engine struct {
 
 	mu      sync.RWMutex
 	tenants map[event.TenantID]*State
-	applied uint64        // stream sequence up to which everything is folded
-	failed  error         // why following ended
-	moved   chan struct{} // closed and replaced with every message that is folded
+
+	progress *stream.Progress
 
 	stop context.CancelFunc
 	work sync.WaitGroup
@@ -92,7 +91,7 @@ func Open(cfg Config) *Engine {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	e := &Engine{cfg: cfg, tenants: map[event.TenantID]*State{}, moved: make(chan struct{}), stop: stop}
+	e := &Engine{cfg: cfg, tenants: map[event.TenantID]*State{}, progress: stream.NewProgress(0), stop: stop}
 	e.work.Go(func() { e.follow(ctx) })
 	return e
 }
@@ -119,18 +118,10 @@ func (e *Engine) follow(ctx context.Context) {
 
 // fail makes every later wait fail: what is known here gets old.
 func (e *Engine) fail(ctx context.Context, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.failed = err; ctx.Err() == nil {
+	e.progress.Fail(err)
+	if ctx.Err() == nil {
 		e.cfg.Log.ErrorContext(ctx, "cases do not follow the stream any more", slog.Any("error", err))
 	}
-	e.wake()
-}
-
-// wake lets everybody who waits look again. The mutex is held.
-func (e *Engine) wake() {
-	close(e.moved)
-	e.moved = make(chan struct{})
 }
 
 func (e *Engine) take(m follow.Message) {
@@ -144,28 +135,7 @@ func (e *Engine) take(m follow.Message) {
 		}
 		s.Apply(m.Time, x)
 	}
-	e.applied = m.Seq
-	e.wake()
-}
-
-// await returns when the message at a stream sequence is folded.
-func (e *Engine) await(ctx context.Context, seq uint64) error {
-	for {
-		e.mu.RLock()
-		applied, failed, moved := e.applied, e.failed, e.moved
-		e.mu.RUnlock()
-		switch {
-		case applied >= seq:
-			return nil
-		case failed != nil:
-			return failed
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return fmt.Errorf("await system message %d: %w", seq, context.Cause(ctx))
-		}
-	}
+	e.progress.Reach(m.Seq)
 }
 
 // catchUp returns when everything that the stream has for a tenant now is folded.
@@ -174,7 +144,7 @@ func (e *Engine) catchUp(ctx context.Context, tenant event.TenantID) error {
 	defer cancel()
 	last, _, err := e.cfg.Source.Last(ctx, stream.SystemSubject(string(tenant)))
 	if err == nil {
-		err = e.await(ctx, last.Seq)
+		err = e.progress.Await(ctx, last.Seq)
 	}
 	if err != nil {
 		return fmt.Errorf("catch up with %s: %w", tenant, err)
@@ -189,7 +159,7 @@ func (e *Engine) record(ctx context.Context, tenant event.TenantID, actor, reaso
 	x := &eventv1.System{Actor: actor, Reason: reason, Detail: &eventv1.System_Case{Case: act}}
 	seq, err := e.cfg.Recorder.Record(ctx, tenant, &eventv1.Event{Body: &eventv1.Event_System{System: x}})
 	if err == nil {
-		err = e.await(ctx, seq)
+		err = e.progress.Await(ctx, seq)
 	}
 	return err
 }

@@ -60,7 +60,7 @@ func (e *Engine) act(ctx context.Context) {
 func (e *Engine) next() (name event.TenantID, first *Firing) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.applied < e.cfg.End {
+	if applied, _, _ := e.progress.At(); applied < e.cfg.End {
 		return "", nil
 	}
 	for _, candidate := range e.names() {
@@ -124,7 +124,7 @@ func (e *Engine) settle(name event.TenantID, id event.ID) {
 			delete(t.acted, other)
 		}
 	}
-	e.wake()
+	e.progress.Wake()
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -15,6 +15,7 @@ import (
 	"github.com/agentcustody/custody/contain/rules"
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/stream"
 )
 
 const (
@@ -94,13 +95,12 @@ func (c Config) withDefaults() Config {
 type Engine struct {
 	cfg Config
 
+	progress *stream.Progress
+
 	mu      sync.Mutex
 	tenants map[event.TenantID]*tenant
-	applied uint64 // message up to which everything is folded
-	at      int64  // ns, of that message
-	ticked  int64  // ns of the last time that every tenant's time moved on
-	failed  error  // why following ended
-	moved   chan struct{}
+	at      int64 // ns, of the last message
+	ticked  int64 // ns of the last time that every tenant's time moved on
 
 	saving  sync.WaitGroup
 	busy    atomic.Bool // a snapshot is being written
@@ -128,11 +128,12 @@ func newTenant(name event.TenantID, set *rules.Set) *tenant {
 func Open(cfg Config) *Engine {
 	cfg = cfg.withDefaults()
 	e := &Engine{
-		cfg: cfg, tenants: map[event.TenantID]*tenant{}, moved: make(chan struct{}),
+		cfg: cfg, tenants: map[event.TenantID]*tenant{}, progress: stream.NewProgress(0),
 		urge: make(chan struct{}, 1), saved: cfg.Now(),
 	}
 	if cfg.Off {
-		e.failed, e.stop = ErrOff, func() {}
+		e.stop = func() {}
+		e.progress.Fail(ErrOff)
 		return e
 	}
 	if cfg.Dir != "" {
@@ -140,7 +141,7 @@ func Open(cfg Config) *Engine {
 			cfg.Log.Warn("the rules fold the stream from its beginning", slog.Any("error", err))
 		}
 	}
-	e.applied = cfg.Source.Seq()
+	e.progress.Reach(cfg.Source.Seq())
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
 	e.work.Go(func() { e.follow(ctx) })
@@ -152,7 +153,7 @@ func Open(cfg Config) *Engine {
 // Close ends following and acting, and keeps a last snapshot.
 func (e *Engine) Close() {
 	e.Abort()
-	if e.cfg.Dir == "" || e.failed != nil {
+	if _, _, failed := e.progress.At(); e.cfg.Dir == "" || failed != nil {
 		return
 	}
 	b, err := e.encode()
@@ -192,19 +193,10 @@ func (e *Engine) follow(ctx context.Context) {
 
 // fail makes every later wait fail: what is known here gets old.
 func (e *Engine) fail(ctx context.Context, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if ctx.Err() == nil {
-		e.failed = fmt.Errorf("rules: %w", err)
+		e.progress.Fail(fmt.Errorf("rules: %w", err))
 		e.cfg.Log.ErrorContext(ctx, "the rules do not follow the stream any more", slog.Any("error", err))
 	}
-	e.wake()
-}
-
-// wake lets everybody who waits look again. The mutex is held.
-func (e *Engine) wake() {
-	close(e.moved)
-	e.moved = make(chan struct{})
 }
 
 func (e *Engine) hurry() {
@@ -227,11 +219,11 @@ func (e *Engine) take(m *Message) {
 		}
 		pending = len(t.book.waiting) > 0
 	}
-	e.applied, e.at = m.Seq, m.Time
+	e.at = m.Time
 	if pending || m.Seq == e.cfg.End {
 		e.hurry()
 	}
-	e.wake()
+	e.progress.Reach(m.Seq)
 }
 
 func (e *Engine) of(name event.TenantID) *tenant {
@@ -305,56 +297,46 @@ func (e *Engine) Hash() (sum [sha256.Size]byte, seq uint64, err error) {
 		}
 		h.Write(appendPart(appendPart(appendPart(nil, []byte(name)), t.rules.Snapshot()), book))
 	}
-	return [sha256.Size]byte(h.Sum(nil)), e.applied, nil
+	seq, _, _ = e.progress.At()
+	return [sha256.Size]byte(h.Sum(nil)), seq, nil
 }
 
 // Await returns when the message at a stream sequence is folded.
 func (e *Engine) Await(ctx context.Context, seq uint64) error {
-	return e.until(ctx, func() bool { return e.applied >= seq })
+	return e.progress.Await(ctx, seq)
 }
 
 // Judged returns when the rules have seen the message at a stream sequence, and the brake has what they asked for in a tenant by then.
 func (e *Engine) Judged(ctx context.Context, name event.TenantID, seq uint64) error {
-	var asked []event.ID
-	if err := e.until(ctx, func() bool {
-		if e.applied < seq {
-			return false
-		}
-		if t := e.tenants[name]; t != nil {
-			for _, f := range t.book.waiting {
-				asked = append(asked, f.ID)
-			}
-		}
-		return true
-	}); err != nil || len(asked) == 0 {
+	if err := e.Await(ctx, seq); err != nil {
 		return err
 	}
-	return e.until(ctx, func() bool { return e.tenants[name].settled(asked) })
+	asked := e.asked(name)
+	if len(asked) == 0 {
+		return nil
+	}
+	return e.progress.Until(ctx, func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.tenants[name].settled(asked)
+	}, "what the rules asked for")
+}
+
+// asked are the firings of a tenant whose containment the log does not have.
+func (e *Engine) asked(name event.TenantID) (ids []event.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.tenants[name]; t != nil {
+		for _, f := range t.book.waiting {
+			ids = append(ids, f.ID)
+		}
+	}
+	return ids
 }
 
 // settled reports whether the brake has what firings asked for.
 func (t *tenant) settled(asked []event.ID) bool {
 	return !slices.ContainsFunc(t.book.waiting, func(f *Firing) bool { return slices.Contains(asked, f.ID) && !t.acted[f.ID] })
-}
-
-// until waits for what done looks at with the mutex held.
-func (e *Engine) until(ctx context.Context, done func() bool) error {
-	for {
-		e.mu.Lock()
-		is, failed, moved := done(), e.failed, e.moved
-		e.mu.Unlock()
-		switch {
-		case is:
-			return nil
-		case failed != nil:
-			return failed
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return fmt.Errorf("await the rules: %w", context.Cause(ctx))
-		}
-	}
 }
 
 // errStopped ends acting at a point where a test ends it.

@@ -39,7 +39,8 @@ type Standing struct {
 func (e *Engine) Standing() Standing {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return Standing{e.applied, e.at, e.failed}
+	seq, _, err := e.progress.At()
+	return Standing{seq, e.at, err}
 }
 
 // Waiting is what waits for a person in one instance.

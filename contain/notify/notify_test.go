@@ -217,13 +217,13 @@ func TestTellsOfEvents(t *testing.T) {
 	)
 	want := []string{
 		"custody.proposed", "custody.contained", "custody.unproven", "custody.unproven", "custody.proven", "custody.case",
-		"custody.released", "custody.expiring", "custody.released",
+		"custody.expiring", "custody.released", "custody.released",
 	}
 	got := parse(t, h.receiver.wait(t, len(want)))
 	if diff := cmp.Diff(want, types(got)); diff != "" {
 		t.Fatalf("told (-want +got):\n%s", diff)
 	}
-	if keep := got[7].Data.Commands[0]; keep != "custody contain instance/acme/mole --level pause --reason 'not over'" {
+	if keep := got[6].Data.Commands[0]; keep != "custody contain instance/acme/mole --level pause --reason 'not over'" {
 		t.Errorf("of what is about to end: %q", keep)
 	}
 	if strings.ContainsRune(got[3].Data.Detail, 0x1b) {
