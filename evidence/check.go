@@ -211,7 +211,7 @@ var rules = []rule{
 	},
 	{
 		CheckErasure, ExitOpening, false, false,
-		"content shown as erased was erased by a record in the log", "Content is shown as erased, and no record in the log says so.",
+		"content shown as erased was erased by a record in the log", "Content is shown as erased, and no record in the log says so, or one that came while the content was on hold.",
 		"It cannot be concluded that this content was erased; it counts as withheld.",
 	},
 	{

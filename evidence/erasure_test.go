@@ -90,6 +90,44 @@ func atHours(w *world, hours [3]string, steps []func(), work func()) {
 	}
 }
 
+// A hold on an instance or a run keeps what is theirs: not before it is placed, not after it is lifted, and nothing of others.
+func TestHoldsOnInstancesAndRuns(t *testing.T) {
+	for _, test := range []struct {
+		scope  string
+		lifted bool
+		want   Result
+	}{
+		{"instance/support-1", false, Failed},
+		{"run/run-1", false, Failed},
+		{"instance/support-1", true, Passed},
+		{"run/run-1", true, Passed},
+		{"instance/billing-1", false, Passed},
+		{"run/run-2", false, Passed},
+		{"instance/run-1", false, Passed},
+		{"run/support-1", false, Passed},
+	} {
+		for name, hour := range map[string]string{"in the range": "09:30", "after it": "11:00"} {
+			w := newWorld(t, "acme")
+			a := w.agent("support-1")
+			w.clock("09:00")
+			send(a)
+			w.clock(hour).hold(test.scope, false)
+			if test.lifted {
+				w.hold(test.scope, true)
+			}
+			w.erase("person-1")
+			w.clock("12:00").access()
+			for what, s := range map[string]Scope{"tenant": w.scope("08:30", "10:00"), "instance": w.part("support-1", ""), "run": w.part("support-1", "run-1")} {
+				s.From, s.To = at("08:30"), at("10:00")
+				v := verify(t, w.exportScope(s, ExportOptions{}), w.policy())
+				if v.Records.FieldsErased != 1 || v.Check(CheckErasure).Result != test.want {
+					t.Errorf("%s, lifted %t, erased %s, bundle of the %s: %s", test.scope, test.lifted, name, what, details(v))
+				}
+			}
+		}
+	}
+}
+
 // falseTombstone is content that an exporter shows as erased by a record that the log holds.
 func falseTombstone(prepare func(w *world, a *sender) chain.Index) attack {
 	return attack{CheckErasure, ExitOpening, func(t *testing.T) ([]byte, *Policy) {
@@ -129,6 +167,16 @@ func TestWithheldShownAsErased(t *testing.T) {
 		"by an erasure under a hold on the tenant": falseTombstone(func(w *world, a *sender) chain.Index {
 			send(a)
 			w.hold("tenant", false)
+			return w.erase("person-1")
+		}),
+		"by an erasure under a hold on the instance": falseTombstone(func(w *world, a *sender) chain.Index {
+			send(a)
+			w.hold("instance/support-1", false)
+			return w.erase("person-1")
+		}),
+		"by an erasure under a hold on the task": falseTombstone(func(w *world, a *sender) chain.Index {
+			send(a)
+			w.hold("run/run-1", false)
 			return w.erase("person-1")
 		}),
 		"by a record that is no erasure": falseTombstone(func(w *world, a *sender) chain.Index {

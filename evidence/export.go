@@ -86,7 +86,7 @@ type export struct {
 	next      chain.Index           // of the range
 	own       map[signer.KeyID]bool // keys of the scope's instance, if it names one
 	cited     map[chain.Index]bool  // tombstones of erased fields
-	erased    map[string]bool       // their subjects
+	erased    map[string]bool       // their subjects and runs, as scopes of holds
 	buf       []byte
 }
 
@@ -393,7 +393,7 @@ func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openi
 		reason = reasonErasedLater
 	case o != nil && o.Erased:
 		x.count.FieldsErased++
-		x.cited[o.Tombstone], x.erased[strings.Clone(s.GetSubject())] = true, true
+		x.cited[o.Tombstone], x.erased["subject/"+s.GetSubject()], x.erased["run/"+e.GetRun()] = true, true, true
 		x.reasons.erased(o.Tombstone)
 		return openingRecord{state: stateErased, tombstone: o.Tombstone, generation: o.Generation}, nil
 	case reason != "":

@@ -51,7 +51,9 @@ type systemEvent struct {
 
 type erasureClaim struct {
 	erasure
-	claimed
+	generation    uint32
+	index         chain.Index
+	instance, run string // of the event
 }
 
 // problem is a failure that a worker found.
@@ -349,7 +351,9 @@ func (w *worker) field(j *job, e *eventv1.Event, s *eventv1.Sealed, o *openingRe
 		}
 	case stateErased:
 		// The claim outlives the job, whose bytes the event refers to.
-		j.erasures = append(j.erasures, erasureClaim{erasure{o.tombstone, strings.Clone(s.GetSubject())}, claimed{o.generation, o.index, o.index}})
+		j.erasures = append(j.erasures, erasureClaim{
+			erasure{o.tombstone, strings.Clone(s.GetSubject())}, o.generation, o.index, strings.Clone(e.GetInstance()), strings.Clone(e.GetRun()),
+		})
 	case stateWithheld:
 		if int(o.reason) >= w.reasons {
 			j.problem(CheckRedactions, o.index, errReason)

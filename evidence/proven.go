@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
@@ -221,7 +222,7 @@ func (v *verification) apply(index chain.Index, e *eventv1.Event) {
 		v.publicKeys.Store(public.ID(), public)
 	}
 	if x := e.GetSystem().GetErasure(); x != nil {
-		v.tombstones[index] = tombstone{x.GetSubject(), x.GetGeneration()}
+		v.tombstones[index] = tombstone{x.GetSubject(), x.GetGeneration(), v.indirectHolds()}
 	}
 }
 
@@ -280,4 +281,15 @@ func (v *verification) checkNeighbour(p *proven) error {
 		return errUnknownKey
 	}
 	return errors.Join(p.signedBy(signer.PublicKey(key.PublicKey)), v.checkTags(p))
+}
+
+// indirectHolds are the scopes of the holds in force on instances and runs. The registry cannot know what content they cover; the records of the
+// range say.
+func (v *verification) indirectHolds() (scopes []string) {
+	for _, h := range v.registry.Holds() {
+		if strings.HasPrefix(h.Scope, "instance/") || strings.HasPrefix(h.Scope, "run/") {
+			scopes = append(scopes, h.Scope)
+		}
+	}
+	return scopes
 }

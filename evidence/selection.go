@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"strings"
 
 	"github.com/agentcustody/custody/chain"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -65,20 +64,9 @@ func (x *export) concerns(index chain.Index, e *eventv1.Event) bool {
 	return false
 }
 
-// holds reports whether a hold bears on what the part shows: erasures of content that it protects are none.
+// holds reports whether a hold bears on what the part shows: on all of it, or on content of it that is said to be erased.
 func (x *export) holds(scope string) bool {
-	kind, name, _ := strings.Cut(scope, "/")
-	switch kind {
-	case "tenant":
-		return true
-	case "instance":
-		return name == x.scope.Instance
-	case "run":
-		return name == x.scope.Run
-	case "subject":
-		return x.erased[name]
-	}
-	return false
+	return scope == "tenant" || scope == "instance/"+x.scope.Instance || scope == "run/"+x.scope.Run || x.erased[scope]
 }
 
 // othersChunk is how many leaves of others are examined at a time: about 180 KiB.

@@ -42,6 +42,7 @@ type story struct {
 	proposals  map[callID]*told
 	approved   report.Actions
 	unapproved report.Actions
+	courses    courses
 }
 
 // told is an approval's text, or a proposal's arguments.
@@ -53,7 +54,7 @@ type told struct {
 }
 
 func newStory() *story {
-	return &story{sources: map[eventv1.ProducerClass]uint64{}, answers: map[chain.Index]*told{}, proposals: map[callID]*told{}}
+	return &story{sources: map[eventv1.ProducerClass]uint64{}, answers: map[chain.Index]*told{}, proposals: map[callID]*told{}, courses: newCourses()}
 }
 
 // open notes a field of the event at hand that the bundle opens.
@@ -67,6 +68,8 @@ func (s *story) add(f *fact) {
 		s.approval(f, x.Approval)
 	case *eventv1.Event_Execution:
 		s.execution(f, x.Execution)
+	case *eventv1.Event_System:
+		s.courses.add(f)
 	}
 	s.fields = s.fields[:0]
 }
@@ -199,6 +202,10 @@ func (x *export) reportData() *report.Data {
 	if d.Instance, d.Run = report.Text(s.Instance), report.Text(s.Run); s.Grace > 0 {
 		d.Late = instantText(s.until())
 	}
+	c := &x.story.courses
+	d.Questions = report.Courses{Shown: c.questions.shown, More: c.questions.more}
+	d.Contained, d.MoreContained = c.shown, c.more
+	d.Cases = report.Courses{Shown: c.cases.shown, More: c.cases.more}
 	x.reportAnswers(d, v)
 	x.reportContents(d)
 	for i := range populations {

@@ -99,6 +99,7 @@ type activity struct{ first, last chain.Index }
 type tombstone struct {
 	subject    string
 	generation uint32
+	holds      []string // scopes of the holds on instances and runs that were in force
 }
 
 // erasure is a claim that content of a subject was erased by a leaf.
@@ -111,6 +112,17 @@ type erasure struct {
 type claimed struct {
 	generation  uint32
 	index, last chain.Index
+	places      map[string]chain.Index // where first of each instance and run, by the scope of a hold on it
+}
+
+// under is a hold that covers content which a tombstone is said to have erased, and the first such content.
+func (t *tombstone) under(c *claimed) (scope string, index chain.Index, found bool) {
+	for _, scope := range t.holds {
+		if index, found := c.places[scope]; found {
+			return scope, index, true
+		}
+	}
+	return "", 0, false
 }
 
 // stopped says that nothing further can be examined; what is wrong was recorded.
@@ -368,11 +380,14 @@ func (v *verification) checkErasures() error {
 	for e, c := range v.erasures {
 		v.examine(CheckErasure, 1)
 		t, found := v.tombstones[e.tombstone]
+		hold, index, held := t.under(c)
 		switch {
 		case !found || e.subject == "" || t.subject != e.subject || t.generation < c.generation:
 			v.failAt(CheckErasure, c.index, fmt.Errorf("record %d is no erasure of this content", e.tombstone))
 		case e.tombstone <= c.last:
 			v.failAt(CheckErasure, c.last, fmt.Errorf("record %d came before this content", e.tombstone))
+		case held:
+			v.failAt(CheckErasure, index, fmt.Errorf("record %d came while a hold on %s was in force", e.tombstone, hold))
 		}
 	}
 	v.done(CheckErasure)

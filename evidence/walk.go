@@ -309,14 +309,19 @@ func (j *judge) tallyFields(m *job) {
 	}
 }
 
-// claim remembers an erasure once for each tombstone and subject.
+// claim remembers an erasure once for each tombstone and subject, with the instances and runs whose content it is said to have erased.
 func (j *judge) claim(e erasureClaim) {
 	c := j.erasures[e.erasure]
 	if c == nil {
-		c = &claimed{index: e.index}
+		c = &claimed{index: e.index, places: map[string]chain.Index{}}
 		j.erasures[e.erasure] = c
 	}
 	c.generation, c.last = max(c.generation, e.generation), e.index
+	for _, scope := range [...]string{"instance/" + e.instance, "run/" + e.run} {
+		if _, known := c.places[scope]; !known {
+			c.places[scope] = e.index
+		}
+	}
 }
 
 var (

@@ -273,7 +273,7 @@ class Log:
     def erase(self, index, subject, generation):
         held = any(scope in ("tenant", "subject/" + subject) for scope in self.holds.values())
         if not held and generation > self.erased.get(subject, 0):
-            self.tombstones[index], self.erased[subject] = (subject, generation), generation
+            self.tombstones[index], self.erased[subject] = (subject, generation, set(self.holds.values())), generation
 
     def apply(self, index, e):
         """An event that does not apply changes nothing."""

@@ -450,7 +450,7 @@ class Verification(Scoped, Anchored, Outside, Derived):
             elif o["state"] == 3:
                 self.withheld(i, o["reason"], "fields")
             elif field:
-                self.erasures.append((i, field["subject"], o["tombstone"], o["generation"]))
+                self.erasures.append((i, e, field["subject"], o["tombstone"], o["generation"]))
         if fields:
             self.fail("redactions", f"leaf {i}: a sealed field without a record")
 
@@ -465,11 +465,12 @@ class Verification(Scoped, Anchored, Outside, Derived):
 
     def accounts(self):
         self.check("genesis", self.check_genesis)
-        for i, subject, index, generation in self.erasures:
-            found = self.log.tombstones.get(index, ("", 0))
-            good = subject and found[0] == subject and generation <= found[1] and i < index
+        for i, e, subject, index, generation in self.erasures:
+            found = self.log.tombstones.get(index, ("", 0, set()))
+            free = not found[2] & {"instance/" + e["instance"], "run/" + e["run"]}
+            good = subject and found[0] == subject and generation <= found[1] and i < index and free
             self.check("erasure", need, good, f"leaf {i}: no such tombstone at leaf {index}")
-        r = account(self.recount, [index for _, _, index, _ in self.erasures], self.count)
+        r = account(self.recount, [index for _, _, _, index, _ in self.erasures], self.count)
         self.check_states()
         same = self.claims == counted(self.count) and json.loads(bytes(self.files["redactions.json"])) == r
         self.check("redactions", need, same, "other counts")

@@ -71,6 +71,11 @@ type Data struct {
 	Frameworks []Framework
 	Limits     []string
 
+	Questions     Courses        // to approvers, by Custody's own records
+	Contained     []*Containment // in the order of their first record
+	MoreContained uint64         // records of others
+	Cases         Courses        // of incidents
+
 	Style  template.CSS // set by HTML
 	Policy string
 }
@@ -124,6 +129,47 @@ type Content struct {
 	Disclosed bool
 	Text      Text
 	Instead   string // why it is not here
+}
+
+// Courses are some things that went on for a while, and how many records there are of others.
+type Courses struct {
+	Shown []*Course
+	More  uint64
+}
+
+// Course is one of them.
+type Course struct {
+	Name, About, For Text
+	Ended            bool
+	Steps            []Step
+	More             uint64 // steps
+}
+
+// Step is what one record says of a course.
+type Step struct {
+	Record   uint64
+	Received string
+	What     string
+	To       Text   // whom, or of what class
+	Cited    []Text // what the step names
+	Who, Why Text
+}
+
+// Containment is one containment, and how far each way of closing has come.
+type Containment struct {
+	Target, Level, Plan, By, Why, Second Text
+	Record                               uint64 // the first
+	BreakGlass                           bool
+	Paths                                []*Path
+	More                                 uint64 // records of other ways
+}
+
+// Path is one way that a containment closes: its four states, and the last one. Times are empty where a state is not among the records.
+type Path struct {
+	Path                                         Text // empty is the containment as a whole
+	Requested, Delivered, Acknowledged, Verified string
+	Last, LastAt                                 string
+	Observer, Evidence                           Text
 }
 
 // Framework is a set of controls.
