@@ -87,12 +87,18 @@ func (s *logService) ReadLog(ctx context.Context, r *apiv1.ReadLogRequest) (*api
 		return nil, noResource
 	}
 	content, err := s.node.tile(ctx, tenant, tile)
-	return &apiv1.ReadLogResponse{Content: content, MediaType: typeTile, Immutable: true}, logError(err)
+	if err == nil && tile.Entries {
+		err = s.node.leafReads.record(ctx, s.node, r)
+	}
+	if err != nil {
+		return nil, logError(err)
+	}
+	return &apiv1.ReadLogResponse{Content: content, MediaType: typeTile, Immutable: true}, nil
 }
 
 func logError(err error) error {
 	switch {
-	case err == nil, errors.Is(err, noResource):
+	case err == nil, errors.Is(err, noResource), errors.Is(err, notRecorded):
 		return err
 	case errors.Is(err, ledger.ErrNoTenant):
 		return noResource

@@ -108,6 +108,14 @@ func TestTiledLog(t *testing.T) {
 	partial := func(level string, width chain.Index) string {
 		return "/log/acme/" + strings.Replace(chain.Tile{Width: int(width)}.Path(), "/0/", "/"+level+"/", 1)
 	}
+	for _, path := range []string{
+		partial("0", head.Size+1), partial("entries", head.Size+1), "/log/acme/tile/0/000", "/log/acme/tile/1/000.p/1",
+		"/log/acme/tile/0/0", "/log/acme/", "/log/acme/nothing", "/log/acme/confirmed", "/log/acme", "/",
+	} {
+		if status, _ := s.get(s.client, path); status != http.StatusNotFound {
+			t.Errorf("%s: %d", path, status)
+		}
+	}
 	entries, hashes := s.body(partial("entries", head.Size)), s.body(partial("0", head.Size))
 	var leaves []chain.Hash
 	for i := range head.Size {
@@ -121,18 +129,31 @@ func TestTiledLog(t *testing.T) {
 	if len(entries) > 0 || chain.EventRoot(leaves) != head.Root {
 		t.Errorf("%d bytes are left, root %s, want %s", len(entries), chain.EventRoot(leaves), head.Root)
 	}
-	for _, path := range []string{
-		partial("0", head.Size+1), partial("entries", head.Size+1), "/log/acme/tile/0/000", "/log/acme/tile/1/000.p/1",
-		"/log/acme/tile/0/0", "/log/acme/", "/log/acme/nothing", "/log/acme/confirmed", "/log/acme", "/",
-	} {
-		if status, _ := s.get(s.client, path); status != http.StatusNotFound {
-			t.Errorf("%s: %d", path, status)
-		}
-	}
 	_, whole := s.get(s.client, partial("0", 1))
 	for _, header := range []string{"Content-Type: application/octet-stream", "Cache-Control: private, max-age=31536000, immutable"} {
 		if !bytes.Contains(whole, []byte(header)) {
 			t.Errorf("no %q in %q", header, whole)
+		}
+	}
+}
+
+// Whoever reads leaves is recorded, once while a visit lasts; checkpoints and hashes tell nothing.
+func TestReadingLeavesIsRecorded(t *testing.T) {
+	s := newServed(t)
+	head := s.head()
+	entries := "/log/acme/tile/entries/000.p/1"
+	admin := clientOf(t, s.env, "admin")
+	for _, read := range []struct {
+		client *http.Client
+		path   string
+		more   chain.Index // records
+	}{{s.client, "/log/acme/tile/0/000.p/1", 0}, {s.client, entries, 1}, {s.client, entries, 1}, {s.client, "/log/acme/tile/entries/000.p/2", 1}, {admin, entries, 2}} {
+		if status, _ := s.get(read.client, read.path); status != http.StatusOK {
+			t.Errorf("%s: %d", read.path, status)
+		}
+		s.env.WaitCommitted()
+		if now, _ := s.env.Node().Ledger().Head("acme"); chain.Index(now.Size) != head.Size+read.more {
+			t.Errorf("%s: %d records after %d, want %d more", read.path, now.Size, head.Size, read.more)
 		}
 	}
 }

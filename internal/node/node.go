@@ -61,8 +61,9 @@ type Node struct {
 	address   string // where emitters connect
 	logs      string // where the logs are served over HTTPS, empty if nowhere
 
-	confirm confirm
-	tiles   tiles
+	confirm   confirm
+	tiles     tiles
+	leafReads leafReads
 
 	failed chan error // why serving ended by itself
 	work   sync.WaitGroup
