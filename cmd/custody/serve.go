@@ -131,6 +131,7 @@ func (a *app) logger(verbose bool) *slog.Logger {
 // serve runs until the context ends or the node stops by itself.
 func (a *app) serve(ctx context.Context, cfg node.Config) error {
 	node.LimitMemory()
+	node.ShareProcessors()
 	if served, err := a.lock(servedFile); err == nil {
 		defer served.Close()
 	} // otherwise there is a server already, or opening says what is wrong

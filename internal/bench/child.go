@@ -108,6 +108,7 @@ func serve(arguments []string) error {
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	node.LimitMemory()
+	node.ShareProcessors()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	n, err := node.Open(ctx, cfg)

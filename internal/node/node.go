@@ -211,7 +211,7 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 func (n *Node) openLedger(context.Context) error {
 	cfg := ledger.Config{
 		Stream: n.stream, Store: ledger.NewStore(n.store), System: n.keys.system.Public(), LogKey: n.keys.log, TimeKey: n.keys.time,
-		Now: n.cfg.Now, Log: n.cfg.Log, Busy: n.busy, Confirm: n.confirm.ledger(n.nodes),
+		Now: n.cfg.Now, Log: n.cfg.Log, Busy: n.busy, Workers: cores, Confirm: n.confirm.ledger(n.nodes),
 	}
 	if n.cfg.TuneLedger != nil {
 		n.cfg.TuneLedger(&cfg)
@@ -227,7 +227,7 @@ func (n *Node) openLedger(context.Context) error {
 	return nil
 }
 
-// busy reports whether emitters wait at the door. There is none yet while the node starts.
+// busy reports whether the door computes, or emitters wait until it does. There is none yet while the node starts.
 func (n *Node) busy() bool {
 	door := n.opened.Load()
 	return door != nil && door.Busy()
@@ -270,7 +270,7 @@ func (n *Node) openIngest(ctx context.Context) error {
 	}
 	n.door = ingest.NewService(ingest.Config{
 		Stream: n.stream, Ledger: &n.behind, Vault: n.vault, Objects: n.objects, System: n.system, Admission: n.admission, Receipts: n.keys.system,
-		MaxBacklog: n.cfg.MaxBacklog, Now: n.cfg.Now, Log: n.cfg.Log,
+		MaxBacklog: n.cfg.MaxBacklog, Workers: cores, Now: n.cfg.Now, Log: n.cfg.Log,
 	})
 	n.opened.Store(n.door)
 	n.later(n.closeDoor)
