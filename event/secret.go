@@ -10,6 +10,9 @@ import (
 // (key prefixes, private keys, JSON web tokens), credentials in headers and URLs, and values assigned to names such as
 // password or api_key. It does not find a secret that looks like a word; a digest, a UUID or an id is none.
 func ScanSecrets(b []byte) (detector string, found bool) {
+	if !mayHoldSecret(b) {
+		return "", false
+	}
 	s := NewScanner(b)
 	if s.Next() {
 		return s.Detector, true
@@ -20,6 +23,9 @@ func ScanSecrets(b []byte) (detector string, found bool) {
 // Scrub replaces every secret in b by [secret:detector] and counts them. b itself is not changed; it is returned if there
 // is none. ScanSecrets finds nothing in out.
 func Scrub(b []byte) (out []byte, n int) {
+	if !mayHoldSecret(b) {
+		return b, 0
+	}
 	for {
 		next, found := scrubOnce(b)
 		if found == 0 {

@@ -94,7 +94,7 @@ type suspect struct {
 // scan looks for secrets in events and, for the record, in openings.
 func (w *wrapper) scan(b *batch) (suspects []suspect) {
 	for i, encoded := range b.signed.GetEvents() {
-		if _, detector, found := event.ScanEvent(encoded); found {
+		if _, detector, found := event.ScanParsed(b.events[i], encoded); found {
 			suspects = append(suspects, suspect{i, detector})
 		}
 	}
