@@ -64,7 +64,7 @@ func (w *workspace) fingerprints(path string, value []byte) []*eventv1.Fingerpri
 	if len(value) > event.MaxSealedInline {
 		return w.finger.AppendObject(w.prints, path, value)
 	}
-	return w.finger.Append(w.prints, path, value)
+	return w.finger.Lend(w.prints, path, value)
 }
 
 // setLongAside takes the long values out of the openings, which are in order by now.

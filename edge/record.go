@@ -89,6 +89,7 @@ type workspace struct {
 	list     []*eventv1.Sealed // of sealed
 	prints   []*eventv1.Fingerprint
 	encoded  []byte
+	texts    []byte
 	frame    []byte
 	run      *runCounter
 
@@ -112,6 +113,7 @@ func (e *Emitter) workspace() *workspace {
 func (e *Emitter) release(w *workspace) {
 	clear(w.openings)
 	clear(w.prints)
+	w.finger.Forget()
 	w.forgetLong()
 	e.workspaces.Put(w)
 	e.recording.Add(-1)
@@ -205,10 +207,14 @@ func (w *workspace) seal(ev *Event) error {
 	}
 	ev.Plain.Sealed, ev.Plain.Fingerprints = w.list, w.prints
 	w.argumentsDigest(ev.Plain)
-	slices.SortFunc(w.openings, func(a, b spool.Opening) int { return strings.Compare(a.Path, b.Path) })
+	if !slices.IsSortedFunc(w.openings, byPath) {
+		slices.SortFunc(w.openings, byPath)
+	}
 	w.setLongAside()
 	return nil
 }
+
+func byPath(a, b spool.Opening) int { return strings.Compare(a.Path, b.Path) }
 
 // makeRoom gives the workspace n fields to seal. More than usual are not kept.
 func (w *workspace) makeRoom(n int) {
@@ -271,8 +277,8 @@ func (w *workspace) validate(p *eventv1.Event) error {
 	if err := w.encode(p); err != nil {
 		return err
 	}
-	if _, _, found := event.ScanEvent(w.encoded); found {
-		event.ScrubEvent(p)
+	var may bool
+	if w.texts, may = event.MaySeemSecret(w.texts, p); may && event.ScrubEvent(p) > 0 {
 		if err := w.encode(p); err != nil {
 			return err
 		}
@@ -361,9 +367,9 @@ func (r *runs) end(run string) {
 
 // random is crypto/rand with a buffer, so that salts and ids do not cost a call each.
 type random struct {
-	buf  [512]byte
-	used int // bytes at the front that were given out
-	have int // bytes in buf; 0 before the first use
+	buf  [2048]byte // of some 30 events
+	used int        // bytes at the front that were given out
+	have int        // bytes in buf; 0 before the first use
 }
 
 func (r *random) Read(p []byte) (int, error) {

@@ -237,12 +237,9 @@ func (w *writer) heldEvent(x *eventv1.HeldEvent) {
 // writer appends fields. Default values are not written. Enumerations are never negative in a valid event.
 type writer []byte
 
-func (w *writer) tag(field, wire uint32) { *w = binary.AppendUvarint(*w, uint64(field<<3|wire)) }
-
 func (w *writer) uint(field uint32, v uint64) {
 	if v != 0 {
-		w.tag(field, varintType)
-		*w = binary.AppendUvarint(*w, v)
+		*w = binary.AppendUvarint(appendTag(*w, field, varintType), v)
 	}
 }
 
@@ -254,8 +251,20 @@ func (w *writer) string(field uint32, s string) {
 
 // item writes text or bytes, also if they are empty.
 func (w *writer) item(field uint32, s string) {
-	w.tag(field, bytesType)
-	*w = append(binary.AppendUvarint(*w, uint64(len(s))), s...)
+	b := appendTag(*w, field, bytesType)
+	if len(s) < 0x80 {
+		b = append(b, byte(len(s)))
+	} else {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+	}
+	*w = append(b, s...)
+}
+
+func appendTag(b []byte, field, wire uint32) []byte {
+	if tag := field<<3 | wire; tag < 0x80 {
+		return append(b, byte(tag))
+	}
+	return binary.AppendUvarint(b, uint64(field<<3|wire))
 }
 
 func (w *writer) bytes(field uint32, b []byte) {
@@ -272,8 +281,7 @@ func (w *writer) strings(field uint32, all []string) {
 
 // open begins a message and returns where it begins, after one byte for its length.
 func (w *writer) open(field uint32) (at int) {
-	w.tag(field, bytesType)
-	*w = append(*w, 0)
+	*w = append(appendTag(*w, field, bytesType), 0)
 	return len(*w)
 }
 

@@ -83,10 +83,7 @@ const (
 
 // each calls add with every distinctive value, normalised, in the order of the text and as often as it stands there. The
 // slice is valid during the call only.
-func (n *normaliser) each(value []byte, add func([]byte)) {
-	n.add = add
-	n.content(value, maxNestedJSON)
-}
+func (n *normaliser) each(value []byte) { n.content(value, maxNestedJSON) }
 
 func (n *normaliser) content(b []byte, depth int) {
 	if depth > 0 && isJSON(b) {

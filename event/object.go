@@ -63,11 +63,13 @@ const chosenAtOnce = 64 * MaxFingerprintsPerValue
 // the next call. An event that has many before may hold fewer of them, the smallest.
 func (f *Fingerprinter) ChooseObject(value []byte) [][FingerprintSize]byte {
 	f.found = f.found[:0]
-	f.scan.each(value, func(v []byte) {
+	f.scan.add = func(v []byte) {
 		if f.add(v); len(f.found) >= chosenAtOnce {
 			f.keepSmallest()
 		}
-	})
+	}
+	f.scan.each(value)
+	f.scan.add = f.add
 	f.keepSmallest()
 	return f.found
 }
