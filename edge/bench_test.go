@@ -10,20 +10,37 @@ import (
 	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/edge/edgetest"
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/internal/bench/workload"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
-// BenchmarkRecord is the way of a call's event into the spool: about 400 bytes, two sealed fields, three fingerprints.
+// BenchmarkRecord is the way of an event into the spool: those of the whole system's benchmark, about 400 bytes with two sealed
+// fields and three fingerprints.
 // Nothing is delivered meanwhile.
 func BenchmarkRecord(b *testing.B) {
 	e := offline(b)
 	ctx := b.Context()
 	b.ReportAllocs()
 	start := cpu(b)
-	for i := 0; b.Loop(); i++ {
-		if _, err := e.Record(ctx, sendEmail(i)); err != nil {
+	agent := workload.NewAgent(1)
+	for b.Loop() {
+		id, err := e.Record(ctx, agent.Next())
+		if err != nil {
 			b.Fatal(err)
 		}
+		agent.Caused(id)
+	}
+	report(b, start)
+}
+
+// BenchmarkAgent is what of BenchmarkRecord is the agent's.
+func BenchmarkAgent(b *testing.B) {
+	b.ReportAllocs()
+	start := cpu(b)
+	agent := workload.NewAgent(1)
+	for b.Loop() {
+		agent.Next()
+		agent.Caused(causeOfBenchmark)
 	}
 	report(b, start)
 }
@@ -103,8 +120,9 @@ func BenchmarkDeliver(b *testing.B) {
 	defer func() { _ = e.Close(b.Context()) }()
 	b.ReportAllocs()
 	start := cpu(b)
-	for i := 0; b.Loop(); i++ {
-		if _, err := e.Record(b.Context(), sendEmail(i)); err != nil {
+	agent := workload.NewAgent(1)
+	for b.Loop() {
+		if _, err := e.Record(b.Context(), agent.Next()); err != nil {
 			b.Fatal(err)
 		}
 	}

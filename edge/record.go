@@ -172,8 +172,7 @@ func (w *workspace) fill(ctx context.Context, p *eventv1.Event) {
 	p.Tenant, p.Instance = string(w.emitter.identity.Tenant), string(w.emitter.identity.Instance)
 	now := time.Now()
 	if len(p.Id) == 0 {
-		id := event.NewID(now, &w.random)
-		p.Id = append(make([]byte, 0, len(id)), id[:]...)
+		p.Id = event.AppendID(make([]byte, 0, event.IDSize), now, &w.random)
 	}
 	if p.OccurredAt == 0 {
 		p.OccurredAt, p.TimeBasis = now.UnixNano(), eventv1.TimeBasis_TIME_BASIS_OBSERVED

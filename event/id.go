@@ -27,18 +27,22 @@ var ErrID = errors.New("not a UUIDv7")
 
 // NewID returns an id for the time now: 48 bits of milliseconds, then 74 bits read from rnd (nil: crypto/rand). An id
 // derived from other things is made by giving their hash as rnd. It panics if rnd fails.
-func NewID(now time.Time, rnd io.Reader) ID {
+func NewID(now time.Time, rnd io.Reader) ID { return ID(AppendID(nil, now, rnd)) }
+
+// AppendID is NewID into the room behind dst.
+func AppendID(dst []byte, now time.Time, rnd io.Reader) []byte {
 	if rnd == nil {
 		rnd = rand.Reader
 	}
-	var id ID
-	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli())<<16)
+	dst = append(dst, make([]byte, IDSize)...)
+	id := dst[len(dst)-IDSize:]
+	binary.BigEndian.PutUint64(id, uint64(now.UnixMilli())<<16)
 	if _, err := io.ReadFull(rnd, id[6:]); err != nil {
 		panic(fmt.Sprintf("event: new id: %v", err))
 	}
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
-	return id
+	return dst
 }
 
 // IDFromBytes is the id in 16 bytes. The error is ErrID.

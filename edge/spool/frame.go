@@ -108,16 +108,44 @@ func nextFrame(b []byte) (frameType, []byte, int, error) {
 }
 
 // parseEvent reads the body of an event frame.
-func parseEvent(body []byte) (Entry, error) {
+func parseEvent(body []byte) (Entry, error) { return new(shelf).event(body) }
+
+// shelf is the memory of many entries' openings.
+type shelf struct {
+	openings []Opening
+	paths    []string // that have occurred: there are few, and they repeat
+}
+
+// maxPaths bounds how many paths are compared before one is copied.
+const maxPaths = 8
+
+// event is parseEvent. The entry's openings stay valid when the shelf is used again.
+func (s *shelf) event(body []byte) (Entry, error) {
 	r := reader{b: body}
-	e := Entry{Event: r.bytes()}
+	e, begin := Entry{Event: r.bytes()}, len(s.openings)
 	for len(r.b) > 0 && !r.bad {
-		o := Opening{Path: string(r.bytes())}
+		o := Opening{Path: s.path(r.bytes())}
 		copy(o.Salt[:], r.take(len(o.Salt)))
 		o.Value = r.bytes()
-		e.Openings = append(e.Openings, o)
+		s.openings = append(s.openings, o)
+	}
+	if end := len(s.openings); end > begin {
+		e.Openings = s.openings[begin:end:end]
 	}
 	return e, r.err("event")
+}
+
+func (s *shelf) path(b []byte) string {
+	for _, known := range s.paths {
+		if known == string(b) {
+			return known
+		}
+	}
+	if len(s.paths) < maxPaths {
+		s.paths = append(s.paths, string(b))
+		return s.paths[len(s.paths)-1]
+	}
+	return string(b)
 }
 
 // reader takes a body apart. After the first mistake it stays bad and returns zeros.

@@ -20,6 +20,7 @@ type Batch struct {
 	memory   [][]byte // chunks of the file
 	chunks   int      // of memory that are in use
 	held     int      // of those, that entries point into
+	shelf    shelf
 }
 
 // batchOverhead is what a batch holds beside its entries: statement and signature.
@@ -55,7 +56,8 @@ type cursor struct {
 // Load reads events from number first on into b: at most most, no more than fit in one batch, and none from two
 // segments. It returns with no entries if there is nothing yet, and ErrMissing if the events are gone.
 func (q *Queue) Load(first Seq, most int, b *Batch) error {
-	*b = Batch{First: first, Entries: b.Entries[:0], memory: b.memory}
+	*b = Batch{First: first, Entries: b.Entries[:0], memory: b.memory, shelf: b.shelf}
+	b.shelf.openings = b.shelf.openings[:0]
 	state, segments, err := q.snapshot()
 	if err != nil {
 		return fmt.Errorf("load events: %w", err)
@@ -156,7 +158,7 @@ func (b *Batch) take(body []byte, frame, most int) (full bool, err error) {
 	if len(b.Entries) >= most {
 		return true, nil
 	}
-	e, err := parseEvent(body)
+	e, err := b.shelf.event(body)
 	if err != nil {
 		return false, err
 	}

@@ -24,6 +24,7 @@ type tail struct {
 	used   int    // bytes of it
 	base   base   // where its first frame goes
 	frames []byte // what it holds, as it goes to the segment
+	sealed []byte // see appendSealed; kept for its memory
 }
 
 // base is a place in a segment.
@@ -95,7 +96,8 @@ func (t *tail) put(first base, frames []byte) (err error) {
 	offset := t.base.offset + int64(len(t.frames))
 	for rest := frames; len(rest) > 0; {
 		n := frameLength(rest)
-		binary.BigEndian.PutUint32(t.memory[at:], seal(base{t.base.segment, offset}, rest))
+		t.sealed = appendSealed(t.sealed[:0], base{t.base.segment, offset}, rest)
+		binary.BigEndian.PutUint32(t.memory[at:], crc32.Checksum(t.sealed, castagnoli))
 		at += tailSeal + copy(t.memory[at+tailSeal:], rest[:n])
 		rest, offset = rest[n:], offset+int64(n)
 	}
@@ -103,10 +105,10 @@ func (t *tail) put(first base, frames []byte) (err error) {
 	return nil
 }
 
-// seal binds a frame to its place: a frame that was in the tail before has another.
-func seal(at base, frame []byte) uint32 {
-	var room [baseBytes + frameHead]byte
-	return crc32.Checksum(append(appendBase(room[:0], at), frame[:frameHead]...), castagnoli)
+// appendSealed appends what a frame's seal is the checksum of. It binds the frame to its place: one that was in the tail before
+// has another.
+func appendSealed(dst []byte, at base, frame []byte) []byte {
+	return append(appendBase(dst, at), frame[:frameHead]...)
 }
 
 // empty forgets what the segment has by now, and wipes it.
@@ -153,7 +155,11 @@ func parseTail(data []byte) (at base, frames []byte) {
 	for rest := data[tailHead:]; len(rest) >= tailSeal+frameHead; {
 		body := rest[tailSeal:]
 		_, _, n, err := nextFrame(body)
-		if err != nil || seal(base{at.segment, at.offset + int64(len(frames))}, body) != binary.BigEndian.Uint32(rest) {
+		if err != nil {
+			break
+		}
+		sealed := appendSealed(nil, base{at.segment, at.offset + int64(len(frames))}, body)
+		if crc32.Checksum(sealed, castagnoli) != binary.BigEndian.Uint32(rest) {
 			break
 		}
 		frames, rest = append(frames, body[:n]...), body[n:]

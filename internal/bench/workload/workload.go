@@ -68,6 +68,19 @@ type Agent struct {
 // NewAgent returns an agent with work of its own for each seed.
 func NewAgent(seed uint64) *Agent { return &Agent{rnd: rand.New(rand.NewPCG(seed, 1))} } //nolint:gosec // data, not secrets
 
+// made is the memory of one event. It is made at once, because what is measured is not how an agent makes up its events.
+type made struct {
+	event     edge.Event
+	plain     eventv1.Event
+	inBody    eventv1.Event_Execution
+	execution eventv1.Execution
+	cause     eventv1.Cause
+	causes    [1]*eventv1.Cause
+	id        event.ID // of the cause
+	content   [Sealed]edge.Content
+	arguments [usualArguments]byte
+}
+
 // Next is the agent's next event. Tell Caused its id, so that the one after it in the run names its cause.
 func (a *Agent) Next() *edge.Event {
 	if a.count%runLength == 0 {
@@ -75,36 +88,36 @@ func (a *Agent) Next() *edge.Event {
 	}
 	a.count++
 	tool := a.rnd.IntN(knownNames)
-	p := &eventv1.Event{
-		Run: a.run, Principal: userNames[a.rnd.IntN(users)], Trust: eventv1.Trust_TRUST_TRUSTED, Causes: a.causes(),
-	}
+	m := new(made)
+	p := &m.plain
+	p.Run, p.Principal, p.Trust, p.Causes = a.run, userNames[a.rnd.IntN(users)], eventv1.Trust_TRUST_TRUSTED, a.causes(m)
 	if a.rnd.IntN(8) == 0 {
 		p.Trust, p.Body = eventv1.Trust_TRUST_UNTRUSTED, &eventv1.Event_Data{Data: a.data(tool)}
 	} else {
-		p.Body = &eventv1.Event_Execution{Execution: a.execution(tool)}
+		a.fill(&m.execution, tool)
+		m.inBody.Execution, p.Body = &m.execution, &m.inBody
 	}
-	return &edge.Event{Plain: p, Sealed: a.content(tool)}
+	m.event.Plain, m.event.Sealed = p, a.content(m, tool)
+	return &m.event
 }
 
 // Caused makes id the cause of the next event.
 func (a *Agent) Caused(id event.ID) { a.last = id }
 
-func (a *Agent) causes() []*eventv1.Cause {
+func (a *Agent) causes(m *made) []*eventv1.Cause {
 	if a.last == (event.ID{}) {
 		return nil
 	}
-	id := a.last
-	return []*eventv1.Cause{{
-		Id: id[:], Relation: eventv1.Relation_RELATION_DECISION, Basis: eventv1.CauseBasis_CAUSE_BASIS_RECORDED,
-	}}
+	m.id, m.causes[0] = a.last, &m.cause
+	m.cause.Id, m.cause.Relation = m.id[:], eventv1.Relation_RELATION_DECISION
+	m.cause.Basis = eventv1.CauseBasis_CAUSE_BASIS_RECORDED
+	return m.causes[:]
 }
 
-// execution is one stage of a call.
-func (a *Agent) execution(tool int) *eventv1.Execution {
-	x := &eventv1.Execution{
-		Action: eventv1.ExecutionAction(1 + a.rnd.IntN(4)), Call: a.call(), Tool: tools[tool],
-		Connector: connectors[tool], Consequence: eventv1.Consequence(1 + tool%3), Attempt: 1,
-	}
+// fill makes x one stage of a call.
+func (a *Agent) fill(x *eventv1.Execution, tool int) {
+	x.Action, x.Call, x.Tool = eventv1.ExecutionAction(1+a.rnd.IntN(4)), a.call(), tools[tool]
+	x.Connector, x.Consequence, x.Attempt = connectors[tool], eventv1.Consequence(1+tool%3), 1
 	switch x.Action {
 	case eventv1.ExecutionAction_EXECUTION_ACTION_DECIDED:
 		x.Decision, x.Policy = eventv1.Decision_DECISION_ALLOW, "baseline/7"
@@ -114,7 +127,6 @@ func (a *Agent) execution(tool int) *eventv1.Execution {
 	default:
 		x.Destination = a.host()
 	}
-	return x
 }
 
 func (a *Agent) data(tool int) *eventv1.Data {
@@ -130,7 +142,9 @@ func (a *Agent) host() string { return hostNames[a.rnd.IntN(hosts)] }
 func (a *Agent) call() string {
 	var bits [4]byte
 	binary.BigEndian.PutUint32(bits[:], a.rnd.Uint32())
-	return string(hex.AppendEncode([]byte("call_"), bits[:]))
+	name := [13]byte{'c', 'a', 'l', 'l', '_'}
+	hex.Encode(name[5:], bits[:])
+	return string(name[:])
 }
 
 // appendNumber appends a number of eight digits.
@@ -142,19 +156,27 @@ func (a *Agent) appendNumber(b []byte) []byte {
 // usualArguments is room for a call's arguments, in bytes.
 const usualArguments = 192
 
+// results are what tools return, without anything distinctive.
+var results = func() (all [knownNames][]byte) {
+	for i, tool := range tools {
+		all[i] = []byte("The " + tool + " call went through and the customer was told what happens next; nothing else is open now.")
+	}
+	return all
+}()
+
 // content is sealed: arguments with an address and the numbers of an order and a ticket, which are what is fingerprinted, and a
 // result without any.
-func (a *Agent) content(tool int) []edge.Content {
+func (a *Agent) content(m *made, tool int) []edge.Content {
 	customer := a.rnd.IntN(customers)
 	subject := subjectNames[customer]
-	arguments := append(make([]byte, 0, usualArguments), addresses[customer]...)
+	arguments := append(m.arguments[:0], addresses[customer]...)
 	arguments = append(a.appendNumber(arguments), `","ticket":"TCK-`...)
 	arguments = append(a.appendNumber(arguments), `","body":"Thank you for your patience, we have looked at what happened and sent it again."}`...)
-	result := "The " + tools[tool] + " call went through and the customer was told what happens next; nothing else is open now."
-	return []edge.Content{
+	m.content = [Sealed]edge.Content{
 		{Path: "arguments", MediaType: "application/json", Subject: subject, Value: arguments},
-		{Path: "result", MediaType: "text/plain", Subject: subject, Value: []byte(result)},
+		{Path: "result", MediaType: "text/plain", Subject: subject, Value: results[tool]},
 	}
+	return m.content[:]
 }
 
 // Read fills p, so that an agent can stand for a random source.
