@@ -60,3 +60,28 @@ func BenchmarkScanHostile(b *testing.B) {
 		})
 	}
 }
+
+// call is what the benchmark of the whole system seals in an event.
+const call = `{"to":"person042@mail.example","order":"ORD-48213377","ticket":"TCK-90210431","body":"Thank you for your patience, we have looked at what happened and sent it again."}`
+
+func BenchmarkFingerprintsCall(b *testing.B) {
+	f := event.NewFingerprinter(make([]byte, 32), 1)
+	b.ReportAllocs()
+	var dst []*eventv1.Fingerprint
+	for b.Loop() {
+		dst = f.Lend(dst[:0], "arguments", []byte(call))
+		f.Forget()
+	}
+	if len(dst) != 3 {
+		b.Fatal(dst)
+	}
+}
+
+func BenchmarkScrubCall(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, n := event.Scrub([]byte(call)); n != 0 {
+			b.Fatal("found a secret in a call")
+		}
+	}
+}
