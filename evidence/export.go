@@ -87,7 +87,6 @@ type export struct {
 	own       map[signer.KeyID]bool // keys of the scope's instance, if it names one
 	cited     map[chain.Index]bool  // tombstones of erased fields
 	erased    map[string]bool       // their subjects and runs, as scopes of holds
-	buf       []byte
 }
 
 func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
@@ -181,8 +180,7 @@ func (x *export) digest(name string) chain.Hash { return x.file(name).digest() }
 
 // write appends one record.
 func (x *export) write(name string, encode func([]byte) []byte) error {
-	x.buf = appendRecord(x.buf[:0], encode)
-	if _, err := x.file(name).Write(x.buf); err != nil {
+	if err := x.file(name).record(encode); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
@@ -349,7 +347,9 @@ func (x *export) event(p *part, i int) (*eventv1.Event, error) {
 	}
 	var parsed *eventv1.Event
 	if record.state == stateHere && !p.whole {
-		parsed, _ = event.Parse(e.Bytes) // if the store gave other bytes than were signed, the verifier will say so
+		if parsed = e.Parsed; parsed == nil {
+			parsed, _ = event.Parse(e.Bytes) // if the store gave other bytes than were signed, the verifier will say so
+		}
 	}
 	if x.hides(p, &record, parsed) {
 		record, parsed = eventRecord{state: stateOutside}, nil
@@ -399,7 +399,7 @@ func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openi
 	case reason != "":
 	case o == nil:
 		reason = reasonAbsent
-	case event.CheckOpening(e, &eventv1.Opening{Path: o.Path, Salt: o.Salt[:], Value: o.Value}, nil, 0) != nil:
+	case opens(e, s, &openingRecord{salt: o.Salt[:], value: o.Value}) != nil:
 		reason = reasonDamaged
 	default:
 		x.count.FieldsDisclosed++
@@ -457,6 +457,9 @@ func (x *export) sign(ctx context.Context) (chain.Hash, error) {
 		return chain.Hash{}, err
 	}
 	x.put(fileCustody, custody)
+	if err := x.finishFiles(); err != nil {
+		return chain.Hash{}, err
+	}
 	list, err := makeManifest(x.files, x.count)
 	if err != nil {
 		return chain.Hash{}, err
@@ -469,6 +472,16 @@ func (x *export) sign(ctx context.Context) (chain.Hash, error) {
 	}
 	x.put(fileStatement, envelope)
 	return sum, err
+}
+
+// finishFiles ends the files that grow.
+func (x *export) finishFiles() error {
+	for i, f := range x.files {
+		if err := f.finish(); err != nil {
+			return fmt.Errorf("write %s: %w", layout[i].name, err)
+		}
+	}
+	return nil
 }
 
 // byFirst sorts records by their place in the log.

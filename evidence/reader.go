@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/agentcustody/custody/chain"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 )
 
@@ -51,7 +52,8 @@ type Message struct {
 
 // Event is what Custody still has of one leaf.
 type Event struct {
-	Bytes    []byte // exact bytes of the event, or of the whole message for a leaf that is not an event; nil if they are not here
+	Bytes    []byte         // exact bytes of the event, or of the whole message for a leaf that is not an event; nil if they are not here
+	Parsed   *eventv1.Event // of Bytes, if the reader has parsed them; nil leaves that to the writer
 	Missing  Missing
 	Openings []Opening // of its sealed fields, in any order; a field without one is withheld
 }

@@ -1,7 +1,6 @@
 package evidence
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"errors"
@@ -25,7 +24,7 @@ type staged struct {
 
 	data *bytes.Reader // a small file
 	file *os.File      // a large one
-	out  *bufio.Writer
+	room []byte        // of a large one: what is not written yet
 }
 
 // stageBytes stages a small file.
@@ -41,25 +40,50 @@ func stageFile(dir string) (*staged, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stage: %w", err)
 	}
-	return &staged{sum: sha256.New(), file: f, out: bufio.NewWriterSize(f, stageBuffer)}, nil
+	return &staged{sum: sha256.New(), file: f}, nil
 }
 
-// Write appends to a large file.
+// Write appends to a large file. It is hashed as it is written, many records at a time.
 func (s *staged) Write(b []byte) (int, error) {
 	s.size += uint64(len(b))
-	s.crc = crc32.Update(s.crc, crcTable, b)
-	s.sum.Write(b)
-	return s.out.Write(b)
+	if s.room = append(s.room, b...); len(s.room) < stageBuffer {
+		return len(b), nil
+	}
+	return len(b), s.flush()
 }
 
+// record appends one record to a large file.
+func (s *staged) record(encode func([]byte) []byte) error {
+	at := len(s.room)
+	s.room = appendRecord(s.room, encode)
+	if s.size += uint64(len(s.room) - at); len(s.room) < stageBuffer {
+		return nil
+	}
+	return s.flush()
+}
+
+func (s *staged) flush() error {
+	s.crc = crc32.Update(s.crc, crcTable, s.room)
+	s.sum.Write(s.room)
+	_, err := s.file.Write(s.room)
+	s.room = s.room[:0]
+	return err
+}
+
+// finish writes and hashes the rest.
+func (s *staged) finish() error {
+	if s == nil || s.file == nil {
+		return nil
+	}
+	return s.flush()
+}
+
+// digest is that of all that was written. A large file is finished before.
 func (s *staged) digest() chain.Hash { return chain.Hash(s.sum.Sum(nil)) }
 
 func (s *staged) copyTo(w io.Writer) error {
 	if s.data != nil {
 		_, err := s.data.WriteTo(w)
-		return err
-	}
-	if err := s.out.Flush(); err != nil {
 		return err
 	}
 	if _, err := s.file.Seek(0, io.SeekStart); err != nil {

@@ -60,7 +60,7 @@ func newStory() *story {
 // open notes a field of the event at hand that the bundle opens.
 func (s *story) open(path string, value []byte) { s.fields = append(s.fields, disclosed{path, value}) }
 
-// add takes the event at hand.
+// add takes the event at hand. What is kept of it is copied: it refers to a page of the log.
 func (s *story) add(f *fact) {
 	s.sources[f.producer]++
 	switch x := f.event.GetBody().(type) {
@@ -78,7 +78,7 @@ func (s *story) approval(f *fact, x *eventv1.Approval) {
 	if len(s.answers) >= maxKept {
 		return
 	}
-	t := &told{content: s.content(f.event, pathShown), approver: x.GetApprover()}
+	t := &told{content: s.content(f.event, pathShown), approver: strings.Clone(x.GetApprover())}
 	if len(x.GetShownDigest()) == 0 {
 		t.content = report.Content{Instead: "nothing says what was shown"}
 	} else if s.other(pathShown, x.GetShownDigest()) {
@@ -94,7 +94,7 @@ func (s *story) execution(f *fact, x *eventv1.Execution) {
 	switch {
 	case x.GetAction() == eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED && x.GetConsequence() == eventv1.Consequence_CONSEQUENCE_HIGH:
 		if len(s.proposals) < maxKept {
-			s.proposals[idOf(f.event, x.GetCall())] = &told{content: s.content(f.event, pathArguments), digest: x.GetArgumentsDigest()}
+			s.proposals[idOf(f.event, x.GetCall())] = &told{content: s.content(f.event, pathArguments), digest: bytes.Clone(x.GetArgumentsDigest())}
 		}
 	case isSensitive(f) && f.consent == consentApproved:
 		s.tell(&s.approved, f, x)
@@ -149,9 +149,9 @@ func (s *story) tell(to *report.Actions, f *fact, x *eventv1.Execution) {
 		return
 	}
 	a := report.Action{
-		Record: uint64(f.index), Received: instantText(Instant(f.time)), Instance: report.Text(f.event.GetInstance()),
-		Principal: report.Text(f.event.GetPrincipal()), Tool: report.Text(x.GetTool()), Operation: report.Text(x.GetOperation()),
-		Destination: report.Text(x.GetDestination()), Ran: s.content(f.event, pathArguments), Approval: consentWords[f.consent],
+		Record: uint64(f.index), Received: instantText(Instant(f.time)), Instance: keptText(f.event.GetInstance()),
+		Principal: keptText(f.event.GetPrincipal()), Tool: keptText(x.GetTool()), Operation: keptText(x.GetOperation()),
+		Destination: keptText(x.GetDestination()), Ran: s.content(f.event, pathArguments), Approval: consentWords[f.consent],
 		Shown: report.Content{Instead: "nothing: no approver was asked"},
 	}
 	if f.answer != nil {
@@ -164,6 +164,8 @@ func (s *story) tell(to *report.Actions, f *fact, x *eventv1.Execution) {
 	s.compare(&a, f, x)
 	to.Shown = append(to.Shown, a)
 }
+
+func keptText(s string) report.Text { return report.Text(strings.Clone(s)) }
 
 // compare sets what ran beside what was proposed.
 func (s *story) compare(a *report.Action, f *fact, x *eventv1.Execution) {

@@ -83,6 +83,11 @@ func (s *Store) answer(ctx context.Context, a *answer, t *table, first, last uin
 		condition += ofTenants
 		params["tenants"] = arrayText(tenants)
 	}
+	return s.native(ctx, a, t, condition, params)
+}
+
+// native reads the rows of a condition.
+func (s *Store) native(ctx context.Context, a *answer, t *table, condition string, params map[string]string) error {
 	query := fmt.Sprintf(selectInOrder, t.names(), t.name, condition, strings.Join(t.key, ", "))
 	rows, err := s.engine.Select(ctx, s.sql(query), params)
 	if err != nil {
@@ -127,15 +132,25 @@ func arrayText(values []string) string {
 // ok is false unless every row of leaves, events, openings and held events belongs to a message, and each message has as many leaves
 // and events as it claims: then only Store.Messages can tell what there is.
 func (r *Reading) Messages() (messages []*Stored, ok bool) {
-	rows := r.rows(tableBatches)
-	for statement, signature := rows.text("statement"), rows.text("signature"); rows.next(); {
-		messages = append(messages, rows.message(statement.next(), signature.next()))
-	}
-	if !r.addLeaves(messages) || !r.addEvents(messages) || !r.addOpenings(messages) || !r.addHeld(messages) {
+	if messages = r.batches(); !r.fill(messages) {
 		return nil, false
 	}
 	slices.SortStableFunc(messages, func(a, b *Stored) int { return cmp.Compare(a.StreamSeq, b.StreamSeq) })
 	return messages, true
+}
+
+// batches are the messages without their parts, in the order of their logs.
+func (r *Reading) batches() (messages []*Stored) {
+	rows := r.rows(tableBatches)
+	for statement, signature := rows.text("statement"), rows.text("signature"); rows.next(); {
+		messages = append(messages, rows.message(statement.next(), signature.next()))
+	}
+	return messages
+}
+
+// fill adds the parts.
+func (r *Reading) fill(messages []*Stored) bool {
+	return r.addLeaves(messages) && r.addEvents(messages) && r.addOpenings(messages) && r.addHeld(messages)
 }
 
 // MakeData encodes a message of a Reading as it was in the stream. Whether it is that very message, its digest says. ok is false if
@@ -289,7 +304,7 @@ func (r *reader) message(statement, signature []byte) *Stored {
 		MessageDigest: fixed("message_digest"), StreamDigest: fixed("stream_digest"), BatchDigest: fixed("batch_digest"),
 	}
 	leaves := r.view(r.column("leaves")).uint32(r.row)
-	m.end = m.FirstIndex + uint64(min(leaves, event.MaxBatchEvents))
+	m.end, m.size = m.FirstIndex+uint64(min(leaves, event.MaxBatchEvents)), u64("bytes")
 	if len(statement) > 0 {
 		m.Batch = &eventv1.StreamBatch{Version: event.Version, Statement: statement, Signature: signature}
 		m.Batch.Events = make([][]byte, 0, m.end-m.FirstIndex)

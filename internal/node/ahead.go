@@ -2,8 +2,12 @@ package node
 
 import "iter"
 
-// messagesAhead is how many messages an export reads ahead of the one that it writes: at 1 MiB each they bound what it holds.
-const messagesAhead = 16
+const (
+	// messagesAhead is how many messages an export reads ahead of the one that it writes: at 1 MiB each they bound what it holds.
+	messagesAhead = 16
+	// pagesAhead is how many pages of the store's wait: none, so that one is read while another is used.
+	pagesAhead = 0
+)
 
 // ahead runs a sequence in a goroutine of its own, so that reading and using share the cores. It reads at most n values that are
 // not used yet, and has ended when the loop over it has.

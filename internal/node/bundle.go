@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
+	"sync"
 
 	"github.com/agentcustody/custody/access/content"
 	"github.com/agentcustody/custody/chain"
@@ -35,11 +37,24 @@ type logReader struct {
 	tenant     string
 	registry   *registry.State
 	checkpoint store.Checkpoint
+
+	mu         sync.Mutex                  // guards what follows while a message is made: one is read ahead while another is asked for
 	tombstones map[string]registry.Erasure // by subject; see tombstone
+	keys       map[keyName]*vault.Key      // at most keptKeys; one whose content is erased says so itself
+	data       []byte                      // scratch space for what a ciphertext is bound to
 }
 
+// keyName names a subject's data key.
+type keyName struct {
+	subject    string
+	generation uint32
+}
+
+// keptKeys bounds the data keys that are looked up once: some 200 bytes each.
+const keptKeys = 4096
+
 func (n *Node) logReader(tenant event.TenantID, state *registry.State, checkpoint store.Checkpoint) *logReader {
-	r := &logReader{node: n, tenant: string(tenant), registry: state, checkpoint: checkpoint, tombstones: map[string]registry.Erasure{}}
+	r := &logReader{node: n, tenant: string(tenant), registry: state, checkpoint: checkpoint, tombstones: map[string]registry.Erasure{}, keys: map[keyName]*vault.Key{}}
 	r.LeafNodes = chain.LeafNodes{Leaves: leafHashes{n.store, string(tenant)}}
 	return r
 }
@@ -81,7 +96,26 @@ func (r *logReader) Messages(ctx context.Context, begin, end chain.Index) iter.S
 	if begin >= end {
 		return func(func(*evidence.Message, error) bool) {}
 	}
-	return r.upTo(ctx, ahead(r.node.store.Messages(ctx, r.tenant, uint64(begin)), messagesAhead), end)
+	pages := ahead(r.node.store.Contents(ctx, r.tenant, uint64(begin), uint64(end)), pagesAhead)
+	return ahead(r.upTo(ctx, each(pages), end), messagesAhead)
+}
+
+// each yields one after the other what comes some at a time.
+func each[T any](pages iter.Seq2[[]T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for page, err := range pages {
+			for _, value := range page {
+				if !yield(value, nil) {
+					return
+				}
+			}
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+		}
+	}
 }
 
 // upTo turns messages into what a bundle shows, as far as they begin before end.
@@ -171,6 +205,8 @@ func (r *logReader) messageAt(ctx context.Context, index uint64) (*evidence.Mess
 
 // message turns what the store holds into what a bundle shows.
 func (r *logReader) message(ctx context.Context, m *store.Stored) (*evidence.Message, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	out := &evidence.Message{First: chain.Index(m.FirstIndex), Leaves: m.Leaves}
 	if m.Batch == nil {
 		out.Events = []evidence.Event{{Bytes: m.Data, Missing: expired(m)}}
@@ -205,15 +241,16 @@ func isEquivocation(leaf []byte) bool {
 	return err == nil && l.Verdict == chain.Equivocation
 }
 
-// open decrypts the openings of a message. One that cannot be opened is left out, and so withheld.
+// open parses the events of a message and decrypts their openings. One that cannot be opened is left out, and so withheld.
 func (r *logReader) open(ctx context.Context, m *evidence.Message, openings []*eventv1.EncryptedOpening) error {
-	parsed := parsedEvents{m: m}
+	parse(m)
+	room := roomFor(openings)
 	for _, o := range openings {
 		if int(o.GetPosition()) >= len(m.Events) {
 			continue
 		}
 		e := &m.Events[o.GetPosition()]
-		opening, ok, err := r.opening(ctx, &parsed, o)
+		opening, ok, err := r.opening(ctx, &room, e, m.First+chain.Index(o.GetPosition()), o)
 		if err != nil {
 			return err
 		}
@@ -224,47 +261,65 @@ func (r *logReader) open(ctx context.Context, m *evidence.Message, openings []*e
 	return nil
 }
 
-// parsedEvents parses each event of a message once, however many openings it has.
-type parsedEvents struct {
-	m        *evidence.Message
-	position uint32
-	event    *eventv1.Event // of position; nil if none was parsed or it cannot be
-}
-
-// at is the event at a position, nil if it is held or expired.
-func (p *parsedEvents) at(position uint32) *eventv1.Event {
-	if p.event == nil || p.position != position {
-		p.position = position
-		p.event, _ = event.Parse(p.m.Events[position].Bytes) // the verifier says what is wrong with it
+// parse reads the events of a message that are here. What is wrong with the others the verifier says.
+func parse(m *evidence.Message) {
+	statement, err := event.ParseStatement(m.Statement)
+	if err != nil {
+		return
 	}
-	return p.event
+	members := event.NewMembers(statement, len(m.Events))
+	for i := range m.Events {
+		if e := &m.Events[i]; e.Missing == evidence.NotMissing && e.Bytes != nil {
+			e.Parsed, _ = members.Parse(e.Bytes)
+		}
+	}
 }
 
-func (r *logReader) opening(ctx context.Context, events *parsedEvents, o *eventv1.EncryptedOpening) (out evidence.Opening, ok bool, err error) {
+// roomFor is room for what the openings hold.
+func roomFor(openings []*eventv1.EncryptedOpening) []byte {
+	n := 0
+	for _, o := range openings {
+		n += max(0, len(o.GetCiphertext())-vault.Overhead)
+	}
+	return make([]byte, 0, n)
+}
+
+func (r *logReader) opening(ctx context.Context, room *[]byte, e *evidence.Event, index chain.Index, o *eventv1.EncryptedOpening) (out evidence.Opening, ok bool, err error) {
 	out.Path = o.GetPath()
-	if gone, err := r.erased(ctx, &out, o, events.m.First+chain.Index(o.GetPosition())); gone || err != nil {
+	if gone, err := r.erased(ctx, &out, o, index); gone || err != nil {
 		return out, out.Erased, err
 	}
-	name := content.SubjectKey(o.GetSubject())
-	key, err := r.node.vault.Get(r.tenant, name, o.GetGeneration())
-	if err != nil {
-		return out, false, nil //nolint:nilerr // a key that cannot be had leaves the field withheld, which the bundle says
+	key := r.key(o.GetSubject(), o.GetGeneration())
+	if key == nil || e.Parsed == nil {
+		return out, false, nil // the key cannot be had, or the event is held or expired: there is nothing that the opening belongs to
 	}
-	e := events.at(o.GetPosition())
-	if e == nil {
-		return out, false, nil // held or expired: there is nothing that the opening belongs to
-	}
-	plaintext, err := vault.Open(key, content.AppendOpeningData(nil, event.TenantID(r.tenant), event.ID(e.GetId()), out.Path), o.GetCiphertext())
-	if err != nil {
+	r.data = content.AppendOpeningData(r.data[:0], event.TenantID(r.tenant), event.ID(e.Parsed.GetId()), out.Path)
+	at := len(*room)
+	if *room, err = vault.AppendOpened(*room, key, r.data, o.GetCiphertext()); err != nil {
 		return out, false, nil //nolint:nilerr // an altered ciphertext is withheld here and reported by a check
 	}
-	salt, value, err := content.SplitOpening(plaintext)
-	out.Salt, out.Value = salt, bytes.Clone(value)
-	if s := sealedField(e, out.Path); err == nil && s != nil && event.StandsForObject(s, &eventv1.Opening{Value: value}) {
-		ref := object.RefOf(e, s)
+	out.Salt, out.Value, err = content.SplitOpening((*room)[at:len(*room):len(*room)])
+	if s := sealedField(e.Parsed, out.Path); err == nil && s != nil && event.StandsForObject(s, &eventv1.Opening{Value: out.Value}) {
+		ref, salt := object.RefOf(e.Parsed, s), out.Salt
 		out.Load = func() []byte { return r.node.loadObject(&ref, &salt) }
 	}
 	return out, err == nil, nil
+}
+
+// key is a data key, nil if it cannot be had: that leaves a field withheld, which the bundle says.
+func (r *logReader) key(subject string, generation uint32) *vault.Key {
+	if key, known := r.keys[keyName{subject, generation}]; known {
+		return key
+	}
+	key, err := r.node.vault.Get(r.tenant, content.SubjectKey(subject), generation)
+	if err != nil {
+		return nil
+	}
+	if len(r.keys) == keptKeys {
+		clear(r.keys)
+	}
+	r.keys[keyName{strings.Clone(subject), generation}] = key
+	return key
 }
 
 // loadObject is the value of an object for a bundle: nil if it is not there, and not the value if it is damaged, which the

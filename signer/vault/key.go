@@ -111,15 +111,24 @@ func AppendSealedWith(dst []byte, k *Key, nonce Nonce, aad, plaintext []byte) ([
 
 // Open is the inverse of Seal. The errors are ErrErased and ErrSealed.
 func Open(k *Key, aad, sealed []byte) ([]byte, error) {
+	plaintext, err := AppendOpened(nil, k, aad, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return plaintext, nil
+}
+
+// AppendOpened appends what Open returns to dst, which must not overlap sealed. On an error dst is as it was.
+func AppendOpened(dst []byte, k *Key, aad, sealed []byte) ([]byte, error) {
 	if k.erased() {
-		return nil, fmt.Errorf("open under generation %d: %w", k.generation, ErrErased)
+		return dst, fmt.Errorf("open under generation %d: %w", k.generation, ErrErased)
 	}
 	if len(sealed) < Overhead {
-		return nil, fmt.Errorf("open %d bytes: %w", len(sealed), ErrSealed)
+		return dst, fmt.Errorf("open %d bytes: %w", len(sealed), ErrSealed)
 	}
-	plaintext, err := k.aead.Open(nil, sealed[:nonceSize], sealed[nonceSize:], aad)
+	plaintext, err := k.aead.Open(dst, sealed[:nonceSize], sealed[nonceSize:], aad)
 	if err != nil {
-		return nil, fmt.Errorf("open under generation %d: %w", k.generation, ErrSealed)
+		return dst, fmt.Errorf("open under generation %d: %w", k.generation, ErrSealed)
 	}
 	return plaintext, nil
 }

@@ -2,9 +2,11 @@ package storetest
 
 import (
 	"bytes"
+	"math"
 	"slices"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/store"
@@ -27,6 +29,8 @@ func testReading(f *fixture) {
 	}
 	f.readOneByOne("acme", all)
 	f.readOneByOne("globex", all)
+	f.contents("acme")
+	f.contents("globex")
 	f.partly(r, first)
 	f.loads(first, second)
 }
@@ -47,6 +51,50 @@ func (f *fixture) readOneByOne(tenant string, all []*store.Stored) {
 		if diff := cmp.Diff(want.Leaves, got.Leaves); diff != "" || got.FirstIndex != want.FirstIndex || got.MessageTime != want.MessageTime {
 			f.Errorf("message %d (-want +got):\n%s", want.StreamSeq, diff)
 		}
+	}
+}
+
+// contents holds what is read page by page to Messages: of the whole log, and of a part of it. Without an event it is still told.
+func (f *fixture) contents(tenant string) {
+	f.Helper()
+	f.contentsOf(tenant, 0, math.MaxUint64)
+	f.contentsOf(tenant, 3, 9)
+	f.swap("events", "SELECT * FROM ${db}.events ORDER BY tenant, idx LIMIT 1, 1000000", func() { f.contentsOf(tenant, 0, math.MaxUint64) })
+}
+
+func (f *fixture) contentsOf(tenant string, from, to uint64) {
+	f.Helper()
+	var got []*store.Stored
+	for page, err := range f.store.Contents(f.Context(), tenant, from, to) {
+		f.must(err)
+		got = append(got, page...)
+	}
+	for want, err := range f.store.Messages(f.Context(), tenant, from) {
+		f.must(err)
+		if want.FirstIndex >= to {
+			break
+		}
+		if len(got) == 0 {
+			f.Fatalf("no message with leaf %d", want.FirstIndex)
+		}
+		f.sameContent(got[0], want)
+		got = got[1:]
+	}
+	if len(got) > 0 {
+		f.Errorf("%d messages more than there are", len(got))
+	}
+}
+
+func (f *fixture) sameContent(got, want *store.Stored) {
+	f.Helper()
+	if diff := cmp.Diff(want.Batch, got.Batch, protocmp.Transform()); diff != "" {
+		f.Errorf("message %d (-want +got):\n%s", want.StreamSeq, diff)
+	}
+	if diff := cmp.Diff(want.Leaves, got.Leaves); diff != "" || got.FirstIndex != want.FirstIndex || got.Expired != want.Expired {
+		f.Errorf("message %d (-want +got):\n%s", want.StreamSeq, diff)
+	}
+	if want.Batch == nil && !bytes.Equal(got.Data, want.Data) {
+		f.Errorf("message %d is kept as %x, want %x", want.StreamSeq, got.Data, want.Data)
 	}
 }
 
