@@ -322,6 +322,14 @@ func NewMembers(stmt *eventv1.BatchStatement, events int) *Members {
 	return &Members{statement: stmt, arena: newArena(events)}
 }
 
+// Reset begins with another batch, in the same memory: the events of the one before are no more.
+func (m *Members) Reset(stmt *eventv1.BatchStatement, events int) {
+	m.statement = stmt
+	m.arena.reset()
+	m.arena.sized(max(m.arena.events.size, events))
+	m.arena.fingerprints.size = 2 * m.arena.sealed.size // so that the usual batch finds all that it needs
+}
+
 // Parse is ParseMember, but the event refers to b, which must not change.
 func (m *Members) Parse(b []byte) (*eventv1.Event, error) {
 	e, err := m.parse(b)

@@ -31,6 +31,7 @@ type job struct {
 	arena     []byte      // holds the records
 
 	leaves    []chain.Leaf
+	members   *event.Members
 	parsed    []*eventv1.Event // one for each leaf of a batch; nil where it is not here, or wrong
 	system    []systemEvent    // of Custody's own batches
 	problems  []problem
@@ -86,7 +87,7 @@ var (
 func (j *job) reset() {
 	*j = job{
 		leafBytes: j.leafBytes[:0], events: j.events[:0], openings: j.openings[:0], arena: j.arena[:0], runs: j.runs[:0],
-		leaves: j.leaves[:0], parsed: j.parsed[:0], system: j.system[:0], problems: j.problems[:0], erasures: j.erasures[:0], dated: j.dated[:0],
+		leaves: j.leaves[:0], members: j.members, parsed: j.parsed[:0], system: j.system[:0], problems: j.problems[:0], erasures: j.erasures[:0], dated: j.dated[:0],
 		done: make(chan struct{}),
 	}
 }
@@ -182,19 +183,28 @@ func holds(raw, statement []byte) bool {
 // batch checks a batch with one leaf an event.
 func (w *worker) batch(j *job) {
 	w.root(j)
-	rest, members := j.openings, event.NewMembers(j.statement, len(j.events))
+	rest := j.openings
+	j.expect(len(j.events))
 	for i := range j.events {
 		if l := &j.leaves[i]; !fits(l) {
 			j.problem(CheckVerdict, l.Index, errLeafKind)
 		}
 		w.present(j, i)
-		e := w.event(j, i, members)
+		e := w.event(j, i)
 		j.parsed = append(j.parsed, e)
 		rest = w.fields(j, i, e, rest)
 	}
 	if len(rest) > 0 {
 		j.problem(CheckRedactions, rest[0].index, errField)
 	}
+}
+
+// expect makes room for so many events.
+func (j *job) expect(events int) {
+	if j.members == nil {
+		j.members = event.NewMembers(j.statement, events)
+	}
+	j.members.Reset(j.statement, events)
 }
 
 // fits reports whether kind and verdict are those of an event, and a gap stands at the beginning of its batch.
@@ -244,7 +254,7 @@ func (w *worker) present(j *job, i int) {
 }
 
 // event checks what there is of an event against its leaf, and returns it if it is here and right.
-func (w *worker) event(j *job, i int, members *event.Members) *eventv1.Event {
+func (w *worker) event(j *job, i int) *eventv1.Event {
 	l, record := &j.leaves[i], &j.events[i]
 	if record.state != stateHere {
 		w.absent(j, i)
@@ -254,7 +264,7 @@ func (w *worker) event(j *job, i int, members *event.Members) *eventv1.Event {
 		j.problem(CheckContent, l.Index, errEventBytes)
 		return nil
 	}
-	e, err := parseMember(j.statement, record.bytes, members)
+	e, err := parseMember(j.statement, record.bytes, j.members)
 	switch {
 	case err == nil && chain.Kind(event.Kind(e)) != l.Kind:
 		err = errKind
