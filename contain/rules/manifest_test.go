@@ -59,7 +59,7 @@ func TestASnapshotOfAnotherVersionSaysSo(t *testing.T) {
 	set := defaults(t)
 	now := string(rules.New(set).Snapshot())
 	for old, want := range map[string]bool{
-		strings.Replace(now, "/v3", "/v2", 1): true, strings.Replace(now, "state", "stale", 1): false, "": false, now[:4]: false,
+		strings.Replace(now, "/v4", "/v3", 1): true, strings.Replace(now, "state", "stale", 1): false, "": false, now[:4]: false,
 	} {
 		_, err := rules.Restore(set, []byte(old))
 		if err == nil || errors.Is(err, rules.ErrOldSnapshot) != want {

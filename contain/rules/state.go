@@ -258,7 +258,7 @@ func approverOf(x *eventv1.Event, c *call) string {
 func (s *seen) class(r *run, x *eventv1.Event) {
 	s.verb, s.manifest = verbOf(s.tool), s.instance.Manifest
 	if r != nil && x.GetExecution() == nil {
-		if c, known := r.Calls.get(s.about); known && c.Proposed {
+		if c := r.Calls.at(s.about); c != nil && c.Proposed {
 			s.permitted, s.consequence, s.consequenceBasis = c.Permitted, c.Class, c.Basis
 			return
 		}
