@@ -21,7 +21,7 @@ import (
 func (c *checker) foldAll(ctx context.Context, heads []store.CommittedHead) error {
 	group, ctx := errgroup.WithContext(ctx)
 	merged := newMerge(ctx, c.snapshot, heads)
-	jobs := decodeInOrder(ctx, group, c.workers, c.fold.Decoder(), merged.next)
+	jobs := decodeInOrder(ctx, group, c.workers, c.fold.Decoder().Decode, merged.next)
 	group.Go(func() error {
 		for j := range jobs {
 			d, err := j.wait(ctx)

@@ -30,7 +30,10 @@ var (
 
 // Keys holds every public key by its id, which is its hash: what was true once stays true. It is safe for
 // concurrent use.
-type Keys struct{ byID sync.Map }
+type Keys struct {
+	byID     sync.Map
+	verified *signer.Verified // signatures that this process has found good; nil remembers none
+}
 
 // Add remembers a key.
 func (k *Keys) Add(public signer.PublicKey) { k.byID.Store(public.ID(), public) }
@@ -125,7 +128,7 @@ func (d *Decoder) batch(subject *stream.Subject, data []byte) (*batch, error) {
 		return nil, err
 	}
 	if public, found := d.Keys.get(b.key); found {
-		b.signature = b.verify(public)
+		b.signature = b.verify(public, d.Keys.verified)
 	}
 	return b, nil
 }
@@ -178,8 +181,8 @@ func (b *batch) parse() (err error) {
 }
 
 // verify checks the batch's signature with the key that its key id is the hash of.
-func (b *batch) verify(public signer.PublicKey) signature {
-	err := signer.VerifyDSSE(public, signer.PayloadTypeBatch, b.wire.GetStatement(), b.wire.GetSignature())
+func (b *batch) verify(public signer.PublicKey, before *signer.Verified) signature {
+	err := before.VerifyDSSE(public, signer.PayloadTypeBatch, b.wire.GetStatement(), b.wire.GetSignature())
 	if err != nil {
 		return invalid
 	}

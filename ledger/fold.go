@@ -168,7 +168,7 @@ func (f *Fold) authenticate(t *tenant, d *Decoded) (*ruling, error) {
 		return nil, errUnknown
 	}
 	if b.signature == unchecked {
-		b.signature = b.verify(signer.PublicKey(key.PublicKey))
+		b.signature = b.verify(signer.PublicKey(key.PublicKey), f.keys.verified)
 	}
 	tag, exists := t.tag(key.Instance)
 	switch {

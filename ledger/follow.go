@@ -36,6 +36,8 @@ type Follower struct {
 	committed func() uint64
 	system    signer.PublicKey
 	history   History
+	shared    *Shared          // nil shares nothing
+	verified  *signer.Verified // nil remembers nothing
 
 	fold     *Fold
 	restored uint64 // message up to which the fold was read and not folded here
@@ -71,8 +73,20 @@ type Admitted struct {
 // sequence up to which history knows every message.
 func NewFollower(source Follows, system signer.PublicKey, history History, committed func() uint64) *Follower {
 	f := &Follower{source: source, committed: committed, system: system, history: history}
-	f.fold = NewFold(system, waiting{f})
+	f.fold = f.newFold()
 	return f
+}
+
+// Share lets the follower and the writer of one process do once what both would. Either may be nil. It must come before Next.
+func (f *Follower) Share(decoded *Shared, verified *signer.Verified) {
+	f.shared, f.verified = decoded, verified
+	f.fold.keys.verified = verified
+}
+
+func (f *Follower) newFold() *Fold {
+	fold := NewFold(f.system, waiting{f})
+	fold.keys.verified = f.verified
+	return fold
 }
 
 // Seq is the sequence of the last message.
@@ -103,22 +117,23 @@ func (f *Follower) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	jobs, ended := make(chan *job, followAhead), make(chan error, 1)
 	reader, decoder := f.source.Read(f.fold.Seq()+1, ""), f.fold.Decoder()
+	decode := func(m stream.Message) *Decoded { return f.shared.decode(readsFollower, decoder, m) }
 	go func() {
 		defer close(jobs)
 		defer reader.Close()
-		ended <- decodeInto(ctx, reader, decoder, jobs)
+		ended <- decodeInto(ctx, reader, decode, jobs)
 	}()
 	f.jobs, f.stop, f.failed = jobs, stop, func() error { return <-ended }
 }
 
-func decodeInto(ctx context.Context, reader *stream.Reader, decoder *Decoder, jobs chan<- *job) error {
+func decodeInto(ctx context.Context, reader *stream.Reader, decode func(stream.Message) *Decoded, jobs chan<- *job) error {
 	for {
 		m, err := reader.Next(ctx)
 		if err != nil {
 			return err
 		}
 		select {
-		case jobs <- &job{message: m, decoded: decoder.Decode(m)}:
+		case jobs <- &job{message: m, decoded: decode(m)}:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -223,7 +238,7 @@ func (f *Follower) Restore(saved []byte) error {
 	}
 	digest := [32]byte(b[n : n+32])
 	entries, err := readEntries(b[n+32:])
-	fold := NewFold(f.system, waiting{f})
+	fold := f.newFold()
 	if err == nil {
 		err = fold.Load(seq, digest, entries)
 	}

@@ -94,6 +94,8 @@ type Config struct {
 	Confirm  *Confirm         // who confirms checkpoints; nil is nobody
 	Busy     func() bool      // whether emitters wait for a processor, see yieldMost; nil is never
 	Workers  int              // goroutines that decode; 0 is one for each processor
+	Shared   *Shared          // with the follower of this process; nil shares nothing
+	Verified *signer.Verified // signatures that this process has found good; nil remembers none
 	BlockAge time.Duration    // 0 is DefaultBlockAge
 	Now      func() time.Time // nil is time.Now
 	Log      *slog.Logger     // nil discards

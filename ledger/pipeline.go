@@ -24,14 +24,14 @@ type job struct {
 // decodeInOrder reads messages until next fails, decodes them on the given number of workers and returns them
 // in order. The channel is closed at the end; an error of next that is not io.EOF goes to the group.
 func decodeInOrder(
-	ctx context.Context, group *errgroup.Group, workers int, decoder *Decoder,
+	ctx context.Context, group *errgroup.Group, workers int, decode func(stream.Message) *Decoded,
 	next func(context.Context) (stream.Message, error),
 ) <-chan *job {
 	work, ordered := make(chan *job), make(chan *job, workers*decodeAhead)
 	for range workers {
 		group.Go(func() error {
 			for j := range work {
-				j.decoded = decoder.Decode(j.message)
+				j.decoded = decode(j.message)
 				close(j.ready)
 			}
 			return nil

@@ -113,7 +113,7 @@ func (c *checker) takeWindow(ctx context.Context, r *store.Reading) error {
 
 func (c *checker) foldWindow(ctx context.Context, messages []*store.Stored) error {
 	group, ctx := errgroup.WithContext(ctx)
-	jobs := decodeInOrder(ctx, group, c.workers, c.fold.Decoder(), each(messages))
+	jobs := decodeInOrder(ctx, group, c.workers, c.fold.Decoder().Decode, each(messages))
 	group.Go(func() error {
 		at := 0
 		for j := range jobs {

@@ -80,7 +80,7 @@ func (r *rebuilder) read(ctx context.Context, decoder *Decoder, last uint64, tak
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	reader, at := r.cfg.reread(), uint64(0)
-	jobs := decodeInOrder(ctx, group, r.cfg.Workers, decoder, func(ctx context.Context) (stream.Message, error) {
+	jobs := decodeInOrder(ctx, group, r.cfg.Workers, decoder.Decode, func(ctx context.Context) (stream.Message, error) {
 		if at == last {
 			return stream.Message{}, io.EOF
 		}

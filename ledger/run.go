@@ -143,6 +143,7 @@ func (w *writer) load(ctx context.Context) error {
 		return err
 	}
 	w.fold, w.rows = NewFold(w.cfg.System, w.cfg.Store), h.Boundary
+	w.fold.keys.verified = w.cfg.Verified
 	if err := w.fold.Load(h.Done, h.Digest, entries); err != nil {
 		return err
 	}
@@ -188,7 +189,9 @@ type registryChange struct {
 // it waits.
 func (w *writer) cutBlocks(ctx context.Context, group *errgroup.Group, cuts chan<- *cut, slots <-chan struct{}) error {
 	defer close(cuts)
-	jobs := decodeInOrder(ctx, group, w.cfg.Workers, w.fold.Decoder(), w.next)
+	decoder := w.fold.Decoder()
+	decode := func(m stream.Message) *Decoded { return w.cfg.Shared.decode(readsWriter, decoder, m) }
+	jobs := decodeInOrder(ctx, group, w.cfg.Workers, decode, w.next)
 	b := w.newBuilder()
 	for {
 		if err := w.step(ctx, b, jobs, cuts, slots); err != nil {

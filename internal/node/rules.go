@@ -41,6 +41,7 @@ func (n *Node) followRules(ctx context.Context, set *rules.Set) error {
 		return err
 	}
 	follower := ledger.NewFollower(n.stream, n.keys.system.Public(), ledger.NewStore(n.store), n.ledger.Committed)
+	follower.Share(n.shared, n.verified)
 	cfg := live.Config{
 		Rules: set, Source: followed{follower}, Incarnation: state.Incarnation, End: state.Last, Dir: n.folder.path("rules"), Brake: n.brake,
 		Recorder: n.system, Now: n.cfg.Now, Log: n.cfg.Log,
