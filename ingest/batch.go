@@ -19,6 +19,7 @@ type emitter struct {
 	instance event.InstanceID
 	keyID    signer.KeyID
 	key      signer.PublicKey
+	verified *signer.Verified // what this process has found good; may be nil
 }
 
 // tallyKey is the emitter's place among the refusals.
@@ -103,7 +104,7 @@ func (b *batch) checkSignature(from *emitter, w *worker) *refusal {
 		return refuse(malformed, "statement.count", "is not the number of events")
 	case !bytes.Equal(b.statement.GetEventRoot(), root[:]):
 		return refuse(malformed, "statement.event_root", "is not the root of the events")
-	case signer.VerifyDSSE(from.key, signer.PayloadTypeBatch, b.signed.GetStatement(), b.signed.GetSignature()) != nil:
+	case from.verified.VerifyDSSE(from.key, signer.PayloadTypeBatch, b.signed.GetStatement(), b.signed.GetSignature()) != nil:
 		return refuse(signature, "signature", "does not verify")
 	}
 	return nil

@@ -124,7 +124,7 @@ func (s *Service) admit(ctx context.Context, who *emitter, message, proof []byte
 		s.tallies.add(who.tallyKey(reasonName(badKey)), "hello: the key was revoked or rotated out")
 		return nil, status.Error(codes.PermissionDenied, "hello.key_id: the key was revoked or rotated out")
 	}
-	who.key = member.Key
+	who.key, who.verified = member.Key, s.cfg.Verified
 	session := &session{service: s, emitter: *who, member: member}
 	if err := session.open(ctx); err != nil {
 		return nil, s.unavailable(ctx, "handshake", err)

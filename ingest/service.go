@@ -58,6 +58,7 @@ type Config struct {
 	Receipts  signer.Signer // signs receipts, under the name of the tenant's origin
 	Objects   Objects       // nil takes no sealed values of more than event.MaxSealedInline bytes
 
+	Verified   *signer.Verified // signatures that this process has found good; nil remembers none
 	MaxBacklog uint64           // events; 0 is MaxBacklog
 	Workers    int              // batches that are checked at the same time; 0 is one for each processor
 	Now        func() time.Time // nil is time.Now

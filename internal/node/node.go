@@ -273,7 +273,7 @@ func (n *Node) openIngest(ctx context.Context) error {
 	}
 	n.door = ingest.NewService(ingest.Config{
 		Stream: n.stream, Ledger: &n.behind, Vault: n.vault, Objects: n.objects, System: n.system, Admission: n.admission, Receipts: n.keys.system,
-		MaxBacklog: n.cfg.MaxBacklog, Workers: cores, Now: n.cfg.Now, Log: n.cfg.Log,
+		Verified: n.verified, MaxBacklog: n.cfg.MaxBacklog, Workers: cores, Now: n.cfg.Now, Log: n.cfg.Log,
 	})
 	n.opened.Store(n.door)
 	n.later(n.closeDoor)
