@@ -145,16 +145,17 @@ func (b *Book) note(x *rules.Firing, instances int) {
 	if b.byID[x.ID] != nil {
 		return
 	}
-	f := &Firing{
+	f := Firing{
 		ID: x.ID, Rule: x.Rule.ID, Version: x.Rule.Version, Severity: x.Rule.Severity, Action: x.Rule.Action, Index: x.Index, Time: x.Time,
 		Instance: x.Instance, Run: x.Run, Event: x.Action, Evidence: x.Evidence, Silent: x.Silent, LastTime: x.Time, State: StateOpen,
 	}
-	if first := b.groups[f.group()]; first.takes(f) {
+	if first := b.groups[f.group()]; first.takes(&f) {
 		first.Repeats, first.LastTime = first.Repeats+1, max(first.LastTime, f.Time)
 		return
 	}
-	b.add(f)
-	b.decide(f, x.Rule, instances)
+	kept := f // a repeat, as most are, takes no memory
+	b.add(&kept)
+	b.decide(&kept, x.Rule, instances)
 }
 
 // takes reports whether a firing is a repeat of this one. One that asks for something is never a repeat of one that did not: a rule that
@@ -306,17 +307,18 @@ func (b *Book) Apply(at int64, x *eventv1.System) {
 	}
 }
 
-// change takes what a person, or the brake, says of a firing.
+// change takes what a person, or the brake, says of a firing. What is kept of it is copied: an event's texts keep its whole message.
 func (b *Book) change(at int64, x *eventv1.System, d *eventv1.FiringChange) {
 	f := b.byID[event.ID(d.GetFiring())]
 	switch state := State(d.GetState()); {
 	case f == nil:
 	case state == needsPerson:
-		f.NeedsPerson, f.Done = x.GetReason(), true
+		f.NeedsPerson, f.Done = strings.Clone(x.GetReason()), true
 		b.settle(f)
 		b.lift(f.Plan())
 	default:
-		f.State, f.Actor, f.Reason, f.ChangedAt = state, x.GetActor(), x.GetReason(), at
+		f.State, f.ChangedAt = State(strings.Clone(string(state))), at
+		f.Actor, f.Reason = strings.Clone(x.GetActor()), strings.Clone(x.GetReason())
 	}
 }
 
@@ -331,7 +333,7 @@ func (b *Book) contained(d *eventv1.Containment) {
 			f.Done = true
 			b.settle(f)
 		}
-		b.enforce(inForce{d.GetPlan(), d.GetTarget(), contain.Level(d.GetLevel())})
+		b.enforce(inForce{strings.Clone(d.GetPlan()), strings.Clone(d.GetTarget()), contain.Level(d.GetLevel())})
 	case eventv1.ContainmentState_CONTAINMENT_STATE_RELEASED:
 		b.lift(d.GetPlan())
 		for _, f := range b.list {
