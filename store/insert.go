@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
@@ -95,16 +94,14 @@ func (s *Store) sender(ctx context.Context, b *Block, t *table) (send func() err
 	return batch.Send, nil
 }
 
-// insertNative writes a table's rows while the engine reads them.
+// insertNative hands a table's rows to the engine as it reads them. One thread does: what one block of one table has to be made
+// of cannot be shared out, and more threads only wait for it.
 func (s *Store) insertNative(ctx context.Context, b *Block, t *table) error {
-	rows, out := io.Pipe()
-	go func() { out.CloseWithError(t.writeNative(out)) }()
-	settings := map[string]string{}
+	settings := map[string]string{"max_threads": "1"}
 	for name, value := range insertSettings(b.token(t.name)) {
 		settings[name] = fmt.Sprint(value)
 	}
-	err := s.engine.Insert(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s) FORMAT Native", s.name, t.name, t.names()), settings, rows)
-	return errors.Join(err, rows.Close()) // which ends the writer
+	return s.engine.Insert(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s) FORMAT Native", s.name, t.name, t.names()), settings, inserted{t})
 }
 
 // encode fills a batch with a table's columns.

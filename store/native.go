@@ -45,6 +45,11 @@ func (w nativeWriter) text(s string) {
 // writeNative writes all rows as one block.
 func (t *table) writeNative(to io.Writer) error {
 	w := newNativeWriter(to)
+	t.writeRows(w)
+	return w.Flush()
+}
+
+func (t *table) writeRows(w nativeWriter) {
 	w.uvarint(uint64(len(t.columns)))
 	w.uvarint(uint64(t.rows))
 	for _, c := range t.columns {
@@ -52,7 +57,42 @@ func (t *table) writeNative(to io.Writer) error {
 		w.text(c.Type())
 		c.write(w)
 	}
-	return w.Flush()
+}
+
+// writeNames writes a block without rows: the names and the types of the columns.
+func (t *table) writeNames(w nativeWriter) {
+	w.uvarint(uint64(len(t.columns)))
+	w.uvarint(0)
+	for _, c := range t.columns {
+		w.text(c.Name())
+		w.text(c.Type())
+	}
+}
+
+// inserted is a table's rows on their way into the engine.
+type inserted struct{ *table }
+
+// WriteTo writes the names of the columns and then the rows. To know what an insert has, the engine reads its first block and drops
+// it: of a block of 40,000 events that took it a sixth of the time of the insert.
+func (t inserted) WriteTo(to io.Writer) (int64, error) {
+	counted := &counter{to: to}
+	w := newNativeWriter(counted)
+	t.writeNames(w)
+	t.writeRows(w)
+	err := w.Flush()
+	return counted.n, err
+}
+
+// counter counts what is written.
+type counter struct {
+	to io.Writer
+	n  int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.to.Write(b)
+	c.n += int64(n)
+	return n, err
 }
 
 // errNative says that the engine's answer is not what was asked for.

@@ -8,9 +8,10 @@ import (
 	"slices"
 )
 
-// Insert runs an INSERT … FORMAT Native whose rows are those of the reader, without the driver between. They are one block
-// of the engine if they come as one. The error is a *clickhouse.Exception if the engine refuses.
-func (e *Engine) Insert(ctx context.Context, query string, settings map[string]string, rows io.Reader) error {
+// Insert runs an INSERT … FORMAT Native whose rows are what rows writes, without the driver between. They are one block
+// of the engine if they come as one; a block before them that has no rows saves the engine from reading them twice, for it
+// reads the first block to learn the columns. The error is a *clickhouse.Exception if the engine refuses.
+func (e *Engine) Insert(ctx context.Context, query string, settings map[string]string, rows io.WriterTo) error {
 	s := &statement{format: defaultFormat, database: defaultDatabase, settings: settings}
 	if err := s.readInsert(query, rows); err != nil {
 		return errors.Join(err, ctx.Err())

@@ -113,7 +113,7 @@ func (s *statement) read(values url.Values) error {
 // does; for an insert with the parameter the body is its rows.
 func (s *statement) readBody(query string, r *http.Request) error {
 	if head := (&lexer{text: query}).next(); head.is("INSERT") && r.Body != nil && r.Body != http.NoBody {
-		return s.readInsert(query, r.Body)
+		return s.readInsert(query, requestRows{r.Body})
 	}
 	body, err := readText(r.Body)
 	if err != nil {
@@ -127,7 +127,16 @@ func (s *statement) readBody(query string, r *http.Request) error {
 	return err
 }
 
-func (s *statement) readInsert(query string, rows io.Reader) error {
+// requestRows is the rows of an insert that come in a request.
+type requestRows struct{ io.Reader }
+
+func (b requestRows) WriteTo(w io.Writer) (int64, error) {
+	buffer := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	return io.CopyBuffer(w, struct{ io.Reader }{b.Reader}, *buffer)
+}
+
+func (s *statement) readInsert(query string, rows io.WriterTo) error {
 	ins, err := parseInsert(query)
 	if err != nil {
 		return err

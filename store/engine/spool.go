@@ -27,20 +27,24 @@ type spool struct {
 	size int64
 }
 
-// fill copies rows into a new spool, once.
-func fill(rows io.Reader) (*spool, error) {
+// fill writes rows into a new spool, once.
+func fill(rows io.WriterTo) (*spool, error) {
 	s, err := newSpool()
 	if err != nil {
 		return nil, fmt.Errorf("spool insert: %w", err)
 	}
-	buffer := copyBuffers.Get().(*[]byte)
-	defer copyBuffers.Put(buffer)
-	s.size, err = io.CopyBuffer(struct{ io.Writer }{s.file}, io.LimitReader(rows, MaxInsertBytes+1), *buffer)
-	if err == nil && s.size > MaxInsertBytes {
-		err = raise(codeTooLarge, "TOO_MANY_BYTES", "an insert of more than %d bytes", MaxInsertBytes)
-	}
-	if err != nil {
+	if _, err = rows.WriteTo(s); err != nil {
 		return nil, errors.Join(fmt.Errorf("spool insert: %w", err), s.close())
 	}
 	return s, nil
+}
+
+// Write appends to the spool, up to MaxInsertBytes.
+func (s *spool) Write(b []byte) (int, error) {
+	if s.size+int64(len(b)) > MaxInsertBytes {
+		return 0, raise(codeTooLarge, "TOO_MANY_BYTES", "an insert of more than %d bytes", MaxInsertBytes)
+	}
+	n, err := s.file.Write(b)
+	s.size += int64(n)
+	return n, err
 }
