@@ -70,6 +70,16 @@ func (s *site) firings(rule string) []*apiv1.FiringInfo {
 	return r.GetFirings()
 }
 
+// waiting is what the list of instances says of the firings of the only one.
+func (s *site) waiting() string {
+	s.t.Helper()
+	r, err := apiv1.NewQueryServiceClient(s.Admin()).ListInstances(s.t.Context(), &apiv1.ListInstancesRequest{Tenant: "acme"})
+	if err != nil || len(r.GetInstances()) != 1 || r.GetInstances()[0].GetUnwatched() {
+		s.t.Fatalf("instances %v, %v", r, err)
+	}
+	return fmt.Sprintf("%d %s", r.GetInstances()[0].GetFirings(), r.GetInstances()[0].GetSeverity())
+}
+
 func (s *site) contained() []*apiv1.ContainmentInfo {
 	s.t.Helper()
 	r, err := apiv1.NewContainmentServiceClient(s.dana).ListContained(s.t.Context(), &apiv1.ListContainedRequest{Tenant: "acme", All: true})
@@ -186,6 +196,9 @@ func TestWhatPeopleMakeOfAFiring(t *testing.T) {
 	a := s.agent("support-1", "run-1")
 	_ = a.call("bad_tool", edge.High)
 	firing := s.firings("test-bad-word")[0]
+	if got := s.waiting(); got != "1 high" {
+		t.Errorf("instances wait with %q", got)
+	}
 	client := apiv1.NewFiringServiceClient(s.dana)
 	for _, state := range []string{"acknowledged", "false_positive"} {
 		r, err := client.ChangeFiring(t.Context(), &apiv1.ChangeFiringRequest{Tenant: "acme", Firing: firing.GetId(), State: state, Reason: "looked"})
@@ -199,6 +212,9 @@ func TestWhatPeopleMakeOfAFiring(t *testing.T) {
 	eventually(t, "the run works again", func() bool { return a.call("bad_tool", edge.High) == nil })
 	if got := s.firings("test-bad-word"); len(got) != 1 || got[0].GetRepeats() == 0 {
 		t.Errorf("got %v", got)
+	}
+	if got := s.waiting(); got != "0 " {
+		t.Errorf("instances wait with %q, and somebody has looked", got)
 	}
 	if open, err := client.ListFirings(t.Context(), &apiv1.ListFiringsRequest{}); err != nil || len(open.GetFirings()) != 0 {
 		t.Errorf("open: %v, %v", open, err)
