@@ -73,6 +73,7 @@ func (s *site) firings(rule string) []*apiv1.FiringInfo {
 // waiting is what the list of instances says of the firings of the only one.
 func (s *site) waiting() string {
 	s.t.Helper()
+	s.WaitCommitted() // instances are listed as the ledger has them
 	r, err := apiv1.NewQueryServiceClient(s.Admin()).ListInstances(s.t.Context(), &apiv1.ListInstancesRequest{Tenant: "acme"})
 	if err != nil || len(r.GetInstances()) != 1 || r.GetInstances()[0].GetUnwatched() {
 		s.t.Fatalf("instances %v, %v", r, err)
