@@ -325,7 +325,7 @@ func (r *records) next(room []byte) (record, grown []byte, err error) {
 	_, _ = r.r.Discard(4)
 	room, record = grow(room, n)
 	if _, err := io.ReadFull(r.r, record); err != nil {
-		return nil, room, r.fail(errors.Join(ErrRecord, err))
+		return nil, room, r.fail(cutOff(err))
 	}
 	r.count++
 	r.pos += 4 + int64(n)
@@ -335,7 +335,7 @@ func (r *records) next(room []byte) (record, grown []byte, err error) {
 // skip leaves out the next n bytes.
 func (r *records) skip(n int) error {
 	if _, err := r.r.Discard(n); err != nil {
-		return r.fail(errors.Join(ErrRecord, err))
+		return r.fail(cutOff(err))
 	}
 	r.pos += int64(n)
 	return nil
@@ -348,9 +348,17 @@ func (r *records) peek(n int) ([]byte, error) {
 	case len(b) == 0 && errors.Is(err, io.EOF):
 		return nil, nil
 	case err != nil:
-		return nil, r.fail(errors.Join(ErrRecord, err))
+		return nil, r.fail(cutOff(err))
 	}
 	return b, nil
+}
+
+// cutOff says that a record is cut where its file ends. A file that cannot be read is nobody's record.
+func cutOff(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.Join(ErrRecord, err)
+	}
+	return err
 }
 
 func (r *records) fail(err error) error {

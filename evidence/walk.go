@@ -66,7 +66,11 @@ func (v *verification) walk(ctx context.Context) error {
 			v.options.Progress(v.count.Records, v.scope.records())
 		}
 	}
-	if err := g.Wait(); err != nil {
+	err = g.Wait()
+	if judge.unread != nil {
+		return judge.unread
+	}
+	if err != nil {
 		return v.stop(CheckFormat, err, ErrRecord)
 	}
 	return judge.end()
@@ -102,7 +106,8 @@ type judge struct {
 	*verification
 	links   *chain.Links // nil after the first leaf that does not follow
 	rebuild *chain.Rebuild
-	fact    fact // the one that is derived from now
+	fact    fact  // the one that is derived from now
+	unread  error // the file could not be read
 }
 
 // newJudge begins the chain and the tree with the leaf before the range.
@@ -441,6 +446,10 @@ func (j *judge) lastSeen(m *job) {
 		return
 	}
 	leaf, hash, err := j.leafAt(index)
+	if err != nil && !errors.Is(err, chain.ErrLeaf) {
+		j.unread = err
+		return
+	}
 	if err != nil || hash != chain.Hash(seen.GetLeafHash()) {
 		j.failAt(CheckLastSeen, m.from, errOtherSeen)
 	} else if leaf.Time-m.statement.GetCreatedAt() > maxAhead {
