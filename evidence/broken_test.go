@@ -33,8 +33,13 @@ type breakable struct {
 	*breaks
 }
 
-func (b breakable) Checkpoint(ctx context.Context) ([]byte, error) { return give(b, b.world.Checkpoint)(ctx) }
-func (b breakable) Timestamp(ctx context.Context) ([]byte, error)  { return give(b, b.world.Timestamp)(ctx) }
+func (b breakable) Checkpoint(ctx context.Context) ([]byte, error) {
+	return give(b, b.world.Checkpoint)(ctx)
+}
+
+func (b breakable) Timestamp(ctx context.Context) ([]byte, error) {
+	return give(b, b.world.Timestamp)(ctx)
+}
 
 func give[T any](b breakable, read func(context.Context) (T, error)) func(context.Context) (T, error) {
 	return func(ctx context.Context) (none T, err error) {
