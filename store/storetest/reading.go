@@ -29,8 +29,10 @@ func testReading(f *fixture) {
 	}
 	f.readOneByOne("acme", all)
 	f.readOneByOne("globex", all)
-	f.contents("acme")
-	f.contents("globex")
+	f.contents("acme", 0, math.MaxUint64)
+	f.contents("acme", 3, 9)
+	f.contents("globex", 0, math.MaxUint64)
+	f.swap("events", "SELECT * FROM ${db}.events ORDER BY tenant, idx LIMIT 1, 1000000", func() { f.contents("acme", 0, math.MaxUint64) })
 	f.partly(r, first)
 	f.loads(first, second)
 }
@@ -54,15 +56,8 @@ func (f *fixture) readOneByOne(tenant string, all []*store.Stored) {
 	}
 }
 
-// contents holds what is read page by page to Messages: of the whole log, and of a part of it. Without an event it is still told.
-func (f *fixture) contents(tenant string) {
-	f.Helper()
-	f.contentsOf(tenant, 0, math.MaxUint64)
-	f.contentsOf(tenant, 3, 9)
-	f.swap("events", "SELECT * FROM ${db}.events ORDER BY tenant, idx LIMIT 1, 1000000", func() { f.contentsOf(tenant, 0, math.MaxUint64) })
-}
-
-func (f *fixture) contentsOf(tenant string, from, to uint64) {
+// contents holds what is read page by page to Messages, also where an event is gone.
+func (f *fixture) contents(tenant string, from, to uint64) {
 	f.Helper()
 	var got []*store.Stored
 	for page, err := range f.store.Contents(f.Context(), tenant, from, to) {
