@@ -43,7 +43,7 @@ func (s *Store) insert(ctx context.Context, b *Block) error {
 	if err := s.insertTables(ctx, b, there); err != nil {
 		return err
 	}
-	return s.verify(ctx, b)
+	return s.settle(ctx, b)
 }
 
 // there counts the rows of a block that may have been inserted before: the
@@ -160,11 +160,16 @@ func insertSettings(token string) clickhouse.Settings {
 	}
 }
 
-// verify reads back how many rows there are, and the last leaf of each tenant.
-func (s *Store) verify(ctx context.Context, b *Block) error {
-	if ok, err := s.tally(ctx, b); err != nil {
+// settle makes what was inserted durable, and reads back how many rows there are, and the last leaf of each tenant.
+func (s *Store) settle(ctx context.Context, b *Block) error {
+	now, err := s.parts(ctx)
+	if err != nil {
 		return err
-	} else if !ok {
+	}
+	if err := s.sync(now); err != nil {
+		return err
+	}
+	if !s.tally(b, now.rows) {
 		if err := s.verifyCounts(ctx, b); err != nil {
 			return err
 		}
@@ -172,26 +177,16 @@ func (s *Store) verify(ctx context.Context, b *Block) error {
 	return s.verifyLeaves(ctx, b)
 }
 
-const selectTally = `
-SELECT table, sum(rows) FROM system.parts WHERE active AND database = {database:String} GROUP BY table`
-
 // tally compares the rows of each table, which the engine knows without reading
 // them, with the tally after the insert before. It is not ok when there is no
 // such tally, or when rows were removed since; then the rows must be counted.
-func (s *Store) tally(ctx context.Context, b *Block) (ok bool, err error) {
-	now := map[string]uint64{}
-	var table string
-	var rows uint64
-	err = s.each(ctx, selectTally, []any{named("database", s.name)}, func() { now[table] = rows }, &table, &rows)
-	if err != nil {
-		return false, wrap(err, "read number of rows")
-	}
+func (s *Store) tally(b *Block, now map[string]uint64) (ok bool) {
 	ok = s.last.rows != nil
 	for _, t := range b.tables() {
 		ok = ok && now[t.name] == s.last.rows[t.name]+uint64(t.rows)
 	}
 	s.last.rows = now
-	return ok, nil
+	return ok
 }
 
 func (s *Store) verifyCounts(ctx context.Context, b *Block) error {

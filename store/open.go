@@ -64,7 +64,8 @@ type Store struct {
 // not known. Its lock is held by the one insert that runs.
 type tally struct {
 	sync.Mutex
-	rows map[string]uint64
+	rows   map[string]uint64
+	synced map[string]int64 // number of the newest part of each table that is durable
 }
 
 // Open opens the store that a DSN names, creates or migrates its tables, and
@@ -117,11 +118,7 @@ func openEmbedded(ctx context.Context, dsn string, opts Options) (*Store, error)
 
 // OpenEngine opens a database of an engine that runs in this process and stays the caller's.
 func OpenEngine(ctx context.Context, e *engine.Engine, database string, opts Options) (*Store, error) {
-	s, err := OpenOptions(ctx, e.Options(), database, opts)
-	if err == nil {
-		s.engine = e
-	}
-	return s, err
+	return open(ctx, e, e.Options(), database, opts)
 }
 
 // databaseName is what may stand in SQL without quotes.
@@ -137,6 +134,10 @@ func checkName(database string) error {
 // OpenOptions opens a database through driver options: an engine that is
 // already running, or a server.
 func OpenOptions(ctx context.Context, o *clickhouse.Options, database string, opts Options) (*Store, error) {
+	return open(ctx, nil, o, database, opts)
+}
+
+func open(ctx context.Context, e *engine.Engine, o *clickhouse.Options, database string, opts Options) (*Store, error) {
 	if err := checkName(database); err != nil {
 		return nil, err
 	}
@@ -145,7 +146,7 @@ func OpenOptions(ctx context.Context, o *clickhouse.Options, database string, op
 	if err != nil {
 		return nil, wrap(err, "open store")
 	}
-	s := &Store{db: db, name: database, options: opts.complete(), text: strings.NewReplacer("${db}", database), last: &tally{}}
+	s := &Store{db: db, engine: e, name: database, options: opts.complete(), text: strings.NewReplacer("${db}", database), last: &tally{}}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(wrap(err, "open store"), db.Close())
 	}
@@ -156,7 +157,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil {
 		return err
 	}
-	return s.checkSchema(ctx)
+	if err := s.checkSchema(ctx); err != nil {
+		return err
+	}
+	return s.syncBlocks(ctx)
 }
 
 // WithHead returns the same store for readers with another committed head.

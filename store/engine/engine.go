@@ -17,7 +17,10 @@
 //   - Durability is ClickHouse's own. fsync_after_insert and
 //     fsync_part_directory (settings of a table, unknown to a query) are on for
 //     every table that does not say otherwise: an insert that returned survives
-//     kill -9, and a power cut as far as the disk's own promises go.
+//     kill -9, and a power cut as far as the disk's own promises go. So does a
+//     merge: it is synced before the parts that it replaces are removed. Where a
+//     table says otherwise, the caller makes many inserts durable at once with
+//     [Engine.Sync].
 //   - An insert goes by column name. A column that the block lacks, or that the
 //     table lacks, is an error and never a column of zeros. One native block
 //     of the driver is one block of the engine.
@@ -108,6 +111,7 @@ type Engine struct {
 	size    int
 	pool    chan *conn
 	closing chan struct{} // closed when Close begins
+	noSync  bool
 	hello   identity
 
 	mu   sync.Mutex
@@ -194,7 +198,7 @@ func start(cfg Config) (_ *Engine, err error) {
 	}
 	e := &Engine{
 		lib: lib, lock: lock, size: cfg.Connections, runs: map[*run]struct{}{},
-		pool: make(chan *conn, cfg.Connections), closing: make(chan struct{}),
+		pool: make(chan *conn, cfg.Connections), closing: make(chan struct{}), noSync: cfg.NoSync,
 	}
 	if err := e.connect(cfg); err != nil {
 		return nil, errors.Join(err, e.disconnect(context.Background()), lock.Close())

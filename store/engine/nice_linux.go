@@ -13,12 +13,14 @@ import (
 const (
 	// mergeThread is what the engine calls the threads that merge.
 	mergeThread = "MergeMutate"
-	// mergeNice is their nice value: an insert or a query that somebody waits for comes before a merge that nobody waits
-	// for. A tenth of a processor is left to merges however busy it is.
+	// mergeNice is how much nicer they are than the process: an insert or a query that somebody waits for comes before a merge that
+	// nobody waits for. A tenth of a processor is left to merges however busy the process is.
 	mergeNice = 10
 	// engineNice is that of the engine's other threads: a row can come later than the receipt that promises it. A quarter of a
-	// processor is left to them however busy it is, and all of it when nobody else wants it.
+	// processor is left to them however busy the process is, and all of it when nobody else wants it.
 	engineNice = 5
+	// mostNice is the most that there is.
+	mostNice = 19
 	// threadsCheck is how often is looked for new threads: the engine makes them as it needs them.
 	threadsCheck = time.Second
 )
@@ -27,9 +29,9 @@ const (
 // (os_threads_nice_value_merge_mutate) has no effect in the library. Lowering a priority needs no right; where it fails all the
 // same, the engine only competes as before.
 func (e *Engine) yieldThreads() {
-	own, set := threadName("/proc/self/comm"), map[string]int{}
+	own, base, set := threadName("/proc/self/comm"), processNice(), map[string]int{}
 	for {
-		lowerThreads(own, set)
+		lowerThreads(own, base, set)
 		select {
 		case <-time.After(threadsCheck):
 		case <-e.closing:
@@ -38,15 +40,28 @@ func (e *Engine) yieldThreads() {
 	}
 }
 
-// lowerThreads lowers the threads that do not have the process's own name, as those of Go have. set is what was set before.
-func lowerThreads(own string, set map[string]int) {
+// processNice is the nice value that the process was given: whoever gave it one wants all of it to be that nice at least, against
+// other processes.
+func processNice() int {
+	const from = 20 // the system call returns 20 less the value: it returns nothing negative
+	priority, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		return 0
+	}
+	return from - priority
+}
+
+// lowerThreads lowers the threads that do not have the process's own name, as those of Go have. base is the process's nice value, and
+// set is what was set before.
+func lowerThreads(own string, base int, set map[string]int) {
 	tasks, _ := filepath.Glob("/proc/self/task/*/comm") // the pattern is well formed
 	for _, comm := range tasks {
-		name, nice := threadName(comm), engineNice
+		name, more := threadName(comm), engineNice
 		if name == mergeThread {
-			nice = mergeNice
+			more = mergeNice
 		}
-		if name == own || name == "" || set[comm] >= nice {
+		nice := min(base+more, mostNice)
+		if before, known := set[comm]; name == own || name == "" || known && before >= nice {
 			continue
 		}
 		if id, err := strconv.Atoi(filepath.Base(filepath.Dir(comm))); err == nil {

@@ -32,7 +32,8 @@ const (
 
 // serverConfig is the configuration that is not per statement. Unless NoSync is
 // set, tables are durable by default: a part is on disk before its insert
-// returns.
+// returns, and a merged one before those that it replaces are removed, which
+// the library does at once (old_parts_lifetime is 0 in it).
 func serverConfig(cfg Config) string {
 	b, fsync := new(strings.Builder), 1
 	if cfg.NoSync {
@@ -57,6 +58,7 @@ func serverConfig(cfg Config) string {
   <merge_tree>
     <fsync_after_insert>%[2]d</fsync_after_insert>
     <fsync_part_directory>%[2]d</fsync_part_directory>
+    <min_rows_to_fsync_after_merge>%[2]d</min_rows_to_fsync_after_merge>
     <number_of_free_entries_in_pool_to_execute_mutation>%[1]d</number_of_free_entries_in_pool_to_execute_mutation>
     <number_of_free_entries_in_pool_to_lower_max_size_of_merge>%[1]d</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>%[1]d</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>

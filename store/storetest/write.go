@@ -106,16 +106,19 @@ func testSchema(f *fixture, open Open) {
 	}
 }
 
+// newestVersion is the number of the newest migration.
+const newestVersion = 4
+
 func testVersions(f *fixture, open Open) {
 	f.sample()
 	again, err := open(f, f.store.Database(), store.Options{Head: f.head.Load})
 	f.must(err)
-	if n, err := again.SchemaVersion(f.Context()); err != nil || n != 3 {
-		f.Errorf("schema version %d, %v, want 3", n, err)
+	if n, err := again.SchemaVersion(f.Context()); err != nil || n != newestVersion {
+		f.Errorf("schema version %d, %v, want %d", n, err, newestVersion)
 	}
 	f.must(again.Close())
-	if n := f.number("SELECT count() FROM ${db}.schema_migrations"); n != 3 {
-		f.Errorf("%d migrations recorded after opening twice, want 3", n)
+	if n := f.number("SELECT count() FROM ${db}.schema_migrations"); n != newestVersion {
+		f.Errorf("%d migrations recorded after opening twice, want %d", n, newestVersion)
 	}
 	f.exec("INSERT INTO ${db}.schema_migrations SELECT 99, 'from the future', now64(9)")
 	if _, err := open(f, f.store.Database(), store.Options{}); !errors.Is(err, store.ErrSchema) {

@@ -1,0 +1,2 @@
+-- No table changes. From this version on the tables of a block in the embedded engine are synced together by the program
+-- (store/sync.go), and no longer by each insert: a program that does not know must not write to them.
