@@ -112,7 +112,7 @@ func TestWrittenOutCodecsAgreeWithTheGeneralOne(t *testing.T) {
 		if err != nil || !agreeOnStreamBatch(t, want) {
 			t.Fatalf("%v is not read (%v)", sb, err)
 		}
-		if got := encodeStreamBatch(sb); !bytes.Equal(got, want) || len(got) > streamBatchRoom(sb) {
+		if got := encodeStreamBatch(nil, sb); !bytes.Equal(got, want) || len(got) > streamBatchRoom(sb) {
 			t.Fatalf("%v encodes as %x in room for %d, want %x", sb, got, streamBatchRoom(sb), want)
 		}
 	})

@@ -177,9 +177,9 @@ func (w *writer) approval(x *eventv1.Approval) {
 	w.close(at)
 }
 
-// encodeStreamBatch is the one encoding of a valid stream batch. Unknown fields are left out.
-func encodeStreamBatch(sb *eventv1.StreamBatch) []byte {
-	w := make(writer, 0, streamBatchRoom(sb))
+// encodeStreamBatch appends the one encoding of a valid stream batch to dst. Unknown fields are left out.
+func encodeStreamBatch(dst []byte, sb *eventv1.StreamBatch) []byte {
+	w := writer(slices.Grow(dst, streamBatchRoom(sb)))
 	w.uint(1, uint64(sb.GetVersion()))
 	w.bytes(2, sb.GetStatement())
 	w.bytes(3, sb.GetSignature())

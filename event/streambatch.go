@@ -24,12 +24,15 @@ func ParseStreamBatch(b []byte) (*eventv1.StreamBatch, error) {
 }
 
 // MarshalStreamBatch returns the canonical bytes of sb. The error is a *FieldError if sb is over a limit.
-func MarshalStreamBatch(sb *eventv1.StreamBatch) ([]byte, error) {
+func MarshalStreamBatch(sb *eventv1.StreamBatch) ([]byte, error) { return AppendStreamBatch(nil, sb) }
+
+// AppendStreamBatch is MarshalStreamBatch into the room behind dst. On an error it returns nothing of use.
+func AppendStreamBatch(dst []byte, sb *eventv1.StreamBatch) ([]byte, error) {
 	if err := streamBatch(sb); err != nil {
 		return nil, err
 	}
-	b := encodeStreamBatch(sb)
-	return b, checkSize("", len(b), 1, MaxStreamBatch).err()
+	b := encodeStreamBatch(dst, sb)
+	return b, checkSize("", len(b)-len(dst), 1, MaxStreamBatch).err()
 }
 
 func streamBatch(sb *eventv1.StreamBatch) *FieldError {

@@ -214,6 +214,7 @@ func (s *session) take(ctx context.Context, b *batch) (*apiv1.EmitResponse, *ref
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
 	seq, r := s.publish(ctx, b, message)
+	s.service.messages.give(message)
 	if r != nil {
 		return nil, r
 	}
@@ -283,7 +284,7 @@ func (s *session) placeBatch(ctx context.Context, b *batch) (r *refusal) {
 }
 
 func (s *session) wrap(b *batch, w *worker) ([]byte, *refusal) {
-	message, held, err := w.wrapper.wrap(b, &s.seals, w.hashes)
+	message, held, err := w.wrapper.wrap(s.service.messages.take(), b, &s.seals, w.hashes)
 	if errors.Is(err, errStale) {
 		return nil, refuse(noObject, indexed("openings", b.objects[0].opening), "%v", err)
 	}

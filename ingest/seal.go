@@ -63,8 +63,8 @@ type secret struct {
 	path, detector string
 }
 
-// wrap returns the bytes of the stream message and the number of held events.
-func (w *wrapper) wrap(b *batch, with *seals, hashes []chain.Hash) (message []byte, held int, err error) {
+// wrap appends the bytes of the stream message to room, which is empty, and returns them and the number of held events.
+func (w *wrapper) wrap(room []byte, b *batch, with *seals, hashes []chain.Hash) (message []byte, held int, err error) {
 	w.seals = with
 	out := &eventv1.StreamBatch{
 		Version: event.Version, Statement: b.signed.GetStatement(), Signature: b.signed.GetSignature(), Events: b.signed.GetEvents(),
@@ -79,7 +79,7 @@ func (w *wrapper) wrap(b *batch, with *seals, hashes []chain.Hash) (message []by
 	if err := w.encryptOpenings(out, b); err != nil {
 		return nil, 0, err
 	}
-	if message, err = event.MarshalStreamBatch(out); err != nil {
+	if message, err = event.AppendStreamBatch(room, out); err != nil {
 		return nil, 0, fmt.Errorf("encode stream batch: %w", err)
 	}
 	return message, len(suspects), nil

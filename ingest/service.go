@@ -91,7 +91,9 @@ type Service struct {
 	tallies *tallies
 	sealed  *findings
 	uploads uploads
-	flight  *flight
+
+	messages messages
+	flight   *flight
 
 	drained  chan struct{} // closed by Drain
 	drain    sync.Once

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"sync"
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
@@ -41,3 +42,18 @@ func (s *Service) dismiss(w *worker) {
 	w.wrapper.forget()
 	s.workers <- w
 }
+
+// messages is room for stream messages that is used again once the stream has them. The garbage collector frees what is not.
+type messages struct{ pool sync.Pool }
+
+// take returns empty room.
+func (m *messages) take() []byte {
+	room, _ := m.pool.Get().(*[]byte)
+	if room == nil {
+		return nil
+	}
+	return (*room)[:0]
+}
+
+// give takes back the room of a message.
+func (m *messages) give(message []byte) { m.pool.Put(&message) }

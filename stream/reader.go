@@ -116,7 +116,7 @@ func (r *Reader) recover(ctx context.Context, err error) error {
 // open makes a consumer that begins at next.
 func (r *Reader) open(ctx context.Context) error {
 	return r.stream.use(ctx, func(ctx context.Context, session *session) error {
-		consumer, err := session.events.CreateConsumer(ctx, r.consumer())
+		consumer, err := session.readers.CreateConsumer(ctx, r.consumer())
 		if err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ type room struct {
 	cfg *Config
 
 	mu     sync.Mutex
+	asking bool      // somebody asks at this moment
 	looked time.Time // when disk and stream were last asked
 	free   int64     // bytes of the volume then
 	bytes  int64     // bytes of the stream then, and what was admitted since
@@ -52,25 +53,34 @@ func (r *room) admit(ctx context.Context, s *Stream, subject string, size int) e
 	return nil
 }
 
-// look asks disk and stream at most once an interval. When the server does not answer, publishing will say
-// so better.
+// look asks disk and stream at most once an interval. Of several messages one asks; the others go by what was known
+// until then, unless that is two intervals old. When the server does not answer, publishing will say so better.
 func (r *room) look(ctx context.Context, s *Stream) error {
-	if time.Since(r.looked) < roomInterval {
+	old := time.Since(r.looked)
+	if old < roomInterval || r.asking && old < 2*roomInterval {
 		return nil
 	}
-	if r.cfg.Dir != "" {
-		free, err := r.cfg.free(r.cfg.Dir)
-		if err != nil {
-			return fmt.Errorf("ask for free space: %w", err)
-		}
-		r.free = free
-	}
-	state, err := s.State(ctx)
+	r.asking = true
+	r.mu.Unlock()
+	free, bytes, err := r.ask(ctx, s)
+	r.mu.Lock()
+	r.asking = false
 	if err != nil {
 		return err
 	}
-	r.bytes, r.looked = state.Bytes, time.Now()
+	r.free, r.bytes, r.looked = free, bytes, time.Now()
 	return nil
+}
+
+// ask returns the free bytes of the volume, 0 for a cluster, and those of the stream.
+func (r *room) ask(ctx context.Context, s *Stream) (free, bytes int64, err error) {
+	if r.cfg.Dir != "" {
+		if free, err = r.cfg.free(r.cfg.Dir); err != nil {
+			return 0, 0, fmt.Errorf("ask for free space: %w", err)
+		}
+	}
+	state, err := s.State(ctx)
+	return free, state.Bytes, err
 }
 
 // hasSpace reports whether the volume has its reserve again.

@@ -13,14 +13,20 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// session is one connection, with the embedded server behind it if there is one. Reopening the stream
+// session is the connections, with the embedded server behind them if there is one. Reopening the stream
 // replaces the whole session.
+//
+// There are two: what readers are sent, megabytes ahead of what they have used, would otherwise stand before
+// the acknowledgement that somebody waits for.
 type session struct {
 	srv    *server.Server // nil for a cluster by URL
-	conn   *nats.Conn
+	conn   *nats.Conn     // for requests and what is published
 	js     jetstream.JetStream
 	events jetstream.Stream
 	heads  jetstream.Stream
+
+	deliveries *nats.Conn       // for readers
+	readers    jetstream.Stream // events, by deliveries
 
 	incarnation string
 }
@@ -61,6 +67,9 @@ func connect(cfg *Config) (*session, error) {
 
 func (s *session) dial(url string, options []nats.Option) (err error) {
 	if s.conn, err = nats.Connect(url, options...); err == nil {
+		s.deliveries, err = nats.Connect(url, options...)
+	}
+	if err == nil {
 		s.js, err = jetstream.New(s.conn, jetstream.WithDefaultTimeout(requestTimeout))
 	}
 	if err != nil {
@@ -89,8 +98,10 @@ func remoteOptions(cfg *Config) ([]nats.Option, error) {
 }
 
 func (s *session) close() {
-	if s.conn != nil {
-		s.conn.Close()
+	for _, conn := range []*nats.Conn{s.conn, s.deliveries} {
+		if conn != nil {
+			conn.Close()
+		}
 	}
 	if s.srv != nil {
 		stopServer(s.srv)
@@ -106,11 +117,27 @@ func (s *session) define(ctx context.Context, cfg *Config) (err error) {
 	if s.heads, err = s.stream(ctx, headsConfig(cfg)); err != nil {
 		return fmt.Errorf("define bucket %s: %w", headBucket, err)
 	}
+	if s.readers, err = s.forReaders(ctx); err != nil {
+		return fmt.Errorf("open stream %s for readers: %w", streamName, err)
+	}
 	s.incarnation = s.events.CachedInfo().Config.Metadata[incarnationKey]
 	if s.incarnation == "" {
 		return fmt.Errorf("define stream %s: no incarnation in its metadata: %w", streamName, ErrConfig)
 	}
 	return nil
+}
+
+// forReaders is the stream of events by the connection of readers.
+func (s *session) forReaders(ctx context.Context) (jetstream.Stream, error) {
+	js, err := jetstream.New(s.deliveries, jetstream.WithDefaultTimeout(requestTimeout))
+	if err != nil {
+		return nil, err
+	}
+	found, err := js.Stream(ctx, streamName)
+	if err != nil {
+		return nil, classify(ctx, err)
+	}
+	return found, nil
 }
 
 // stream returns the named stream, created if it does not exist. Of several processes that create it at

@@ -131,8 +131,8 @@ func (s *Stream) use(ctx context.Context, do func(context.Context, *session) err
 }
 
 // Publish stores one message and returns its sequence once it is durable. dup says that it stood there
-// already: found by its ID, or as the very last message of its subject. Errors: ErrConflict, ErrPushback,
-// ErrUnavailable, ErrTooLarge, ErrClosed.
+// already: found by its ID, or as the very last message of its subject. The data may be changed afterwards, also after
+// an error: it was copied. Errors: ErrConflict, ErrPushback, ErrUnavailable, ErrTooLarge, ErrClosed.
 func (s *Stream) Publish(ctx context.Context, m Msg) (seq uint64, dup bool, err error) {
 	if err := s.room.admit(ctx, s, m.Subject, len(m.Data)); err != nil {
 		return 0, false, fmt.Errorf("publish to %s: %w", m.Subject, err)
