@@ -114,8 +114,8 @@ func NewService(cfg Config) *Service {
 	return s
 }
 
-// Busy reports whether batches are being checked or wait for it: what can be done later should be.
-func (s *Service) Busy() bool { return s.waiting.Load() > 0 || len(s.workers) < cap(s.workers) }
+// Busy reports whether emitters wait for a processor: what can be done later should be.
+func (s *Service) Busy() bool { return s.waiting.Load() > 0 }
 
 // Drain lets no further batch in: streams end after the answer that is on its way.
 func (s *Service) Drain() { s.drain.Do(func() { close(s.drained) }) }

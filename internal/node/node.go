@@ -230,7 +230,7 @@ func (n *Node) openLedger(context.Context) error {
 	return nil
 }
 
-// busy reports whether the door computes, or emitters wait until it does. There is none yet while the node starts.
+// busy reports whether emitters wait at the door. There is none yet while the node starts.
 func (n *Node) busy() bool {
 	door := n.opened.Load()
 	return door != nil && door.Busy()

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"time"
 
 	"github.com/agentcustody/custody/contain/live"
 	"github.com/agentcustody/custody/contain/rules"
@@ -44,7 +43,7 @@ func (n *Node) followRules(ctx context.Context, set *rules.Set) error {
 	follower := ledger.NewFollower(n.stream, n.keys.system.Public(), ledger.NewStore(n.store), n.ledger.Committed)
 	follower.Share(n.shared, n.verified)
 	cfg := live.Config{
-		Rules: set, Source: followed{follower, n.busy}, Incarnation: state.Incarnation, End: state.Last, Dir: n.folder.path("rules"), Brake: n.brake,
+		Rules: set, Source: followed{follower, &turn{busy: n.busy}}, Incarnation: state.Incarnation, End: state.Last, Dir: n.folder.path("rules"), Brake: n.brake,
 		Recorder: n.system, Now: n.cfg.Now, Log: n.cfg.Log,
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
@@ -151,33 +150,15 @@ func (n *Node) rulesStatus(last uint64) *apiv1.RulesStatus {
 	return out
 }
 
-// A message waits this long for the rules at most, because emitters do, and so often it is looked whether they still do. Whoever a
-// rule would stop is stopped that much later; somebody waits for each receipt.
-const (
-	rulesYieldMost = 10 * time.Millisecond
-	rulesYieldStep = time.Millisecond
-)
-
 // followed gives the rules what the ledger's fold says, and lets the door go first.
 type followed struct {
 	*ledger.Follower
-	busy func() bool
-}
-
-// yield waits while the door is busy.
-func (f followed) yield(ctx context.Context) {
-	for waited := time.Duration(0); f.busy() && waited < rulesYieldMost; waited += rulesYieldStep {
-		select {
-		case <-time.After(rulesYieldStep):
-		case <-ctx.Done():
-			return
-		}
-	}
+	turn *turn
 }
 
 // Next waits for the next message.
 func (f followed) Next(ctx context.Context) (*live.Message, error) {
-	f.yield(ctx)
+	f.turn.yield(ctx)
 	j, err := f.Follower.Next(ctx)
 	if err != nil {
 		return nil, err
