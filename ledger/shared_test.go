@@ -68,14 +68,14 @@ func TestSharedIsTakenOnce(t *testing.T) {
 	w := busyWorld(t)
 	d, s := NewFold(w.system.Public(), new(memory)).Decoder(), NewShared()
 	m := w.messages[1]
-	first := s.decode(readsFollower, d, m)
+	s.decode(readsFollower, d, m)
 	other := m
 	other.Data = slices.Concat(m.Data, []byte{0})
 	if forged := s.decode(readsWriter, d, other); forged.batch != nil {
 		t.Error("a message was taken for another")
 	}
 	s = NewShared()
-	first = s.decode(readsFollower, d, m)
+	first := s.decode(readsFollower, d, m)
 	second := s.decode(readsWriter, d, m)
 	if first == second || first.batch == second.batch || first.batch.events[0] != second.batch.events[0] {
 		t.Error("not shared, or not a copy of its own")
