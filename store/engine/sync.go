@@ -47,7 +47,7 @@ func openParts(folders []string) (files []*os.File, err error) {
 		}
 	}
 	for table := range tables { // it must be there, or the paths are not what they are taken for
-		f, err := os.Open(table) //nolint:gosec // the engine's own folder
+		f, err := os.Open(table)
 		if err != nil {
 			return files, err
 		}
@@ -67,7 +67,7 @@ func openPart(folder string) (files []*os.File, err error) {
 		names = append(names, filepath.Join(folder, e.Name()))
 	}
 	for _, name := range names {
-		f, err := os.Open(name) //nolint:gosec // the engine's own folder
+		f, err := os.Open(name)
 		if err != nil {
 			return files, err
 		}
