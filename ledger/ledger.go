@@ -46,6 +46,11 @@ const (
 	// full, the door pushes back and is not busy.
 	yieldMost = 100 * time.Millisecond
 
+	// Messages of an age between these are taken at once however busy the door is: a row may come later than its receipt, but not so
+	// late that whoever looks for it gives up. What is older is a backlog already, and no reader waits for its end.
+	lateAge    = 300 * time.Millisecond
+	backlogAge = 3 * time.Second
+
 	// yieldStep is how often it is looked whether emitters still wait.
 	yieldStep = 2 * time.Millisecond
 

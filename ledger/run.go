@@ -73,7 +73,8 @@ type writer struct {
 	fold   *Fold
 	until  uint64 // stop after this message; 0 never
 	reader *stream.Reader
-	rows   uint64 // last message of the newest block with rows that was cut: blocks in the store tile the stream
+	age    time.Duration // of the last message, when it was read; negative if it is ahead
+	rows   uint64        // last message of the newest block with rows that was cut: blocks in the store tile the stream
 
 	free   chan *store.Block // blocks to use again
 	took   atomic.Int64      // ns to make the last block durable
@@ -211,12 +212,15 @@ func (w *writer) yield(ctx context.Context) {
 
 // next reads a message and holds it to the clock.
 func (w *writer) next(ctx context.Context) (stream.Message, error) {
-	w.yield(ctx)
+	if w.age < lateAge || w.age > backlogAge {
+		w.yield(ctx)
+	}
 	m, err := w.reader.Next(ctx)
 	if err != nil {
 		return m, err
 	}
-	if ahead := time.Unix(0, m.Time).Sub(w.cfg.Now()); ahead > MaxClockLeap {
+	w.age = w.cfg.Now().Sub(time.Unix(0, m.Time))
+	if ahead := -w.age; ahead > MaxClockLeap {
 		return m, fmt.Errorf("message %d is %s ahead: %w", m.Seq, ahead.Round(time.Second), ErrClockLeap)
 	}
 	return m, nil
