@@ -1,11 +1,11 @@
 package event
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"pgregory.net/rapid"
 )
 
 // scanWithoutSieve is ScanSecrets as it would be without one.
@@ -33,17 +33,20 @@ var pieces = []string{
 	"SK", "9f86d081884c7d659a2feaa0c55ad015", "a8Kf93LmQz71BvTxW05cRn2YhJ6dPsG4uEiO", "x", "the customer wrote", "ä", "\x00", "\xff", "{", "}", "(", "0", "9",
 }
 
-// TestSieveHoldsNoSecretBack puts texts together from what secrets are made of.
+// TestSieveHoldsNoSecretBack puts texts together from what secrets are made of, the same ones each time.
 func TestSieveHoldsNoSecretBack(t *testing.T) {
-	secrets := 0
-	rapid.Check(t, func(t *rapid.T) {
-		text := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 1, 12).Draw(t, "pieces"), "")
-		if checkSieve(t, []byte(text)) {
+	rnd, secrets := rand.New(rand.NewPCG(1, 2)), 0 //nolint:gosec // test data
+	for range 30_000 {
+		var text []byte
+		for range 1 + rnd.IntN(12) {
+			text = append(text, pieces[rnd.IntN(len(pieces))]...)
+		}
+		if checkSieve(t, text) {
 			secrets++
 		}
-	})
-	if secrets == 0 {
-		t.Error("no text held a secret")
+	}
+	if secrets < 100 {
+		t.Errorf("only %d texts held a secret", secrets)
 	}
 }
 
