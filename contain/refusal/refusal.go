@@ -47,7 +47,7 @@ func (s *Service) Status(ctx context.Context, log *slog.Logger, err error) error
 	if field, ok := errors.AsType[*event.FieldError](err); ok {
 		return status.Error(codes.InvalidArgument, strings.TrimPrefix(field.Field, s.Prefix)+": "+field.Reason)
 	}
-	log.ErrorContext(ctx, s.Name+" failed", slog.Any("error", err))
+	log.ErrorContext(ctx, "a call failed", slog.String("service", s.Name), slog.Any("error", err))
 	for _, cause := range temporary {
 		if errors.Is(err, cause) {
 			return status.Errorf(codes.Unavailable, "%s: %v", s.Name, cause)

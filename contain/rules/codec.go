@@ -242,6 +242,7 @@ func (w *writer) state(s *state) {
 		w.id(m.Source)
 	})
 	s.Credentials.write(w, w.text, w.text)
+	s.Bound.write(w, w.text, func(none) {})
 	writeMap(w, s.Rules, w.rule)
 	writeMap(w, s.Modes, func(m ruleMode) {
 		w.number(uint64(m.Version))
@@ -260,6 +261,7 @@ func (e *Engine) readState(r *reader) {
 	s.Instances = readMap(r, maxMap, func(string) *instance { return e.readInstance(r) })
 	s.Memories.read(r, r.text, func() memory { return memory{r.text(), r.id()} })
 	s.Credentials.read(r, r.text, r.text)
+	s.Bound.read(r, r.text, func() none { return none{} })
 	s.Rules = readMap(r, MaxRules, func(string) *ruleState { return e.readRule(r) })
 	s.Modes = readMap(r, maxModes, func(string) ruleMode {
 		m := ruleMode{Version: uint32(r.number())}

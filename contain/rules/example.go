@@ -49,6 +49,9 @@ func (x *Example) body(e *eventv1.Event, now int64) error {
 		var a eventv1.ExecutionAction
 		a, ok = event.ExecutionActions.Parse(action)
 		e.Body = &eventv1.Event_Execution{Execution: x.execution(a)}
+	case "system":
+		ok = action == "manifest"
+		e.Body = &eventv1.Event_System{System: manifestOf(x.Manifest)}
 	case "approval":
 		var a eventv1.ApprovalAction
 		a, ok = event.ApprovalActions.Parse(action)

@@ -96,6 +96,9 @@ var variables = []Variable{
 	{"run_retries", "int", "retries of the run before", func(f *facts) int64 { return int64(f.seen.retries) }},
 	{"run_cost", "int", "micro-units that the run has spent before", func(f *facts) int64 { return clamp(f.seen.cost) }},
 	{"credential_shared", "bool", "another instance has used the credential", func(f *facts) bool { return f.seen.credentialShared }},
+	{"credential_bound", "bool", "the credential was bound to this instance before", func(f *facts) bool { return f.seen.credentialBound }},
+	{"manifest_widened", "bool", "a new manifest allows something that the one in force does not, or calls it milder", func(f *facts) bool { return f.seen.manifestWidened }},
+	{"manifest_unscoped", "bool", "a new manifest lets something be written or sent and names neither resource nor connector", func(f *facts) bool { return f.seen.manifestUnscoped }},
 	{"memory_foreign", "bool", "another instance has written the memory", func(f *facts) bool { return f.seen.memoryForeign }},
 }
 

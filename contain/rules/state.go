@@ -23,6 +23,7 @@ type state struct {
 	Manifests   int                  // instances with a manifest
 	Memories    bounded[string, memory]
 	Credentials bounded[string, string] // the instance that used it first
+	Bound       bounded[string, none]   // credentials that were bound, with the instance: see boundKey
 	Rules       map[string]*ruleState   // by rule
 	Modes       map[string]ruleMode     // by rule
 }
@@ -44,6 +45,9 @@ type run struct {
 	Source    id // the first untrusted event, zero if none
 	Sensitive bool
 }
+
+// none is the value of a set.
+type none struct{}
 
 // call is one tool call and what was said of it.
 type call struct {
@@ -75,6 +79,7 @@ func (e *Engine) newState() *state {
 	return &state{
 		Runs: newBounded[runKey, *run](maxRuns, &e.elsewhere), Instances: map[string]*instance{},
 		Memories: newBounded[string, memory](maxMemories, &e.elsewhere), Credentials: newBounded[string, string](maxCredentials, &e.elsewhere),
+		Bound: newBounded[string, none](maxCredentials, &e.elsewhere),
 		Rules: map[string]*ruleState{}, Modes: map[string]ruleMode{},
 	}
 }
@@ -175,7 +180,8 @@ type seen struct {
 	call                                                       call
 	approved, expired, selfApproved, changed                   bool
 	calls, retries, cost                                       uint64
-	credentialShared, memoryForeign                            bool
+	credentialShared, credentialBound, memoryForeign           bool
+	manifestWidened, manifestUnscoped                          bool
 }
 
 // look gathers what the state says of an event.
@@ -193,6 +199,10 @@ func (e *Engine) look(l *Leaf, s *seen) {
 	if c := credentialOf(x); c != "" {
 		owner, known := e.state.Credentials.get(c)
 		s.credentialShared = known && owner != x.GetInstance()
+		s.credentialBound = e.state.Bound.has(boundKey(x, c))
+	}
+	if m := x.GetSystem().GetManifest(); m != nil {
+		s.ofManifest(e.instanceOf(m.GetInstance()), m)
 	}
 	if key := x.GetData().GetMemoryKey(); key != "" {
 		m, known := e.state.Memories.get(key)
@@ -282,6 +292,9 @@ func (e *Engine) learn(l *Leaf, s *seen) {
 	if c := credentialOf(x); c != "" && !e.state.Credentials.has(c) {
 		e.state.Credentials.set(c, e.names.of(x.GetInstance()))
 	}
+	if x.GetIdentity().GetAction() == eventv1.IdentityAction_IDENTITY_ACTION_CREDENTIAL_BOUND {
+		e.state.Bound.set(boundKey(x, credentialOf(x)), none{})
+	}
 	if s.run != nil {
 		e.learnRun(x, s)
 	}
@@ -294,6 +307,11 @@ func (e *Engine) learn(l *Leaf, s *seen) {
 	if d := x.GetData(); d.GetAction() == eventv1.DataAction_DATA_ACTION_MEMORY_WRITTEN && d.GetMemoryKey() != "" {
 		e.remember(d.GetMemoryKey(), memory{e.names.of(x.GetInstance()), s.source})
 	}
+}
+
+// boundKey tells the same credential in two instances apart.
+func boundKey(x *eventv1.Event, credential string) string {
+	return x.GetInstance() + "\x00" + credential
 }
 
 func (e *Engine) remember(key string, m memory) {

@@ -38,42 +38,43 @@ type Allowed struct {
 // Example is one event of a test. What is left out is empty, the run is "run" and the instance "agent". In the names of a resource
 // and a destination "{n}" stands for which repetition it is, from 1.
 type Example struct {
-	After       Duration `yaml:"after"` // time since the event before; a second if absent
-	Repeat      int      `yaml:"repeat"`
-	Action      string   `yaml:"action"`
-	Instance    string   `yaml:"instance"`
-	Run         string   `yaml:"run"`
-	Producer    string   `yaml:"producer"`
-	Principal   string   `yaml:"principal"`
-	Trust       string   `yaml:"trust"`
-	Causes      []int    `yaml:"causes"` // events of this test, from 1; absent is the one before in the run
-	Values      []string `yaml:"values"` // distinctive values of its sealed content
-	Call        string   `yaml:"call"`
-	Tool        string   `yaml:"tool"`
-	Connector   string   `yaml:"connector"`
-	Destination string   `yaml:"destination"`
-	Consequence string   `yaml:"consequence"`
-	Decision    string   `yaml:"decision"`
-	Outcome     string   `yaml:"outcome"`
-	Attempt     uint32   `yaml:"attempt"`
-	Arguments   string   `yaml:"arguments"` // stands for their digest
-	Cost        uint64   `yaml:"cost"`
-	Source      string   `yaml:"source"`
-	Resource    string   `yaml:"resource"`
-	Domain      string   `yaml:"domain"`
-	DataClass   string   `yaml:"data_class"`
-	Direction   string   `yaml:"direction"`
-	Bytes       uint64   `yaml:"bytes"`
-	MemoryKey   string   `yaml:"memory_key"`
-	Detector    string   `yaml:"detector"`
-	Label       string   `yaml:"label"`
-	Score       uint32   `yaml:"score"`
-	Credential  string   `yaml:"credential"`
-	Role        string   `yaml:"role"`
-	Delegate    string   `yaml:"delegate"`
-	Workflow    string   `yaml:"workflow"`
-	Approver    string   `yaml:"approver"`
-	ValidFor    Duration `yaml:"valid_for"`
+	After       Duration  `yaml:"after"` // time since the event before; a second if absent
+	Repeat      int       `yaml:"repeat"`
+	Action      string    `yaml:"action"`
+	Instance    string    `yaml:"instance"`
+	Run         string    `yaml:"run"`
+	Producer    string    `yaml:"producer"`
+	Principal   string    `yaml:"principal"`
+	Trust       string    `yaml:"trust"`
+	Causes      []int     `yaml:"causes"` // events of this test, from 1; absent is the one before in the run
+	Values      []string  `yaml:"values"` // distinctive values of its sealed content
+	Call        string    `yaml:"call"`
+	Tool        string    `yaml:"tool"`
+	Connector   string    `yaml:"connector"`
+	Destination string    `yaml:"destination"`
+	Consequence string    `yaml:"consequence"`
+	Decision    string    `yaml:"decision"`
+	Outcome     string    `yaml:"outcome"`
+	Attempt     uint32    `yaml:"attempt"`
+	Arguments   string    `yaml:"arguments"` // stands for their digest
+	Cost        uint64    `yaml:"cost"`
+	Source      string    `yaml:"source"`
+	Resource    string    `yaml:"resource"`
+	Domain      string    `yaml:"domain"`
+	DataClass   string    `yaml:"data_class"`
+	Direction   string    `yaml:"direction"`
+	Bytes       uint64    `yaml:"bytes"`
+	MemoryKey   string    `yaml:"memory_key"`
+	Detector    string    `yaml:"detector"`
+	Label       string    `yaml:"label"`
+	Score       uint32    `yaml:"score"`
+	Credential  string    `yaml:"credential"`
+	Role        string    `yaml:"role"`
+	Delegate    string    `yaml:"delegate"`
+	Workflow    string    `yaml:"workflow"`
+	Approver    string    `yaml:"approver"`
+	ValidFor    Duration  `yaml:"valid_for"`
+	Manifest    []Allowed `yaml:"manifest"` // of system.manifest
 }
 
 // testStart is when every test begins: a Monday morning.
@@ -139,15 +140,19 @@ func (x *Example) numbered(n int) *Example {
 }
 
 func (t *Test) manifest() *eventv1.Event {
+	return &eventv1.Event{Body: &eventv1.Event_System{System: manifestOf(t.Manifest)}}
+}
+
+func manifestOf(allowed []Allowed) *eventv1.System {
 	m := &eventv1.ManifestChange{Instance: "agent", Version: 1}
-	for _, a := range t.Manifest {
+	for _, a := range allowed {
 		class, _ := event.Consequences.Parse(a.Consequence)
 		verb, _ := event.PermissionVerbs.Parse(a.Verb)
 		m.Permissions = append(m.Permissions, &eventv1.Permission{
 			Verb: verb, Tool: a.Tool, Connector: a.Connector, Resource: a.Resource, Consequence: class,
 		})
 	}
-	return &eventv1.Event{Body: &eventv1.Event_System{System: &eventv1.System{Detail: &eventv1.System_Manifest{Manifest: m}}}}
+	return &eventv1.System{Detail: &eventv1.System_Manifest{Manifest: m}}
 }
 
 // cause links an event to those it names, or to the one before it in its run.
