@@ -13,7 +13,8 @@ import (
 
 // graphHelp says how to read a drawing.
 const graphHelp = "Each event stands under the latest of its causes: ──▶ if the program recorded the cause, ╌╌▷ if an importer inferred\n" +
-	"it, ┈┈▷ if one wrote the memory that the other read and neither says so. A further cause is named behind the event, unless it stands on the way down to it. ● is an event without a cause here."
+	"it, ┈┈▷ if one wrote the memory that the other read and neither says so. A further cause is named behind the event,\n" +
+	"unless it stands on the way down to it. ● is an event without a cause here."
 
 // graph is a causal graph drawn as a tree.
 type graph struct {
