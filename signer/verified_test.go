@@ -39,6 +39,26 @@ func TestVerifiedRemembersNothingElse(t *testing.T) {
 	}
 }
 
+// TestVerifiedCannotBeShifted: a payload that has another payload's encoding in it, signed and remembered, does not make its beginning
+// part of a longer signature of that other one.
+func TestVerifiedCannotBeShifted(t *testing.T) {
+	evil := []byte("evil")
+	inner := signer.PAE(signer.PayloadTypeBatch, evil)
+	outer := signer.PAE(signer.PayloadTypeBatch, inner)
+	sig, err := signer.SignDSSE(key(1), signer.PayloadTypeBatch, inner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, public := new(signer.Verified), key(1).Public()
+	if err := v.VerifyDSSE(public, signer.PayloadTypeBatch, inner, sig); err != nil {
+		t.Fatal(err)
+	}
+	shifted := append(sig, outer[:len(outer)-len(inner)]...)
+	if err := v.VerifyDSSE(public, signer.PayloadTypeBatch, evil, shifted); !errors.Is(err, signer.ErrSignature) {
+		t.Errorf("a shifted signature: %v, want ErrSignature", err)
+	}
+}
+
 // TestVerifiedAtOnce: many at once, in the same slots, are told the truth.
 func TestVerifiedAtOnce(t *testing.T) {
 	var v signer.Verified
