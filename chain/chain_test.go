@@ -129,6 +129,9 @@ func TestReplayCatchesTheAdversary(t *testing.T) {
 			if err := replayAll(a.attack(write(t, 10))); !errors.Is(err, a.want) {
 				t.Errorf("got %v, want %v", err, a.want)
 			}
+			if err := followAll(a.attack(write(t, 10))); !errors.Is(err, a.want) {
+				t.Errorf("links: got %v, want %v", err, a.want)
+			}
 		})
 	}
 }
@@ -142,6 +145,47 @@ func replayAll(leaves [][]byte) error {
 		_, _, err = head.Replay(b)
 	}
 	return err
+}
+
+// followAll is replayAll without the tree.
+func followAll(leaves [][]byte) error {
+	head, err := chain.New(origin)
+	if err != nil {
+		return err
+	}
+	links := head.Links()
+	for _, b := range leaves {
+		leaf, err := chain.ParseLeaf(b)
+		if err == nil {
+			_, err = links.Follow(&leaf, b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestLinksGoOnBehindAChain: links taken from a chain follow its next leaves, with their hashes, and no others; what does not follow changes
+// nothing.
+func TestLinksGoOnBehindAChain(t *testing.T) {
+	h := write(t, 20)
+	links := write(t, 10).head.Links()
+	for i := 10; i < 20; i++ {
+		for _, wrong := range []int{i - 1, (i + 1) % 20} {
+			leaf, err := chain.ParseLeaf(h.leaves[wrong])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if hash, err := links.Follow(&leaf, h.leaves[wrong]); !errors.Is(err, chain.ErrIndex) || hash != (chain.Hash{}) {
+				t.Errorf("leaf %d at %d: %v, want ErrIndex", wrong, i, err)
+			}
+		}
+		leaf, _ := chain.ParseLeaf(h.leaves[i])
+		if hash, err := links.Follow(&leaf, h.leaves[i]); err != nil || hash != h.hashes[i] {
+			t.Fatalf("leaf %d: %s, %v", i, hash, err)
+		}
+	}
 }
 
 func TestFailedReplayChangesNothing(t *testing.T) {
