@@ -49,7 +49,7 @@ const (
 	// Messages of an age between these are taken at once however busy the door is: a row may come later than its receipt, but not so
 	// late that whoever looks for it gives up. What is older is a backlog already, and no reader waits for its end.
 	lateAge    = 300 * time.Millisecond
-	backlogAge = 3 * time.Second
+	backlogAge = 1500 * time.Millisecond
 
 	// yieldStep is how often it is looked whether emitters still wait.
 	yieldStep = 2 * time.Millisecond

@@ -79,7 +79,7 @@ type Sustained struct {
 
 const (
 	// lagAim is what the controller steers for, well under the bound of 2 s.
-	lagAim = 1000 * time.Millisecond
+	lagAim = 1100 * time.Millisecond
 	// steerEvery is how often it looks.
 	steerEvery = 100 * time.Millisecond
 	// leastRate and mostRate bound what it sets, events a second.
