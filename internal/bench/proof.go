@@ -1,12 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os/exec"
-	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/agentcustody/custody/internal/bench/report"
@@ -84,28 +83,36 @@ const openTail = 3
 func (b *bench) verifyBundle(ctx context.Context, events uint64, bundle, policy string) error {
 	began := time.Now()
 	cmd := exec.CommandContext(ctx, b.verifier, "--policy", policy, bundle) //nolint:gosec // the operator's own program
-	if out, err := cmd.CombinedOutput(); err != nil && cmd.ProcessState.ExitCode() != openTail {
-		return fmt.Errorf("custody-verify: %w: %.300s", err, out)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("custody-verify: %w", err)
+	}
+	peak := peakOf(cmd.Process.Pid)
+	if err := cmd.Wait(); err != nil && cmd.ProcessState.ExitCode() != openTail {
+		return fmt.Errorf("custody-verify: %w: %.300s", err, out.Bytes())
 	}
 	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	b.proofs.verify = append(b.proofs.verify, float64(events)/cpu.Seconds())
-	b.proofs.memory = append(b.proofs.memory, peakMB(cmd))
+	b.proofs.memory = append(b.proofs.memory, float64(<-peak)/1e6)
 	b.rounds.notes["verify"] = fmt.Sprintf("%d events in %.1f s, %.1f s of CPU, %.0f events a batch", events, time.Since(began).Seconds(), cpu.Seconds(), b.proofs.batch)
 	b.say("verify: %.0f events/s and core, %.0f MB (%s)", last(b.proofs.verify), last(b.proofs.memory), b.rounds.notes["verify"])
 	return nil
 }
 
-// peakMB is the largest size of a process that has ended, in MB; 0 where the system does not say.
-func peakMB(cmd *exec.Cmd) float64 {
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0
-	}
-	unit := 1024.0 // Linux counts in KiB, …
-	if runtime.GOOS == "darwin" {
-		unit = 1 // … macOS in bytes
-	}
-	return float64(usage.Maxrss) * unit / 1e6
+// peakOf is the largest resident memory of a process until it ends, bytes; 0 where there is no /proc. What the system says of an ended
+// child counts the memory that it shared with its parent before it became another program.
+func peakOf(pid int) <-chan int64 {
+	peak := make(chan int64, 1)
+	go func() {
+		var most int64
+		for u := system.UsageOf(pid); u.Peak > 0; u = system.UsageOf(pid) {
+			most = max(most, u.Peak)
+			time.Sleep(5 * time.Millisecond)
+		}
+		peak <- most
+	}()
+	return peak
 }
 
 func (b *bench) summarizeExport() {

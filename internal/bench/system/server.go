@@ -160,7 +160,7 @@ func (s *Server) AwaitCommitted(ctx context.Context) error {
 }
 
 // Usage is what the server's process has used.
-func (s *Server) Usage() Usage { return usageOf(s.process.Process.Pid) }
+func (s *Server) Usage() Usage { return UsageOf(s.process.Process.Pid) }
 
 // Command is a custody command on the server's folder.
 func (s *Server) Command(ctx context.Context, arguments ...string) *exec.Cmd {

@@ -19,9 +19,10 @@ type Usage struct {
 const clockTick = time.Second / 100
 
 // Own is what this process has used.
-func Own() Usage { return usageOf(os.Getpid()) }
+func Own() Usage { return UsageOf(os.Getpid()) }
 
-func usageOf(pid int) (u Usage) {
+// UsageOf is what a process of this machine has used so far; zero when there is none of that number.
+func UsageOf(pid int) (u Usage) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return u
