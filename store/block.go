@@ -112,13 +112,17 @@ func (b *Block) Bytes() int { return b.size }
 // tokenDomain separates deduplication tokens from every other use of SHA-256.
 const tokenDomain = "custody/insert/v1\x00"
 
-// token is the deduplication token of one table's rows of the block: hex
-// SHA-256(domain ‖ table ‖ 0 ‖ first ‖ last).
-func (b *Block) token(table string) string {
+// token is a deduplication token of one table's rows of the block: hex
+// SHA-256(domain ‖ table ‖ 0 ‖ first ‖ last), followed by its number where that
+// is not 0: see Store.again.
+func (b *Block) token(table string, number int) string {
 	d := append([]byte(tokenDomain), table...)
 	d = append(d, 0)
 	d = binary.BigEndian.AppendUint64(d, b.First)
 	d = binary.BigEndian.AppendUint64(d, b.Last)
+	if number > 0 {
+		d = append(d, byte(number))
+	}
 	sum := sha256.Sum256(d)
 	return hex.EncodeToString(sum[:])
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
@@ -40,10 +41,42 @@ func (s *Store) insert(ctx context.Context, b *Block) error {
 	if err != nil {
 		return err
 	}
-	if err := s.insertTables(ctx, b, there); err != nil {
+	if err := s.insertTables(ctx, b, there, 0); err != nil {
 		return err
 	}
-	return s.settle(ctx, b)
+	if err = s.settle(ctx, b); errors.Is(err, ErrMismatch) {
+		return s.again(ctx, b, err)
+	}
+	return err
+}
+
+// mostTokens is how many tokens a table's rows can use up: each costs a kill between two instructions.
+const mostTokens = 8
+
+// again inserts what a kill has taken: the engine notes a token before it puts the rows in their place, so that of a process that
+// dies between the two there is a token without rows, and they are taken for repeated. A table's rows are one part, there or not; those
+// that are not there go in under a further token.
+func (s *Store) again(ctx context.Context, b *Block, mismatch error) error {
+	for number := 1; errors.Is(mismatch, ErrMismatch) && number <= mostTokens; number++ {
+		there, err := s.counts(ctx, b)
+		if err != nil {
+			return err
+		}
+		if !b.lacks(there) {
+			return mismatch
+		}
+		if err := s.insertTables(ctx, b, there, number); err != nil {
+			return err
+		}
+		s.last.rows = nil // rows are counted one by one
+		mismatch = s.settle(ctx, b)
+	}
+	return mismatch
+}
+
+// lacks reports whether a table has none of the block's rows.
+func (b *Block) lacks(there map[string]uint64) bool {
+	return slices.ContainsFunc(b.tables(), func(t *table) bool { return t.rows > 0 && there[t.name] == 0 })
 }
 
 // there counts the rows of a block that may have been inserted before: the
@@ -60,7 +93,7 @@ func (s *Store) there(ctx context.Context, b *Block) (map[string]uint64, error) 
 // insertTables encodes the tables for the driver one after the other, since they
 // share a loader, and sends them at the same time. A table whose rows are there is left
 // out: they are one part, so all of them are there.
-func (s *Store) insertTables(ctx context.Context, b *Block, there map[string]uint64) error {
+func (s *Store) insertTables(ctx context.Context, b *Block, there map[string]uint64, number int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(insertsAtOnce)
 	var encoding error
@@ -68,7 +101,7 @@ func (s *Store) insertTables(ctx context.Context, b *Block, there map[string]uin
 		if t.rows == 0 || there[t.name] > 0 || ctx.Err() != nil {
 			continue
 		}
-		send, err := s.sender(ctx, b, t)
+		send, err := s.sender(ctx, t, b.token(t.name, number), &b.loader)
 		if err != nil {
 			encoding = err
 			break
@@ -83,11 +116,11 @@ func (s *Store) insertTables(ctx context.Context, b *Block, there map[string]uin
 
 // sender returns what sends a table's rows: to the engine as they are, to a
 // server through the driver.
-func (s *Store) sender(ctx context.Context, b *Block, t *table) (send func() error, err error) {
+func (s *Store) sender(ctx context.Context, t *table, token string, l *loader) (send func() error, err error) {
 	if s.engine != nil {
-		return func() error { return s.insertNative(ctx, b, t) }, nil
+		return func() error { return s.insertNative(ctx, t, token) }, nil
 	}
-	batch, err := s.encode(ctx, b, t)
+	batch, err := s.encode(ctx, t, token, l)
 	if err != nil {
 		return nil, err
 	}
@@ -96,24 +129,24 @@ func (s *Store) sender(ctx context.Context, b *Block, t *table) (send func() err
 
 // insertNative hands a table's rows to the engine as it reads them. One thread does: what one block of one table has to be made
 // of cannot be shared out, and more threads only wait for it.
-func (s *Store) insertNative(ctx context.Context, b *Block, t *table) error {
+func (s *Store) insertNative(ctx context.Context, t *table, token string) error {
 	settings := map[string]string{"max_threads": "1"}
-	for name, value := range insertSettings(b.token(t.name)) {
+	for name, value := range insertSettings(token) {
 		settings[name] = fmt.Sprint(value)
 	}
 	return s.engine.Insert(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s) FORMAT Native", s.name, t.name, t.names()), settings, inserted{t})
 }
 
 // encode fills a batch with a table's columns.
-func (s *Store) encode(ctx context.Context, b *Block, t *table) (driver.Batch, error) {
+func (s *Store) encode(ctx context.Context, t *table, token string, l *loader) (driver.Batch, error) {
 	ctx = clickhouse.Context(ctx,
 		clickhouse.WithColumnNamesAndTypes(t.namesAndTypes()),
-		clickhouse.WithSettings(insertSettings(b.token(t.name))))
+		clickhouse.WithSettings(insertSettings(token)))
 	batch, err := s.db.PrepareBatch(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s)", s.name, t.name, t.names()))
 	if err != nil {
 		return nil, wrap(err, "insert into %s", t.name)
 	}
-	if err := t.load(&b.loader, batch); err != nil {
+	if err := t.load(l, batch); err != nil {
 		return nil, errors.Join(err, batch.Close())
 	}
 	return batch, nil

@@ -47,7 +47,7 @@ func TestTokens(t *testing.T) {
 	for _, r := range [][2]uint64{{1, 2}, {1, 3}, {2, 3}} {
 		b := &Block{First: r[0], Last: r[1]}
 		for _, table := range []string{"events", "leaves"} {
-			seen[b.token(table)] = true
+			seen[b.token(table, 0)] = true
 		}
 	}
 	if len(seen) != 6 {
