@@ -75,8 +75,9 @@ type Config struct {
 	Reach func(ctx context.Context, t event.Target, instances []event.InstanceID) (Reach, error)
 	// Hold places a legal hold, under the id of a containment; an id that there is already is no error. nil places none.
 	Hold func(ctx context.Context, tenant event.TenantID, actor, reason, id, scope string) error
-	// Judged returns when the rules have seen the stream up to a sequence, and what they asked for in a tenant is in force. nil: there are no rules.
-	Judged        func(ctx context.Context, tenant event.TenantID, seq uint64) error
+	// Judged returns when the rules have seen the stream up to a sequence, and what they asked for in a tenant is in the log up to the
+	// message after. nil: there are no rules.
+	Judged        func(ctx context.Context, tenant event.TenantID, seq uint64) (after uint64, err error)
 	JudgeWait     time.Duration                                        // an act of high consequence waits so long for the rules; 0 is DefaultJudgeWait, negative not at all
 	JudgeRequired bool                                                 // and does not begin when they have not seen it by then
 	Page          func(tenant event.TenantID, c *Containment)          // is told of each containment that is about to end by itself; may be nil

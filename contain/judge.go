@@ -50,13 +50,18 @@ func (w *watcher) ask(q *apiv1.Judge) error {
 	return nil
 }
 
+// judge waits for the rules, and until all that they asked for is in force here.
 func (e *Engine) judge(ctx context.Context, tenant event.TenantID, seq uint64) error {
 	if e.cfg.Judged == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, judgePatience)
 	defer cancel()
-	return e.cfg.Judged(ctx, tenant, seq)
+	after, err := e.cfg.Judged(ctx, tenant, seq)
+	if err != nil {
+		return err
+	}
+	return e.progress.Await(ctx, after)
 }
 
 // answer tells the gate, after the control that the rules may have changed.

@@ -118,6 +118,7 @@ type tenant struct {
 	rules *rules.Engine
 	book  *Book
 	acted map[event.ID]bool // firings whose containment is in force here, though the log has not come back with it
+	brake uint64            // message that last said something of a containment
 }
 
 func newTenant(name event.TenantID, set *rules.Set) *tenant {
@@ -215,7 +216,7 @@ func (e *Engine) take(m *Message) {
 	if m.Tenant != "" {
 		t := e.of(m.Tenant)
 		for i := range m.Leaves {
-			t.observe(&m.Leaves[i])
+			t.observe(m.Seq, &m.Leaves[i])
 		}
 		pending = len(t.book.waiting) > 0
 	}
@@ -253,10 +254,15 @@ func (e *Engine) pass(now int64) {
 // names are the tenants, in order.
 func (e *Engine) names() []event.TenantID { return slices.Sorted(maps.Keys(e.tenants)) }
 
-func (t *tenant) observe(l *rules.Leaf) {
+func (t *tenant) observe(seq uint64, l *rules.Leaf) {
 	t.book.Note(t.rules.Observe(l), t.rules.Instances())
-	if s := l.Event.GetSystem(); s != nil {
-		t.book.Apply(l.Time, s)
+	s := l.Event.GetSystem()
+	if s == nil {
+		return
+	}
+	t.book.Apply(l.Time, s)
+	if s.GetContainment() != nil {
+		t.brake = seq
 	}
 }
 
@@ -306,20 +312,18 @@ func (e *Engine) Await(ctx context.Context, seq uint64) error {
 	return e.progress.Await(ctx, seq)
 }
 
-// Judged returns when the rules have seen the message at a stream sequence, and the brake has what they asked for in a tenant by then.
-func (e *Engine) Judged(ctx context.Context, name event.TenantID, seq uint64) error {
+// Judged returns when the rules have seen the message at a stream sequence, and what they asked for in a tenant by then is in force for
+// whoever has folded the message after, 0 if there is none: the rules may have read of a containment before the brake has.
+func (e *Engine) Judged(ctx context.Context, name event.TenantID, seq uint64) (after uint64, err error) {
 	if err := e.Await(ctx, seq); err != nil {
-		return err
+		return 0, err
 	}
 	asked := e.asked(name)
-	if len(asked) == 0 {
-		return nil
-	}
-	return e.progress.Until(ctx, func() bool {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		return e.tenants[name].settled(asked)
+	err = e.progress.Until(ctx, func() (settled bool) {
+		after, settled = e.settled(name, asked)
+		return settled
 	}, "what the rules asked for")
+	return after, err
 }
 
 // asked are the firings of a tenant whose containment the log does not have.
@@ -334,9 +338,15 @@ func (e *Engine) asked(name event.TenantID) (ids []event.ID) {
 	return ids
 }
 
-// settled reports whether the brake has what firings asked for.
-func (t *tenant) settled(asked []event.ID) bool {
-	return !slices.ContainsFunc(t.book.waiting, func(f *Firing) bool { return slices.Contains(asked, f.ID) && !t.acted[f.ID] })
+// settled reports whether the brake or the log has what firings asked for, and which message the brake must have folded for it.
+func (e *Engine) settled(name event.TenantID, asked []event.ID) (after uint64, is bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.tenants[name]
+	if t == nil {
+		return 0, true
+	}
+	return t.brake, !slices.ContainsFunc(t.book.waiting, func(f *Firing) bool { return slices.Contains(asked, f.ID) && !t.acted[f.ID] })
 }
 
 // errStopped ends acting at a point where a test ends it.

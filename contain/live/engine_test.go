@@ -248,6 +248,33 @@ func flip(t *testing.T, name string) {
 	}
 }
 
+// TestJudgedNamesWhatTheBrakeMustHave: when the log has come back with what was asked for, that is the message to wait for.
+func TestJudgedNamesWhatTheBrakeMustHave(t *testing.T) {
+	set := tapeSet(t)
+	recorded := record(t, set, 60)
+	last := recorded[len(recorded)-1]
+	came := &live.Message{Seq: last.Seq + 1, Time: last.Time, Tenant: "acme", Leaves: []rules.Leaf{{
+		Index: 1 << 20, Time: last.Time, Producer: eventv1.ProducerClass_PRODUCER_CLASS_CUSTODY, Event: contained("run/acme/run-1"),
+	}}}
+	b := new(brake)
+	h := &head{tape: append(recorded, came), ends: make(chan struct{})}
+	e := live.Open(live.Config{Rules: set, Source: h, End: came.Seq, Brake: b, Recorder: b, Now: func() time.Time { return time.Unix(0, last.Time) }})
+	defer e.Close()
+	for tenant, want := range map[event.TenantID]uint64{"acme": came.Seq, "zeta": 0, "nobody": 0} {
+		if after, err := e.Judged(t.Context(), tenant, came.Seq); err != nil || after != want {
+			t.Errorf("%s: after %d, %v; want %d", tenant, after, err, want)
+		}
+	}
+}
+
+func contained(target string) *eventv1.Event {
+	return &eventv1.Event{Id: make([]byte, event.IDSize), Instance: "custody", Body: &eventv1.Event_System{System: &eventv1.System{
+		Actor: "ann", Detail: &eventv1.System_Containment{Containment: &eventv1.Containment{
+			Target: target, Level: "pause", Plan: "by-hand", State: eventv1.ContainmentState_CONTAINMENT_STATE_REQUESTED,
+		}},
+	}}}
+}
+
 // TestABrakeThatFailsIsAskedAgain: until it answers, in the order of severity.
 func TestABrakeThatFailsIsAskedAgain(t *testing.T) {
 	set := tapeSet(t)

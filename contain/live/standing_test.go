@@ -42,7 +42,7 @@ func TestOff(t *testing.T) {
 	if _, err := engine.Waiting("acme"); !errors.Is(err, live.ErrOff) {
 		t.Errorf("what waits: %v", err)
 	}
-	if err := engine.Judged(t.Context(), "acme", 1); !errors.Is(err, live.ErrOff) {
+	if _, err := engine.Judged(t.Context(), "acme", 1); !errors.Is(err, live.ErrOff) {
 		t.Errorf("judged: %v", err)
 	}
 	if at := engine.Standing(); at.Judged != 0 || !errors.Is(at.Err, live.ErrOff) {

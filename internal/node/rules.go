@@ -176,10 +176,10 @@ func (f followed) Next(ctx context.Context) (*live.Message, error) {
 func (n *Node) Rules() *live.Engine { return n.rules }
 
 // judged lets the brake wait for the rules, which start after it.
-func (n *Node) judged(ctx context.Context, tenant event.TenantID, seq uint64) error {
+func (n *Node) judged(ctx context.Context, tenant event.TenantID, seq uint64) (after uint64, err error) {
 	engine := n.judges.Load()
 	if engine == nil {
-		return errors.New("the rules are not there yet")
+		return 0, errors.New("the rules are not there yet")
 	}
 	return engine.Judged(ctx, tenant, seq)
 }
