@@ -38,7 +38,7 @@ type Authority interface {
 	CertPEM() []byte
 }
 
-// AdminConfig is what administration needs. Every field must be set.
+// AdminConfig is what administration needs. Every field must be set unless it says otherwise.
 type AdminConfig struct {
 	System    *System
 	Admission *Admission
@@ -46,9 +46,10 @@ type AdminConfig struct {
 	Authority Authority
 	Tokens    *Tokens
 
-	LogKey  signer.PublicKey // signs the checkpoints of every tenant's log
-	Domain  string           // begins the origin of every log
-	Address func() string    // where emitters connect
+	LogKey  signer.PublicKey         // signs the checkpoints of every tenant's log
+	Domain  string                   // begins the origin of every log
+	Address func() string            // where emitters connect
+	Notices func() []*eventv1.System // what a new log says from its beginning, besides who may read it; may be nil
 	Now     func() time.Time
 	Log     *slog.Logger
 }
@@ -194,7 +195,11 @@ func (a *Admin) CreateTenant(ctx context.Context, r *apiv1.CreateTenantRequest) 
 	if err := a.begin(ctx, r.GetTenant(), r); err != nil {
 		return nil, err
 	}
-	origin, err := a.open(ctx, event.TenantID(r.GetTenant()), r.GetDisplayName(), caller(ctx), a.grantsOverAll())
+	begin := grants(caller(ctx), a.grantsOverAll())
+	if a.cfg.Notices != nil {
+		begin = append(begin, a.cfg.Notices()...)
+	}
+	origin, err := a.open(ctx, event.TenantID(r.GetTenant()), r.GetDisplayName(), caller(ctx), begin)
 	if err != nil {
 		return nil, err
 	}
@@ -202,15 +207,24 @@ func (a *Admin) CreateTenant(ctx context.Context, r *apiv1.CreateTenantRequest) 
 	return &apiv1.CreateTenantResponse{Origin: origin}, nil
 }
 
+// grants are changes by a person.
+func grants(actor string, changes []*eventv1.GrantChange) []*eventv1.System {
+	list := make([]*eventv1.System, len(changes))
+	for i, g := range changes {
+		list[i] = &eventv1.System{Actor: actor, Detail: &eventv1.System_Grant{Grant: g}}
+	}
+	return list
+}
+
 // open writes a log's first batch.
-func (a *Admin) open(ctx context.Context, tenant event.TenantID, name, actor string, grants []*eventv1.GrantChange) (origin string, err error) {
+func (a *Admin) open(ctx context.Context, tenant event.TenantID, name, actor string, begin []*eventv1.System) (origin string, err error) {
 	genesis, err := a.genesis(name)
 	if err != nil {
 		return "", a.failed(ctx, "create tenant", err)
 	}
-	more := make([]*eventv1.Event, len(grants))
-	for i, g := range grants {
-		more[i] = systemEvent(&eventv1.System{Actor: actor, Detail: &eventv1.System_Grant{Grant: g}})
+	more := make([]*eventv1.Event, len(begin))
+	for i, s := range begin {
+		more[i] = systemEvent(s)
 	}
 	first := systemEvent(&eventv1.System{Actor: actor, Detail: &eventv1.System_Genesis{Genesis: genesis}})
 	seq, err := a.cfg.System.Create(ctx, tenant, first, more...)

@@ -231,11 +231,11 @@ func (a *Admin) Bootstrap(ctx context.Context, name string, keep func(ca.Client)
 	if err := keep(client); err != nil {
 		return fmt.Errorf("keep certificate: %w", err)
 	}
-	var grants []*eventv1.GrantChange
+	var changes []*eventv1.GrantChange
 	for _, role := range roles {
-		grants = append(grants, &eventv1.GrantChange{Principal: name, Role: role, Certificate: fingerprint, AllTenants: true})
+		changes = append(changes, &eventv1.GrantChange{Principal: name, Role: role, Certificate: fingerprint, AllTenants: true})
 	}
-	_, err = a.open(ctx, event.TenantOperator, "operator", "", grants)
+	_, err = a.open(ctx, event.TenantOperator, "operator", "", grants("", changes))
 	return err
 }
 

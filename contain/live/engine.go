@@ -151,6 +151,9 @@ func Open(cfg Config) *Engine {
 	return e
 }
 
+// Set is the rules.
+func (e *Engine) Set() *rules.Set { return e.cfg.Rules }
+
 // Close ends following and acting, and keeps a last snapshot.
 func (e *Engine) Close() {
 	e.Abort()

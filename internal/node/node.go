@@ -266,7 +266,7 @@ func (n *Node) openIngest(ctx context.Context) error {
 	n.later(func() error { n.admission.Close(); return nil })
 	n.admin = ingest.NewAdmin(ingest.AdminConfig{
 		System: n.system, Admission: n.admission, Ledger: n.ledger, Authority: n.authority, Tokens: tokens,
-		LogKey: n.keys.log.Public(), Domain: n.cfg.Domain, Address: n.advertised, Now: n.cfg.Now, Log: n.cfg.Log,
+		LogKey: n.keys.log.Public(), Domain: n.cfg.Domain, Address: n.advertised, Notices: n.notices, Now: n.cfg.Now, Log: n.cfg.Log,
 	})
 	if err := n.bootstrap(ctx); err != nil {
 		return err

@@ -68,23 +68,24 @@ func (n *Node) recordSwitch(ctx context.Context, set *rules.Set) error {
 		if change == nil {
 			continue
 		}
-		reason := "the server was started with --rules=off"
-		if !n.cfg.RulesOff {
-			reason = "the server was started with its rules again"
-		}
-		_, err := n.system.Record(ctx, tenant, &eventv1.Event{Body: &eventv1.Event_System{System: &eventv1.System{
-			Reason: reason, Detail: &eventv1.System_Rule{Rule: change},
-		}}})
-		if err != nil {
+		if _, err := n.system.Record(ctx, tenant, &eventv1.Event{Body: &eventv1.Event_System{System: change}}); err != nil {
 			return fmt.Errorf("record that the rules are off, or on again, in %s: %w", tenant, err)
 		}
 	}
 	return nil
 }
 
+// notices is what a log that begins now must say: that no rule is looked at, while none is.
+func (n *Node) notices() []*eventv1.System {
+	if !n.cfg.RulesOff {
+		return nil
+	}
+	return []*eventv1.System{n.turned(n.rules.Set(), registry.Rule{})}
+}
+
 // switchOf is what a tenant's log lacks, nil if nothing. A log that says nothing means that they are on.
-func (n *Node) switchOf(tenant event.TenantID, set *rules.Set) *eventv1.RuleChange {
-	digest, last := set.Digest(), registry.Rule{Mode: string(rules.Live)}
+func (n *Node) switchOf(tenant event.TenantID, set *rules.Set) *eventv1.System {
+	last := registry.Rule{Mode: string(rules.Live)}
 	n.admission.View(tenant, func(s *registry.State) {
 		for _, r := range s.Rules() {
 			if r.ID == allRules {
@@ -92,14 +93,22 @@ func (n *Node) switchOf(tenant event.TenantID, set *rules.Set) *eventv1.RuleChan
 			}
 		}
 	})
-	mode := rules.Live
-	if n.cfg.RulesOff {
-		mode = rules.Off
-	}
-	if last.Mode == string(mode) {
+	if off := last.Mode == string(rules.Off); off == n.cfg.RulesOff {
 		return nil
 	}
-	return &eventv1.RuleChange{Rule: allRules, Version: last.Version + 1, SourceDigest: digest[:], Mode: string(mode)}
+	return n.turned(set, last)
+}
+
+// turned says that the rules are off from here on, or on again, after what a log last said of that.
+func (n *Node) turned(set *rules.Set, last registry.Rule) *eventv1.System {
+	mode, reason := rules.Live, "the server was started with its rules again"
+	if n.cfg.RulesOff {
+		mode, reason = rules.Off, "the server was started with --rules=off"
+	}
+	digest := set.Digest()
+	return &eventv1.System{Reason: reason, Detail: &eventv1.System_Rule{Rule: &eventv1.RuleChange{
+		Rule: allRules, Version: last.Version + 1, SourceDigest: digest[:], Mode: string(mode),
+	}}}
 }
 
 func (n *Node) closeRules() {
