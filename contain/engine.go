@@ -179,7 +179,8 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		stop: stop, drained: make(chan struct{}), shown: make(sights),
 	}
 	e.plans.now = cfg.Now
-	e.work.Go(func() { e.follow(following) })
+	reader := follow.New(cfg.Source, cfg.System, 1, wants)
+	e.work.Go(func() { reader.Fold(following, e.progress, cfg.Log, "containments", e.take) })
 	if err := e.progress.Await(ctx, last.Seq); err != nil {
 		e.Close()
 		return nil, fmt.Errorf("open containment: %w", err)
@@ -200,29 +201,7 @@ func (e *Engine) Close() {
 	e.work.Wait()
 }
 
-// follow folds every system message.
-func (e *Engine) follow(ctx context.Context) {
-	reader := follow.New(e.cfg.Source, e.cfg.System, 1, wants)
-	defer reader.Close()
-	for {
-		m, err := reader.Next(ctx)
-		if err != nil {
-			e.fail(ctx, err)
-			return
-		}
-		e.take(m)
-	}
-}
-
-// fail makes every later wait fail: what is known here gets old. What is in force stays in force at the gates.
-func (e *Engine) fail(ctx context.Context, err error) {
-	e.progress.Fail(err)
-	if ctx.Err() == nil {
-		e.cfg.Log.ErrorContext(ctx, "containment does not follow the stream any more", slog.Any("error", err))
-	}
-}
-
-// take folds one message.
+// take folds one message. When there are no more, what is in force stays in force at the gates.
 func (e *Engine) take(m follow.Message) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

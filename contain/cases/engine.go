@@ -92,7 +92,8 @@ func Open(cfg Config) *Engine {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	e := &Engine{cfg: cfg, tenants: map[event.TenantID]*State{}, progress: stream.NewProgress(0), stop: stop}
-	e.work.Go(func() { e.follow(ctx) })
+	reader := follow.New(cfg.Source, cfg.System, 1, Wants)
+	e.work.Go(func() { reader.Fold(ctx, e.progress, cfg.Log, "cases", e.take) })
 	return e
 }
 
@@ -102,28 +103,7 @@ func (e *Engine) Close() {
 	e.work.Wait()
 }
 
-// follow folds every system message.
-func (e *Engine) follow(ctx context.Context) {
-	reader := follow.New(e.cfg.Source, e.cfg.System, 1, Wants)
-	defer reader.Close()
-	for {
-		m, err := reader.Next(ctx)
-		if err != nil {
-			e.fail(ctx, err)
-			return
-		}
-		e.take(m)
-	}
-}
-
-// fail makes every later wait fail: what is known here gets old.
-func (e *Engine) fail(ctx context.Context, err error) {
-	e.progress.Fail(err)
-	if ctx.Err() == nil {
-		e.cfg.Log.ErrorContext(ctx, "cases do not follow the stream any more", slog.Any("error", err))
-	}
-}
-
+// take folds one message.
 func (e *Engine) take(m follow.Message) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

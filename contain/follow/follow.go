@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -40,6 +41,23 @@ type Reader struct {
 // New begins at a stream sequence. wants chooses the events; a batch without any is not checked any further.
 func New(source Source, system signer.PublicKey, from uint64, wants func(*eventv1.System) bool) *Reader {
 	return &Reader{system: system, wants: wants, reader: source.Read(from, stream.SystemFilter)}
+}
+
+// Fold gives take every message until ctx ends, and closes the reader. An error that is not the end of ctx makes every later wait on
+// the progress fail, since what is folded gets old, and goes to the log as the end of what is named.
+func (r *Reader) Fold(ctx context.Context, progress *stream.Progress, log *slog.Logger, what string, take func(Message)) {
+	defer r.Close()
+	for {
+		m, err := r.Next(ctx)
+		if err != nil {
+			progress.Fail(err)
+			if ctx.Err() == nil {
+				log.ErrorContext(ctx, "the stream is not followed any more", slog.String("by", what), slog.Any("error", err))
+			}
+			return
+		}
+		take(m)
+	}
 }
 
 // Close ends the reader.
