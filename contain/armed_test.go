@@ -42,7 +42,7 @@ func TestTheArmedBoard(t *testing.T) {
 	s := newSite(t, quick(func(c *contain.Config) { c.Connectors = token.connectors(t, true) }))
 	s.CreateInstance("acme", "bare-1")
 	a := s.agent("support-1", edge.RunOptions{})
-	if err := a.call(tool.use, high); err != nil {
+	if err := a.works(tool.use, high); err != nil {
 		t.Fatal(err)
 	}
 	const bare = "UNPROVEN: no gate and no connector: nothing here can stop it"
@@ -54,7 +54,7 @@ func TestTheArmedBoard(t *testing.T) {
 	if diff := cmp.Diff(want, s.armed(true)); diff != "" {
 		t.Errorf("tried (-want +got):\n%s", diff)
 	}
-	if err := a.call(tool.use, high); err != nil || !token.alive() || token.calls() != 0 {
+	if err := a.works(tool.use, high); err != nil || !token.alive() || token.calls() != 0 {
 		t.Errorf("an exercise does harm: %v, alive %v, %d revocations", err, token.alive(), token.calls())
 	}
 	s.Kill()
@@ -224,7 +224,7 @@ func TestLeasesLastOverAPlannedRestart(t *testing.T) {
 	s, tool := newSite(t, quick(func(c *contain.Config) { c.Moderate = true })), newToolServer(t)
 	s.CreateInstance("acme", "stopped-1")
 	a, stopped := s.agent("support-1", edge.RunOptions{}), s.agent("stopped-1", edge.RunOptions{})
-	if err := errors.Join(a.call(tool.use, high), stopped.call(tool.use, high)); err != nil {
+	if err := errors.Join(a.works(tool.use, high), stopped.works(tool.use, high)); err != nil {
 		t.Fatal(err)
 	}
 	s.contain(s.dana, "instance/acme/stopped-1", contain.Pause)
@@ -258,7 +258,7 @@ func TestLeasesLastOverAPlannedRestart(t *testing.T) {
 func TestWhatIsLentOverARestartIsNotForgotten(t *testing.T) {
 	s, tool := newSite(t), newToolServer(t)
 	a := s.agent("support-1", edge.RunOptions{})
-	if err := a.call(tool.use, high); err != nil {
+	if err := a.works(tool.use, high); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := apiv1.NewArmedServiceClient(s.Admin()).ExtendLeases(t.Context(), &apiv1.ExtendLeasesRequest{
@@ -288,7 +288,7 @@ func TestWhereGatesStand(t *testing.T) {
 		t.Errorf("no key: %s", got)
 	}
 	a := s.agent("support-1", edge.RunOptions{})
-	if err := a.call(tool.use, high); err != nil {
+	if err := a.works(tool.use, high); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "lent", func() bool { return lease() == "lent" })

@@ -156,12 +156,21 @@ func (a *agent) call(do func(context.Context) (string, error), o ...edge.CallOpt
 	return err
 }
 
+// works makes a call that nothing stands against. A short lease may have run out where processors are few: then it is made again.
+func (a *agent) works(do func(context.Context) (string, error), o ...edge.CallOptions) (err error) {
+	for end := time.Now().Add(15 * time.Second); ; time.Sleep(30 * time.Millisecond) {
+		if err = a.call(do, o...); !errors.Is(err, edge.ErrBlocked) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
 var low, high = edge.CallOptions{Consequence: edge.Low}, edge.CallOptions{Consequence: edge.High}
 
 func TestPauseStopsWhatRunsAndReleaseLetsItGoOn(t *testing.T) {
 	s, tool := newSite(t), newToolServer(t)
 	a := s.agent("support-1", edge.RunOptions{})
-	if err := a.call(tool.use, high); err != nil {
+	if err := a.works(tool.use, high); err != nil {
 		t.Fatal(err)
 	}
 	tool.slow.Store(true)
@@ -285,7 +294,7 @@ func TestRestartsReleaseNothing(t *testing.T) {
 	s, tool := newSite(t), newToolServer(t)
 	dir := s.Enrol("acme", "support-1").Dir
 	a := s.agentIn(dir, edge.RunOptions{})
-	if err := a.call(tool.use, high); err != nil {
+	if err := a.works(tool.use, high); err != nil {
 		t.Fatal(err)
 	}
 	before := s.contain(s.dana, "instance/acme/support-1", contain.Pause).GetContainment()
@@ -312,7 +321,7 @@ func TestRestartsReleaseNothing(t *testing.T) {
 func TestSilenceEndsTheLeaseAndProvesNothing(t *testing.T) {
 	s, tool := newSite(t), newToolServer(t)
 	a := s.agent("support-1", edge.RunOptions{})
-	if err := a.call(tool.use, high); err != nil {
+	if err := a.works(tool.use, high); err != nil {
 		t.Fatal(err)
 	}
 	_ = a.Close(t.Context())
@@ -329,7 +338,7 @@ func TestSilenceEndsTheLeaseAndProvesNothing(t *testing.T) {
 func TestWithoutALeaseNothingOfHighConsequence(t *testing.T) {
 	s, tool := newSite(t), newToolServer(t)
 	a := s.agent("support-1", edge.RunOptions{})
-	if err := a.call(tool.use, high); err != nil {
+	if err := a.works(tool.use, high); err != nil {
 		t.Fatal(err)
 	}
 	s.Kill()
