@@ -14,7 +14,6 @@ import (
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/store"
-	"github.com/agentcustody/custody/stream"
 )
 
 const (
@@ -32,24 +31,17 @@ const (
 // verdicts, indexes and times, and it waits for no commit. It needs the store for nothing but batches from before its head, and
 // then it waits for it. It is for one goroutine.
 type Follower struct {
-	source    Follows
+	feed      *Feed
 	committed func() uint64
 	system    signer.PublicKey
 	history   History
-	shared    *Shared          // nil shares nothing
 	verified  *signer.Verified // nil remembers nothing
 
 	fold     *Fold
 	restored uint64 // message up to which the fold was read and not folded here
-	jobs     <-chan *job
+	ahead    <-chan *Decoded
 	failed   func() error
 	stop     context.CancelFunc
-}
-
-// Follows is what a follower reads. stream.Stream is one.
-type Follows interface {
-	// Read returns a reader of the subjects that match filter, from a sequence on.
-	Read(from uint64, filter string) *stream.Reader
 }
 
 // Judged is a message with the ledger's verdict.
@@ -71,15 +63,15 @@ type Admitted struct {
 
 // NewFollower returns a follower before the first message. system is the key that a genesis must be signed with, and committed the
 // sequence up to which history knows every message.
-func NewFollower(source Follows, system signer.PublicKey, history History, committed func() uint64) *Follower {
-	f := &Follower{source: source, committed: committed, system: system, history: history}
+func NewFollower(feed *Feed, system signer.PublicKey, history History, committed func() uint64) *Follower {
+	f := &Follower{feed: feed, committed: committed, system: system, history: history}
 	f.fold = f.newFold()
 	return f
 }
 
-// Share lets the follower and the writer of one process do once what both would. Either may be nil. It must come before Next.
-func (f *Follower) Share(decoded *Shared, verified *signer.Verified) {
-	f.shared, f.verified = decoded, verified
+// Remember keeps signatures that are good, and takes those that others of the process have found good. It must come before Next.
+func (f *Follower) Remember(verified *signer.Verified) {
+	f.verified = verified
 	f.fold.keys.verified = verified
 }
 
@@ -95,58 +87,57 @@ func (f *Follower) Seq() uint64 { return f.fold.Seq() }
 // Next waits for the next message and folds it. Errors are those of the stream's reader, or the cause of ctx; a store that does not answer is
 // asked again.
 func (f *Follower) Next(ctx context.Context) (*Judged, error) {
-	if f.jobs == nil {
+	if f.ahead == nil {
 		f.begin()
 	}
-	j, err := f.take(ctx)
+	d, err := f.take(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("follow: %w", err)
 	}
 	if f.fold.Seq()%forgetEvery == 0 {
 		f.fold.Committed(f.committed())
 	}
-	folded, err := f.message(ctx, j.decoded)
+	folded, err := f.message(ctx, d)
 	if err != nil {
 		return nil, fmt.Errorf("follow: %w", err)
 	}
-	return judged(j.decoded, folded), nil
+	return judged(d, folded), nil
 }
 
 // begin decodes ahead of the fold.
 func (f *Follower) begin() {
 	ctx, stop := context.WithCancel(context.Background())
-	jobs, ended := make(chan *job, followAhead), make(chan error, 1)
-	reader, decoder := f.source.Read(f.fold.Seq()+1, ""), f.fold.Decoder()
-	decode := func(m stream.Message) *Decoded { return f.shared.decode(readsFollower, decoder, m) }
+	jobs, ended := make(chan *Decoded, followAhead), make(chan error, 1)
+	reader, decoder := f.feed.join(f.fold.Seq()+1), f.fold.Decoder()
 	go func() {
 		defer close(jobs)
 		defer reader.Close()
-		ended <- decodeInto(ctx, reader, decode, jobs)
+		ended <- decodeInto(ctx, reader, decoder, jobs)
 	}()
-	f.jobs, f.stop, f.failed = jobs, stop, func() error { return <-ended }
+	f.ahead, f.stop, f.failed = jobs, stop, func() error { return <-ended }
 }
 
-func decodeInto(ctx context.Context, reader *stream.Reader, decode func(stream.Message) *Decoded, jobs chan<- *job) error {
+func decodeInto(ctx context.Context, reader *member, decoder *Decoder, jobs chan<- *Decoded) error {
 	for {
-		m, err := reader.Next(ctx)
+		a, err := reader.Next(ctx)
 		if err != nil {
 			return err
 		}
 		select {
-		case jobs <- &job{message: m, decoded: decode(m)}:
+		case jobs <- a.decode(decoder):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
-func (f *Follower) take(ctx context.Context) (*job, error) {
+func (f *Follower) take(ctx context.Context) (*Decoded, error) {
 	select {
-	case j, open := <-f.jobs:
+	case d, open := <-f.ahead:
 		if !open {
 			return nil, f.failed()
 		}
-		return j, nil
+		return d, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

@@ -99,7 +99,7 @@ type Config struct {
 	Confirm  *Confirm         // who confirms checkpoints; nil is nobody
 	Busy     func() bool      // whether emitters wait for a processor, see yieldMost; nil is never
 	Workers  int              // goroutines that decode; 0 is one for each processor
-	Shared   *Shared          // with the follower of this process; nil shares nothing
+	Feed     *Feed            // of Stream, with the follower of this process; nil is one of its own
 	Verified *signer.Verified // signatures that this process has found good; nil remembers none
 	BlockAge time.Duration    // 0 is DefaultBlockAge
 	Now      func() time.Time // nil is time.Now
@@ -128,6 +128,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.checkpointEvery == 0 {
 		c.checkpointEvery = checkpointEvery
+	}
+	if c.Feed == nil {
+		c.Feed = NewFeed(c.Stream)
 	}
 	if c.reread == nil {
 		c.reread = func() streamReader { return c.Stream.Read(1, "") }

@@ -6,8 +6,6 @@ import (
 	"io"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/agentcustody/custody/stream"
 )
 
 // decodeAhead is how many messages are decoded before the fold takes them, for each worker: enough to keep all
@@ -16,23 +14,20 @@ const decodeAhead = 8
 
 // job is a message on its way through the workers.
 type job struct {
-	message stream.Message
 	decoded *Decoded
 	ready   chan struct{} // closed when decoded is set
 }
 
-// decodeInOrder reads messages until next fails, decodes them on the given number of workers and returns them
-// in order. The channel is closed at the end; an error of next that is not io.EOF goes to the group.
-func decodeInOrder(
-	ctx context.Context, group *errgroup.Group, workers int, decode func(stream.Message) *Decoded,
-	next func(context.Context) (stream.Message, error),
+// decodeInOrder reads messages, of whatever type they are, until next fails, decodes them on the given number of workers and returns
+// them in order. The channel is closed at the end; an error of next that is not io.EOF goes to the group.
+func decodeInOrder[T any](
+	ctx context.Context, group *errgroup.Group, workers int, decode func(T) *Decoded, next func(context.Context) (T, error),
 ) <-chan *job {
-	work, ordered := make(chan *job), make(chan *job, workers*decodeAhead)
+	work, ordered := make(chan func()), make(chan *job, workers*decodeAhead)
 	for range workers {
 		group.Go(func() error {
-			for j := range work {
-				j.decoded = decode(j.message)
-				close(j.ready)
+			for do := range work {
+				do()
 			}
 			return nil
 		})
@@ -40,12 +35,14 @@ func decodeInOrder(
 	group.Go(func() error {
 		defer close(ordered)
 		defer close(work)
-		return feed(ctx, next, work, ordered)
+		return feedJobs(ctx, decode, next, work, ordered)
 	})
 	return ordered
 }
 
-func feed(ctx context.Context, next func(context.Context) (stream.Message, error), work, ordered chan<- *job) error {
+func feedJobs[T any](
+	ctx context.Context, decode func(T) *Decoded, next func(context.Context) (T, error), work chan<- func(), ordered chan<- *job,
+) error {
 	for {
 		m, err := next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -54,13 +51,16 @@ func feed(ctx context.Context, next func(context.Context) (stream.Message, error
 		if err != nil {
 			return err
 		}
-		j := &job{message: m, ready: make(chan struct{})}
-		for _, to := range []chan<- *job{ordered, work} {
-			select {
-			case to <- j:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
+		j := &job{ready: make(chan struct{})}
+		select {
+		case ordered <- j:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		select {
+		case work <- func() { j.decoded = decode(m); close(j.ready) }:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 }

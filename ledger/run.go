@@ -46,7 +46,7 @@ func (l *Ledger) run(ctx context.Context, until uint64) error {
 	if w.until = until; until != 0 && w.fold.seq >= until {
 		return nil
 	}
-	w.reader = l.cfg.Stream.Read(w.fold.seq+1, "")
+	w.reader = l.cfg.Feed.join(w.fold.seq + 1)
 	group, ctx := errgroup.WithContext(ctx)
 	cuts, slots := make(chan *cut), make(chan struct{}, 1)
 	group.Go(func() error { return w.cutBlocks(ctx, group, cuts, slots) })
@@ -72,7 +72,7 @@ type writer struct {
 	lease  *lease
 	fold   *Fold
 	until  uint64 // stop after this message; 0 never
-	reader *stream.Reader
+	reader *member
 	age    time.Duration // of the last message, when it was read; negative if it is ahead
 	rows   uint64        // last message of the newest block with rows that was cut: blocks in the store tile the stream
 
@@ -191,7 +191,7 @@ type registryChange struct {
 func (w *writer) cutBlocks(ctx context.Context, group *errgroup.Group, cuts chan<- *cut, slots <-chan struct{}) error {
 	defer close(cuts)
 	decoder := w.fold.Decoder()
-	decode := func(m stream.Message) *Decoded { return w.cfg.Shared.decode(readsWriter, decoder, m) }
+	decode := func(a *arrival) *Decoded { return a.decode(decoder) }
 	jobs := decodeInOrder(ctx, group, w.cfg.Workers, decode, w.next)
 	b := w.newBuilder()
 	for {
@@ -211,19 +211,19 @@ func (w *writer) yield(ctx context.Context) {
 }
 
 // next reads a message and holds it to the clock.
-func (w *writer) next(ctx context.Context) (stream.Message, error) {
+func (w *writer) next(ctx context.Context) (*arrival, error) {
 	if w.age < lateAge || w.age > backlogAge {
 		w.yield(ctx)
 	}
-	m, err := w.reader.Next(ctx)
+	a, err := w.reader.Next(ctx)
 	if err != nil {
-		return m, err
+		return nil, err
 	}
-	w.age = w.cfg.Now().Sub(time.Unix(0, m.Time))
+	w.age = w.cfg.Now().Sub(time.Unix(0, a.message.Time))
 	if ahead := -w.age; ahead > MaxClockLeap {
-		return m, fmt.Errorf("message %d is %s ahead: %w", m.Seq, ahead.Round(time.Second), ErrClockLeap)
+		return nil, fmt.Errorf("message %d is %s ahead: %w", a.message.Seq, ahead.Round(time.Second), ErrClockLeap)
 	}
-	return m, nil
+	return a, nil
 }
 
 // touchedHeads are the heads of some logs, by tenant.

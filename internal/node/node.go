@@ -53,7 +53,7 @@ type Node struct {
 	query     *query.Service
 	brake     *contain.Engine
 	rules     *live.Engine
-	shared    *ledger.Shared              // by the log's fold and the rules' fold
+	feed      *ledger.Feed                // of the log's fold and the rules' fold
 	verified  *signer.Verified            // by the door and both folds
 	judges    atomic.Pointer[live.Engine] // the rules, for the brake, which starts before them
 	retention *ingest.Retention
@@ -211,10 +211,10 @@ func (n *Node) openStore(ctx context.Context) (err error) {
 
 // openLedger starts the writer, and the ticks that move an idle stream on.
 func (n *Node) openLedger(context.Context) error {
-	n.shared, n.verified = ledger.NewShared(), new(signer.Verified)
+	n.feed, n.verified = ledger.NewFeed(n.stream), new(signer.Verified)
 	cfg := ledger.Config{
 		Stream: n.stream, Store: ledger.NewStore(n.store), System: n.keys.system.Public(), LogKey: n.keys.log, TimeKey: n.keys.time,
-		Now: n.cfg.Now, Log: n.cfg.Log, Busy: n.busy, Workers: cores, Confirm: n.confirm.ledger(n.nodes), Shared: n.shared, Verified: n.verified,
+		Now: n.cfg.Now, Log: n.cfg.Log, Busy: n.busy, Workers: cores, Confirm: n.confirm.ledger(n.nodes), Feed: n.feed, Verified: n.verified,
 	}
 	if n.cfg.TuneLedger != nil {
 		n.cfg.TuneLedger(&cfg)

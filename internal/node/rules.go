@@ -40,8 +40,8 @@ func (n *Node) followRules(ctx context.Context, set *rules.Set) error {
 	if err != nil {
 		return err
 	}
-	follower := ledger.NewFollower(n.stream, n.keys.system.Public(), ledger.NewStore(n.store), n.ledger.Committed)
-	follower.Share(n.shared, n.verified)
+	follower := ledger.NewFollower(n.feed, n.keys.system.Public(), ledger.NewStore(n.store), n.ledger.Committed)
+	follower.Remember(n.verified)
 	cfg := live.Config{
 		Rules: set, Source: followed{follower, &turn{busy: n.busy}}, Incarnation: state.Incarnation, End: state.Last, Dir: n.folder.path("rules"), Brake: n.brake,
 		Recorder: n.system, Now: n.cfg.Now, Log: n.cfg.Log,
