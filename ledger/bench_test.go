@@ -1,7 +1,12 @@
 package ledger
 
 import (
+	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/agentcustody/custody/signer"
 )
 
 // benchBatches is how many batches of 256 events a benchmark folds.
@@ -54,4 +59,45 @@ func BenchmarkCheck(b *testing.B) {
 		s.expectClean(r.Ledger)
 	}
 	b.ReportMetric(float64(b.N)*benchBatches*256/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkFollowers is two followers at once from one stream: CPU time an event, of both together and of the stream's server.
+func BenchmarkFollowers(b *testing.B) {
+	s := newSite(b, 1)
+	s.tenant("acme")
+	a := s.agent("acme", "support-1")
+	for range benchBatches {
+		a.send(256)
+	}
+	s.publish()
+	last := uint64(len(s.messages))
+	var before, after unix.Rusage
+	s.check(unix.Getrusage(unix.RUSAGE_SELF, &before))
+	for b.Loop() {
+		both := s.followers()
+		var work sync.WaitGroup
+		for _, f := range both {
+			work.Go(func() {
+				for f.Seq() < last {
+					_, err := f.Next(b.Context())
+					s.check(err)
+				}
+				f.Close()
+			})
+		}
+		work.Wait()
+	}
+	s.check(unix.Getrusage(unix.RUSAGE_SELF, &after))
+	cpu := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
+	b.ReportMetric(float64(cpu)/1000/float64(b.N)/benchBatches/256, "µs-CPU/event")
+}
+
+func (s *site) followers() [2]*Follower {
+	feed, verified := NewFeed(s.stream), new(signer.Verified)
+	var both [2]*Follower
+	for i := range both {
+		both[i] = NewFollower(feed, s.system.Public(), new(memory), func() uint64 { return 0 })
+		both[i].Remember(verified)
+	}
+	return both
 }
