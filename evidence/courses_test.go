@@ -103,9 +103,9 @@ func TestReportTellsAnIncident(t *testing.T) {
 			t.Errorf("does not say %q", want)
 		}
 	}
-	row := "<td><bdi>gate/abc</bdi></td>"
-	for _, clock := range []string{"10", "11", "12", "13"} {
-		row += "<td>2026-03-02 09:" + clock + ":00 UTC</td>"
+	row := `<td class="name"><bdi>gate/abc</bdi></td>`
+	for i, state := range []string{"requested", "delivered", "acknowledged", "verified"} {
+		row += fmt.Sprintf(`<td class="name" data-label="%s">2026-03-02 09:1%d:00 UTC</td>`, state, i)
 	}
 	if !strings.Contains(page, row) {
 		t.Errorf("does not have the four states %s", row)

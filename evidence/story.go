@@ -247,7 +247,7 @@ func (x *export) reportAnswers(d *report.Data, v *Verdict) {
 	d.Answers = []report.Answer{
 		{Question: "integrity", Word: "TO BE VERIFIED", Means: ask},
 		{Question: "authenticity", Word: "TO BE VERIFIED", Means: ask},
-		{Question: "completeness", Word: strings.ToUpper(v.Completeness), Means: "If it verifies: " + lowerFirst(meanings[v.completenessOf()][v.Completeness])},
+		{Question: "completeness", Word: "TO BE VERIFIED: " + strings.ToUpper(v.Completeness), Means: "If it verifies: " + lowerFirst(meanings[v.completenessOf()][v.Completeness])},
 		{Question: "time", Word: "TO BE VERIFIED", Means: "Times are those of the log. The program says who else confirms them."},
 	}
 	if x.scope.Run != "" { // the numbers of a run are for a verifier to add up
