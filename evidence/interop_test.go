@@ -154,6 +154,44 @@ func TestSecondVerifierAsAProgram(t *testing.T) {
 	}
 }
 
+// Lists of revoked certificates that the auditor gives say the same to both verifiers.
+func TestSecondVerifierOnRevokedCertificates(t *testing.T) {
+	w, dir := exported(t).withAuthority("Clock of Example").confirm(), t.TempDir()
+	policy, err := w.policy().Marshal()
+	w.must(err)
+	bundle, policyFile := filepath.Join(dir, "CASE.evb"), filepath.Join(dir, "POLICY.json")
+	w.must(errors.Join(os.WriteFile(bundle, w.bundle("08:30", "10:30"), 0o600), os.WriteFile(policyFile, policy, 0o600)))
+	crl := func(name, kind string, reason int) string {
+		file, der := filepath.Join(dir, name), w.authority.list(w, day.AddDate(0, 0, 1), reason).Raw
+		if kind != "" {
+			der = pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+		}
+		w.must(os.WriteFile(file, der, 0o600))
+		return file
+	}
+	clear, revoked, armoured := crl("clear.crl", "", 0), crl("revoked.crl", "", 1), crl("revoked.pem", "X509 CRL", 1)
+	for _, test := range []struct {
+		exit int
+		says string
+		crls []string
+	}{
+		{ExitVerified, `"revocation": "not-checked"`, nil},
+		{ExitVerified, `"revocation": "not-revoked"`, []string{clear}},
+		{ExitTimestamp, `"detail": "revoked"`, []string{clear, revoked}},
+		{ExitTimestamp, `"detail": "revoked"`, []string{armoured}},
+		{ExitError, "malformed list of revoked certificates", []string{policyFile}},
+	} {
+		args := []string{"-B", "../interop/verify.py", bundle, "--policy", policyFile, "-o", "json"}
+		for _, file := range test.crls {
+			args = append(args, "--crl", file)
+		}
+		cmd := exec.CommandContext(t.Context(), python(t), args...)
+		if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != test.exit || !bytes.Contains(out, []byte(test.says)) {
+			t.Errorf("%q: exit %d, want %d with %q\n%s", test.crls, cmd.ProcessState.ExitCode(), test.exit, test.says, out)
+		}
+	}
+}
+
 // The checkpoint of a bundle is a signed note for golang.org/x/mod/sumdb/note, and a checkpoint with a cosignature for
 // transparency-dev/formats, with the keys as the policy writes them.
 func TestCheckpointElsewhere(t *testing.T) {

@@ -153,7 +153,7 @@ class Outside:
         if not der:
             return
         try:
-            s, pinned = Stamp(der), roots(self.policy) if self.policy else []
+            s, pinned = Stamp(der, self.crls), roots(self.policy) if self.policy else []
             s.check_of(note)
             if pinned:
                 s.revocation = s.check_authority(pinned)

@@ -76,12 +76,14 @@ def only(b):
 
 
 class Stamp:
-    def __init__(self, response):
+    def __init__(self, response, lists=()):
+        """Lists of revoked certificates are beside those that the stamp carries."""
         need(len(response) <= 64 << 10, "size of the time stamp")
         try:
             self.read(response)
         except (ValueError, x509.UnsupportedGeneralNameType) as e:
             raise Wrong(f"certificate: {e}") from e
+        self.lists += lists
 
     def read(self, response):
         r = only(response).inside()
@@ -234,6 +236,15 @@ def read_lists(b):
         except ValueError:
             pass
     return lists
+
+
+def read_list(b):
+    """A list of revoked certificates in a file, DER or PEM."""
+    need(len(b) <= 1 << 20, "size of a list of revoked certificates")
+    try:
+        return (x509.load_pem_x509_crl if b"-----BEGIN" in b else x509.load_der_x509_crl)(b)
+    except ValueError as e:
+        raise Wrong(f"malformed list of revoked certificates: {e}") from e
 
 
 def counts(crl, by):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks an evidence bundle offline, as custody-verify does.
 
-    verify.py BUNDLE [--policy FILE] [-o text|json]
+    verify.py BUNDLE [--policy FILE] [--crl FILE]… [-o text|json]
 
 Written from docs/FORMAT.md alone, so that neither the format nor the verdicts rest on one program. It needs Python 3.11,
 python3-cryptography (for Ed25519) and the modules beside it, and nothing else of Custody; without the data files in evidence/controls it
@@ -22,6 +22,7 @@ from events import (ACCEPTED, EQUIVOCATION, GAP, HELD, KEY_INVALID, LATE, MALFOR
 from outside import Outside
 from records import Leaf, Message, Proven, Reader, instance_tag, records
 from scopes import Scoped, check_scope, until
+from stamps import read_list
 
 # name, exit code, a failure means that the bundle is not intact, rests on the policy
 CHECKS = [
@@ -46,8 +47,8 @@ class Stop(Exception):
 
 
 class Verification(Scoped, Anchored, Outside, Derived):
-    def __init__(self, bundle, policy):
-        self.bundle, self.policy = bundle, policy
+    def __init__(self, bundle, policy, crls=()):
+        self.bundle, self.policy, self.crls = bundle, policy, crls
         self.results, self.details = {name: "not-run" for name, *_ in CHECKS}, {}
         self.scope, self.root, self.manifest, self.handlings = None, ZEROS, ZEROS, []
         self.count, self.verdicts = dict.fromkeys(COUNTS, 0), {}
@@ -547,11 +548,13 @@ def main():
     parser = argparse.ArgumentParser(description="Checks an evidence bundle offline.")
     parser.add_argument("bundle")
     parser.add_argument("--policy")
+    parser.add_argument("--crl", action="append", default=[])
     parser.add_argument("-o", choices=["text", "json"], default="text", dest="output")
     args = parser.parse_args()
     try:
         policy = read_policy(open(args.policy, "rb").read(1 << 20)) if args.policy else None
-        verdict = Verification(open_bundle(args.bundle), policy).run()
+        crls = [read_list(open(name, "rb").read((1 << 20) + 1)) for name in args.crl]
+        verdict = Verification(open_bundle(args.bundle), policy, crls).run()
     except (OSError, Wrong) as e:
         print(f"verify.py: {e}", file=sys.stderr)
         return 1

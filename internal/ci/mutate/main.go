@@ -4,6 +4,7 @@
 //	go run ./internal/ci/mutate ./chain ./signer           every mutant
 //	go run ./internal/ci/mutate -sample 60 -seed 7 ./chain  some of them, the same ones for the same seed
 //	go run ./internal/ci/mutate -list ./chain              what the mutants are
+//	go run ./internal/ci/mutate ./evidence/walk.go          those of one file, by all tests of its package
 //	go run ./internal/ci/mutate -known FILE ./evidence      goes on where a run that was broken off has stopped
 //
 // # Mutants
@@ -39,6 +40,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -95,14 +98,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 // subjects are the packages with the mutants that were chosen.
 func (o *options) subjects(ctx context.Context, patterns []string) ([]*subject, error) {
-	subjects, err := load(ctx, patterns)
+	packages, files := split(patterns)
+	subjects, err := load(ctx, packages)
 	if err != nil {
 		return nil, err
 	}
 	var chosen []*mutant
 	for _, s := range subjects {
 		for _, m := range s.mutants {
-			if strings.Contains(m.name, o.only) {
+			if strings.Contains(m.name, o.only) && files.has(s, m) {
 				chosen = append(chosen, m)
 			}
 		}
@@ -116,6 +120,30 @@ func (o *options) subjects(ctx context.Context, patterns []string) ([]*subject, 
 		m.chosen = true
 	}
 	return subjects, o.recall(chosen)
+}
+
+// someFiles are the files of a package, by its folder, that mutants are taken of: of all if there are none.
+type someFiles map[string][]string
+
+// split tells files from packages, and names the package of each file.
+func split(patterns []string) (packages []string, files someFiles) {
+	files = someFiles{}
+	for _, p := range patterns {
+		if strings.HasSuffix(p, ".go") {
+			dir := path.Dir(p)
+			files[path.Clean(dir)] = append(files[path.Clean(dir)], path.Base(p))
+			p = "./" + path.Clean(dir)
+		}
+		if !slices.Contains(packages, p) {
+			packages = append(packages, p)
+		}
+	}
+	return packages, files
+}
+
+func (f someFiles) has(s *subject, m *mutant) bool {
+	names := f[s.path]
+	return len(names) == 0 || slices.Contains(names, filepath.Base(m.file))
 }
 
 func list(out io.Writer, subjects []*subject) error {

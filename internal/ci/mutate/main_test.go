@@ -72,6 +72,16 @@ func TestSurvivorsWithAReasonAreAllowed(t *testing.T) {
 	}
 }
 
+// Of a file only its own mutants are taken.
+func TestMutantsOfOneFile(t *testing.T) {
+	for file, want := range map[string]bool{sample + "/sample.go": true, sample + "/other.go": false} {
+		var out bytes.Buffer
+		if err := run(t.Context(), []string{"-list", file}, &out); err != nil || strings.Contains(out.String(), "sample.go Sum: ") != want {
+			t.Errorf("%s: %v\n%s", file, err, out.String())
+		}
+	}
+}
+
 // What is known is not tried again, and is judged as if it had been.
 func TestARunGoesOn(t *testing.T) {
 	known := filepath.Join(t.TempDir(), "known")
