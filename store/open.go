@@ -160,7 +160,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.checkSchema(ctx); err != nil {
 		return err
 	}
-	return s.syncBlocks(ctx)
+	return s.tuneBlocks(ctx)
 }
 
 // WithHead returns the same store for readers with another committed head.
