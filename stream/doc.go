@@ -21,6 +21,9 @@
 // De-duplication by [Msg.ID] only saves work: JetStream forgets an id after [DuplicateWindow] and never
 // compares payloads. The ledger's fold de-duplicates for ever.
 //
+// Agents' messages reach an embedded server few at a time, in their order; Custody's own do not wait for them. So a receipt takes the
+// syncs of the messages before it and none of those after it, and containment takes its own, however many agents publish.
+//
 // # When space runs out
 //
 // Two limits apply before the disk is really full: [Config.MaxBytes] for the stream and [Config.DiskReserve]

@@ -19,6 +19,7 @@ type Stream struct {
 	lock        *os.File // held on Dir; nil for a cluster
 	incarnation string   // of the stream that was opened first
 	room        *room
+	turns       turns
 	watch       *watchdog
 
 	mu      sync.RWMutex // held for reading while a request uses the session, for writing while it is replaced
@@ -66,7 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Stream, error) {
 		return nil, fmt.Errorf("open stream: %w", err)
 	}
 	s.incarnation = s.session.incarnation
-	s.room = newRoom(&s.cfg)
+	s.room, s.turns = newRoom(&s.cfg), newTurns(&s.cfg)
 	s.watch = startWatchdog(s)
 	return s, nil
 }
@@ -137,11 +138,7 @@ func (s *Stream) Publish(ctx context.Context, m Msg) (seq uint64, dup bool, err 
 	if err := s.room.admit(ctx, s, m.Subject, len(m.Data)); err != nil {
 		return 0, false, fmt.Errorf("publish to %s: %w", m.Subject, err)
 	}
-	var ack *jetstream.PubAck
-	err = s.use(ctx, func(ctx context.Context, session *session) (err error) {
-		ack, err = session.publish(ctx, &m, s.cfg.timeout)
-		return err
-	})
+	ack, err := s.publish(ctx, &m)
 	s.watch.saw(err)
 	if errors.Is(err, ErrConflict) && m.ID != "" {
 		if seq, same := s.isLast(ctx, &m); same {
@@ -152,6 +149,20 @@ func (s *Stream) Publish(ctx context.Context, m Msg) (seq uint64, dup bool, err 
 		return 0, false, fmt.Errorf("publish to %s: %w", m.Subject, err)
 	}
 	return ack.Sequence, ack.Duplicate, nil
+}
+
+// publish sends a message when it is its turn.
+func (s *Stream) publish(ctx context.Context, m *Msg) (ack *jetstream.PubAck, err error) {
+	end, err := s.turns.take(ctx, m.Subject)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	err = s.use(ctx, func(ctx context.Context, session *session) (err error) {
+		ack, err = session.publish(ctx, m, s.cfg.timeout)
+		return err
+	})
+	return ack, err
 }
 
 func (s *session) publish(ctx context.Context, m *Msg, timeout time.Duration) (*jetstream.PubAck, error) {

@@ -135,6 +135,43 @@ func TestOfManyPublishersOneWins(t *testing.T) {
 	}
 }
 
+func TestAgentsTakeTurnsAndSystemMessagesDoNot(t *testing.T) {
+	s := open(t, Config{})
+	for range embeddedTurns {
+		s.turns <- struct{}{}
+	}
+	agents := Msg{Subject: EventSubject("acme", key("a")), Data: []byte("batch")}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("gone")
+	cancel(cause)
+	if _, _, err := s.Publish(ctx, agents); !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	done := make(chan uint64)
+	go func() {
+		seq, _, err := s.Publish(t.Context(), agents)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- seq
+	}()
+	for _, subject := range []string{SystemSubject("acme"), TickSubject} {
+		publish(t, s, Msg{Subject: subject})
+	}
+	select {
+	case seq := <-done:
+		t.Errorf("message %d was published before its turn", seq)
+	default:
+	}
+	<-s.turns
+	if seq := <-done; seq != 3 {
+		t.Errorf("got message %d, want 3", seq)
+	}
+	if waiting := len(s.turns); waiting != embeddedTurns-1 {
+		t.Errorf("%d turns are taken", waiting)
+	}
+}
+
 func TestFullStreamPushesAgentsBackAndTakesSystemMessages(t *testing.T) {
 	s := open(t, Config{MaxBytes: 1 << 20, SystemQuota: 256 << 10, NoSync: true})
 	fill := func(subject string) (n int, err error) {
