@@ -19,6 +19,8 @@ const (
 	maxStrikes = 4
 	// tidyBytes is how much delivered content may stay in the newest segment of an idle emitter.
 	tidyBytes = 64 << 10
+	// ageSpread is the part of its age, one in so many, by which a batch may go earlier.
+	ageSpread = 4
 	// A pushback is obeyed within these bounds.
 	leastPushback = 10 * time.Millisecond
 	mostPushback  = time.Minute
@@ -60,7 +62,7 @@ type session struct {
 	strikes  int         // new epochs since the last receipt
 	progress bool        // a batch got its receipt
 
-	waiting  time.Time // since when events wait for company
+	company  time.Time // until when events wait for company; zero if none do
 	answerBy time.Time // of the batch in flight
 	resumeAt time.Time // after a pushback
 	idle     time.Time // since when there is nothing to do
@@ -199,10 +201,10 @@ func (s *session) rearm() {
 }
 
 func (s *session) companyBy() time.Time {
-	if s.waiting.IsZero() || s.ready != nil {
+	if s.ready != nil {
 		return time.Time{}
 	}
-	return s.waiting.Add(s.emitter.config.MaxBatchAge)
+	return s.company
 }
 
 func (s *session) answerDeadline() time.Time {
@@ -295,7 +297,7 @@ func (s *session) cut() error {
 	if err := s.emitter.sign(out, s.predecessor(&state)); err != nil {
 		return err
 	}
-	s.ready, s.reached, s.waiting = out, out.statement.End().Seq, time.Time{}
+	s.ready, s.reached, s.company = out, out.statement.End().Seq, time.Time{}
 	return nil
 }
 
@@ -304,20 +306,26 @@ func (s *session) worthCutting(state *spool.State) bool {
 	events, bytes := s.queue.Unsigned()
 	switch {
 	case events == 0:
-		s.waiting = time.Time{}
+		s.company = time.Time{}
 		s.queue.Arm(1, event.MaxBatch)
 		return false
 	case s.queue != s.emitter.queue, state.PlaceOf(state.Signed.Seq) < s.urgent, state.Signed.Seq == 0 && s.urgent > 0:
 		return true
 	case events >= event.MaxBatchEvents, bytes >= event.MaxBatch:
 		return true
-	case s.waiting.IsZero():
-		s.waiting = time.Now()
-	case time.Since(s.waiting) >= s.emitter.config.MaxBatchAge:
+	case s.company.IsZero():
+		s.company = time.Now().Add(spread(s.emitter.config.MaxBatchAge))
+	case !time.Now().Before(s.company):
 		return true
 	}
 	s.queue.Arm(event.MaxBatchEvents-events, event.MaxBatch-bytes)
 	return false
+}
+
+// spread is an age, less a random part of it: emitters that began at the same time would otherwise come at the same time for ever, and
+// the last of them would wait for all others.
+func spread(age time.Duration) time.Duration {
+	return age - rand.N(age/ageSpread+1) //nolint:gosec // spread, not secrecy
 }
 
 // outgoing returns memory for a batch.
@@ -527,7 +535,7 @@ func (s *session) renumber(setAside ...spool.Seq) error {
 			s.spare = append(s.spare, out)
 		}
 	}
-	s.inflight, s.upload, s.ready, s.reached, s.waiting = nil, nil, nil, 0, time.Time{}
+	s.inflight, s.upload, s.ready, s.reached, s.company = nil, nil, nil, 0, time.Time{}
 	return s.queue.NewEpoch(epoch, opened, setAside...)
 }
 
