@@ -20,6 +20,9 @@ export CUSTODY_DATA
 # The packages in which goroutines share memory. internal/torture is left to `make test`: it starts and kills processes.
 RACE_PKGS ?= ./store/engine ./stream ./ingest ./ledger ./contain/... ./edge/... ./access ./query ./signer/... ./internal/node ./internal/testenv ./object
 
+# How long the tests of one package may take: five times what the longest take on two processors that have nothing else to do.
+TEST_TIMEOUT ?= 20m
+
 # Fuzz targets run FUZZ_JOBS at a time, each with one worker.
 FUZZTIME  ?= 20s
 FUZZ_JOBS ?= 3
@@ -84,12 +87,12 @@ $(ENGINE): $(ENGINE_DIR)/package-lock.json | machine
 ## test: every test that needs no browser and no foreign tool
 .PHONY: test
 test: $(ENGINE)
-	@go test -json ./... | $(REPORT)
+	@go test -json -timeout=$(TEST_TIMEOUT) ./... | $(REPORT)
 
 ## race: the concurrent packages under the race detector (needs gcc)
 .PHONY: race
 race: $(ENGINE)
-	@go test -json -race $(call existing,$(RACE_PKGS)) | $(REPORT)
+	@go test -json -race -timeout=$(TEST_TIMEOUT) $(call existing,$(RACE_PKGS)) | $(REPORT)
 
 ## fuzz: every fuzz target, FUZZTIME each
 .PHONY: fuzz
