@@ -36,6 +36,9 @@ type Follower struct {
 	system    signer.PublicKey
 	history   History
 	verified  *signer.Verified // nil remembers nothing
+	turn      turn
+	now       func() time.Time
+	age       time.Duration // of the last message, when it was folded
 
 	fold     *Fold
 	restored uint64 // message up to which the fold was read and not folded here
@@ -64,7 +67,7 @@ type Admitted struct {
 // NewFollower returns a follower before the first message. system is the key that a genesis must be signed with, and committed the
 // sequence up to which history knows every message.
 func NewFollower(feed *Feed, system signer.PublicKey, history History, committed func() uint64) *Follower {
-	f := &Follower{feed: feed, committed: committed, system: system, history: history}
+	f := &Follower{feed: feed, committed: committed, system: system, history: history, now: time.Now}
 	f.fold = f.newFold()
 	return f
 }
@@ -73,6 +76,12 @@ func NewFollower(feed *Feed, system signer.PublicKey, history History, committed
 func (f *Follower) Remember(verified *signer.Verified) {
 	f.verified = verified
 	f.fold.keys.verified = verified
+}
+
+// Yield lets emitters go first while they are busy, by turns and as long as the follower is not late by a clock. It must come before Next.
+func (f *Follower) Yield(busy func() bool, now func() time.Time) {
+	f.turn = turn{busy: busy, most: followMost, work: followWork, late: followLate, backlog: never}
+	f.now = now
 }
 
 func (f *Follower) newFold() *Fold {
@@ -90,6 +99,7 @@ func (f *Follower) Next(ctx context.Context) (*Judged, error) {
 	if f.ahead == nil {
 		f.begin()
 	}
+	f.turn.yield(ctx, f.age)
 	d, err := f.take(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("follow: %w", err)
@@ -101,6 +111,7 @@ func (f *Follower) Next(ctx context.Context) (*Judged, error) {
 	if err != nil {
 		return nil, fmt.Errorf("follow: %w", err)
 	}
+	f.age = f.now().Sub(time.Unix(0, d.message.Time))
 	return judged(d, folded), nil
 }
 

@@ -41,19 +41,6 @@ const (
 	// blocksInWork bounds how many blocks take memory: one is inserted while the next is folded.
 	blocksInWork = 2
 
-	// yieldMost is how long a message waits at most because emitters do: a receipt is a promise that somebody waits for, a
-	// row can come later. With it the log goes on by some ten messages a second however busy the door is; when the backlog is
-	// full, the door pushes back and is not busy.
-	yieldMost = 100 * time.Millisecond
-
-	// Messages of an age between these are taken at once however busy the door is: a row may come later than its receipt, but not so
-	// late that whoever looks for it gives up. What is older is a backlog already, and no reader waits for its end.
-	lateAge    = 300 * time.Millisecond
-	backlogAge = 1500 * time.Millisecond
-
-	// yieldStep is how often it is looked whether emitters still wait.
-	yieldStep = 2 * time.Millisecond
-
 	// confirmAfter is the time after which a writer makes sure that it is still the writer before it inserts:
 	// much shorter than the store remembers the tokens of blocks.
 	confirmAfter = 10 * time.Second
@@ -134,9 +121,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.reread == nil {
 		c.reread = func() streamReader { return c.Stream.Read(1, "") }
-	}
-	if c.Busy == nil {
-		c.Busy = func() bool { return false }
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -47,6 +47,7 @@ func (l *Ledger) run(ctx context.Context, until uint64) error {
 		return nil
 	}
 	w.reader = l.cfg.Feed.join(w.fold.seq + 1)
+	w.turn = turn{busy: l.cfg.Busy, most: yieldMost, late: lateAge, backlog: backlogAge}
 	group, ctx := errgroup.WithContext(ctx)
 	cuts, slots := make(chan *cut), make(chan struct{}, 1)
 	group.Go(func() error { return w.cutBlocks(ctx, group, cuts, slots) })
@@ -73,6 +74,7 @@ type writer struct {
 	fold   *Fold
 	until  uint64 // stop after this message; 0 never
 	reader *member
+	turn   turn
 	age    time.Duration // of the last message, when it was read; negative if it is ahead
 	rows   uint64        // last message of the newest block with rows that was cut: blocks in the store tile the stream
 
@@ -201,20 +203,9 @@ func (w *writer) cutBlocks(ctx context.Context, group *errgroup.Group, cuts chan
 	}
 }
 
-// yield lets emitters go first.
-func (w *writer) yield(ctx context.Context) {
-	for waited := time.Duration(0); w.cfg.Busy() && waited < yieldMost; waited += yieldStep {
-		if !sleep(ctx, yieldStep) {
-			return
-		}
-	}
-}
-
 // next reads a message and holds it to the clock.
 func (w *writer) next(ctx context.Context) (*arrival, error) {
-	if w.age < lateAge || w.age > backlogAge {
-		w.yield(ctx)
-	}
+	w.turn.yield(ctx, w.age)
 	a, err := w.reader.Next(ctx)
 	if err != nil {
 		return nil, err

@@ -42,8 +42,9 @@ func (n *Node) followRules(ctx context.Context, set *rules.Set) error {
 	}
 	follower := ledger.NewFollower(n.feed, n.keys.system.Public(), ledger.NewStore(n.store), n.ledger.Committed)
 	follower.Remember(n.verified)
+	follower.Yield(n.busy, n.cfg.Now)
 	cfg := live.Config{
-		Rules: set, Source: followed{follower, &turn{busy: n.busy}}, Incarnation: state.Incarnation, End: state.Last, Dir: n.folder.path("rules"), Brake: n.brake,
+		Rules: set, Source: followed{follower}, Incarnation: state.Incarnation, End: state.Last, Dir: n.folder.path("rules"), Brake: n.brake,
 		Recorder: n.system, Now: n.cfg.Now, Log: n.cfg.Log,
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
@@ -159,15 +160,11 @@ func (n *Node) rulesStatus(last uint64) *apiv1.RulesStatus {
 	return out
 }
 
-// followed gives the rules what the ledger's fold says, and lets the door go first.
-type followed struct {
-	*ledger.Follower
-	turn *turn
-}
+// followed gives the rules what the ledger's fold says.
+type followed struct{ *ledger.Follower }
 
 // Next waits for the next message.
 func (f followed) Next(ctx context.Context) (*live.Message, error) {
-	f.turn.yield(ctx)
 	j, err := f.Follower.Next(ctx)
 	if err != nil {
 		return nil, err
