@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"io"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -45,6 +46,22 @@ func BenchmarkDerive(b *testing.B) {
 			block.Add(f)
 		}
 		if err := block.Append(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N*events), "cpu-ns/event")
+}
+
+// BenchmarkWrite is what an event costs on its way into the embedded engine before the engine has it.
+func BenchmarkWrite(b *testing.B) {
+	const events = 40_000
+	l := storetest.NewLog(b, 1)
+	all := messages(b, l, events)
+	block := l.Block(store.NewBlock(all[0].StreamSeq), all...)
+	b.ReportAllocs()
+	before := cpuTime(b)
+	for b.Loop() {
+		if err := block.Write(io.Discard); err != nil {
 			b.Fatal(err)
 		}
 	}

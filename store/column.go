@@ -23,7 +23,7 @@ type column interface {
 	grow(n int)   // appends n default values
 	reset()
 	load(l *loader, dst chcolumn.Interface) error // hands every value to the driver
-	write(w nativeWriter)                         // writes every value in the Native format
+	write(w *nativeWriter)                        // writes every value in the Native format
 	view(r *nativeReader, n int) view             // reads so many values, at least one
 	same(v *view, runs []run) bool                // are these the values of the rows?
 	dest() any                                    // where the driver scans one stored value

@@ -1,6 +1,20 @@
 package store
 
-import clickhousecolumn "github.com/ClickHouse/clickhouse-go/v2/lib/column"
+import (
+	"io"
+
+	clickhousecolumn "github.com/ClickHouse/clickhouse-go/v2/lib/column"
+)
+
+// Write writes every table as the embedded engine reads it.
+func (b *Block) Write(to io.Writer) error {
+	for _, t := range b.tables() {
+		if _, err := (inserted{t}).WriteTo(to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Append gives every column of the block to the driver and sends nothing.
 func (b *Block) Append() error {

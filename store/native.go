@@ -1,11 +1,11 @@
 package store
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // The Native format of the engine (https://clickhouse.com/docs/interfaces/formats/Native): a block is the number of its columns
@@ -22,45 +22,69 @@ const nativeBuffer = 256 << 10
 // lowVersion begins every LowCardinality column: dictionaries travel with their keys.
 const lowVersion = 1
 
-// nativeWriter writes what columns are made of. The first error stays.
-type nativeWriter struct{ *bufio.Writer }
-
-func newNativeWriter(w io.Writer) nativeWriter {
-	return nativeWriter{bufio.NewWriterSize(w, nativeBuffer)}
+// nativeWriter collects what columns are made of, and writes it when there is enough. The first error stays.
+type nativeWriter struct {
+	to  io.Writer
+	b   []byte // columns append to it, and call more now and then
+	err error
 }
 
-func (w nativeWriter) uvarint(v uint64) {
-	_, _ = w.Write(binary.AppendUvarint(w.AvailableBuffer(), v)) // the error is that of Flush
+// nativeBuffers are used again: a block has eight tables, and a second one or two blocks.
+var nativeBuffers = sync.Pool{New: func() any { return &nativeWriter{b: make([]byte, 0, nativeBuffer+nativeBuffer/8)} }}
+
+// writeTo has do write to a writer with a buffer.
+func writeTo(to io.Writer, do func(w *nativeWriter)) error {
+	w := nativeBuffers.Get().(*nativeWriter)
+	w.to, w.b, w.err = to, w.b[:0], nil
+	do(w)
+	w.flush()
+	err := w.err
+	w.to = nil
+	if cap(w.b) <= 2*nativeBuffer { // a value may have been longer
+		nativeBuffers.Put(w)
+	}
+	return err
 }
 
-func (w nativeWriter) uint64(v uint64) {
-	_, _ = w.Write(binary.LittleEndian.AppendUint64(w.AvailableBuffer(), v))
+func (w *nativeWriter) flush() {
+	if w.err == nil && len(w.b) > 0 {
+		_, w.err = w.to.Write(w.b)
+	}
+	w.b = w.b[:0]
 }
 
-func (w nativeWriter) text(s string) {
-	w.uvarint(uint64(len(s)))
-	_, _ = w.WriteString(s)
+// more makes room when there is much.
+func (w *nativeWriter) more() {
+	if len(w.b) >= nativeBuffer {
+		w.flush()
+	}
+}
+
+func (w *nativeWriter) uvarint(v uint64) { w.b = binary.AppendUvarint(w.b, v) }
+
+func (w *nativeWriter) uint64(v uint64) { w.b = binary.LittleEndian.AppendUint64(w.b, v) }
+
+func (w *nativeWriter) text(s string) {
+	w.b = appendText(w.b, s)
+	w.more()
 }
 
 // writeNative writes all rows as one block.
-func (t *table) writeNative(to io.Writer) error {
-	w := newNativeWriter(to)
-	t.writeRows(w)
-	return w.Flush()
-}
+func (t *table) writeNative(to io.Writer) error { return writeTo(to, t.writeRows) }
 
-func (t *table) writeRows(w nativeWriter) {
+func (t *table) writeRows(w *nativeWriter) {
 	w.uvarint(uint64(len(t.columns)))
 	w.uvarint(uint64(t.rows))
 	for _, c := range t.columns {
 		w.text(c.Name())
 		w.text(c.Type())
 		c.write(w)
+		w.more()
 	}
 }
 
 // writeNames writes a block without rows: the names and the types of the columns.
-func (t *table) writeNames(w nativeWriter) {
+func (t *table) writeNames(w *nativeWriter) {
 	w.uvarint(uint64(len(t.columns)))
 	w.uvarint(0)
 	for _, c := range t.columns {
@@ -76,10 +100,10 @@ type inserted struct{ *table }
 // it: of a block of 40,000 events that took it a sixth of the time of the insert.
 func (t inserted) WriteTo(to io.Writer) (int64, error) {
 	counted := &counter{to: to}
-	w := newNativeWriter(counted)
-	t.writeNames(w)
-	t.writeRows(w)
-	err := w.Flush()
+	err := writeTo(counted, func(w *nativeWriter) {
+		t.writeNames(w)
+		t.writeRows(w)
+	})
 	return counted.n, err
 }
 

@@ -14,13 +14,21 @@ import (
 // run is consecutive rows of a table.
 type run struct{ from, to int }
 
-func (c *text) write(w nativeWriter) {
+func (c *text) write(w *nativeWriter) {
+	if c.blank != "" {
+		writeFixed(w, c.rows)
+		return
+	}
 	for _, s := range c.rows {
-		if c.blank == "" {
-			w.text(s)
-		} else {
-			_, _ = w.WriteString(s)
-		}
+		w.text(s)
+	}
+}
+
+// writeFixed is for values of one size.
+func writeFixed(w *nativeWriter, values []string) {
+	for _, s := range values {
+		w.b = append(w.b, s...)
+		w.more()
 	}
 }
 
@@ -46,12 +54,33 @@ func (c *text) same(v *view, runs []run) bool {
 	return true
 }
 
-func (c *number[T]) write(w nativeWriter) {
-	for _, v := range c.rows {
-		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], uint64(v))
-		_, _ = w.Write(b[:unsafe.Sizeof(v)])
+func (c *number[T]) write(w *nativeWriter) {
+	for rows := range slices.Chunk(c.rows, rowsAtOnce) {
+		w.b = appendNumbers(w.b, rows)
+		w.more()
 	}
+}
+
+// rowsAtOnce is how many small values are appended before it is asked whether there is enough to write.
+const rowsAtOnce = 4096
+
+func appendNumbers[T integer](b []byte, values []T) []byte {
+	var zero T
+	switch unsafe.Sizeof(zero) {
+	case 1:
+		for _, v := range values {
+			b = append(b, byte(v))
+		}
+	case 4:
+		for _, v := range values {
+			b = binary.LittleEndian.AppendUint32(b, uint32(v))
+		}
+	default:
+		for _, v := range values {
+			b = binary.LittleEndian.AppendUint64(b, uint64(v))
+		}
+	}
+	return b
 }
 
 func (c *number[T]) view(r *nativeReader, n int) view { return r.fixed(n, c.width()) }
@@ -86,12 +115,12 @@ func valueOf[T integer](raw []byte) T {
 	return T(binary.LittleEndian.Uint64(raw))
 }
 
-func (c *dict) write(w nativeWriter) {
+func (c *dict) write(w *nativeWriter) {
 	if len(c.keys) == 0 {
 		return
 	}
 	w.uint64(lowVersion)
-	_, _ = w.Write(c.native(nil))
+	w.b = c.native(w.b)
 }
 
 func (c *dict) view(r *nativeReader, n int) view {
@@ -130,7 +159,7 @@ func (c *dict) translate(values [][]byte) []uint32 {
 	return keys
 }
 
-func (c *list[T]) write(w nativeWriter) {
+func (c *list[T]) write(w *nativeWriter) {
 	if len(c.ends) == 0 {
 		return
 	}
@@ -138,10 +167,18 @@ func (c *list[T]) write(w nativeWriter) {
 		w.uint64(lowVersion)
 	}
 	c.fill(len(c.ends) - 1)
-	for _, end := range c.ends {
-		w.uint64(end)
+	for ends := range slices.Chunk(c.ends, rowsAtOnce) {
+		w.b = appendNumbers(w.b, ends)
+		w.more()
 	}
-	_, _ = w.Write(c.native(nil, c.items))
+	if c.low { // a dictionary is written as one
+		w.b = c.native(w.b, c.items)
+		return
+	}
+	for items := range slices.Chunk(c.items, rowsAtOnce) {
+		w.b = c.native(w.b, items)
+		w.more()
+	}
 }
 
 // view reads the ends, and as many items as the last says, if they ascend.
