@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 )
@@ -233,6 +235,11 @@ func TestDishonestExporter(t *testing.T) {
 		"key replaced in its enrolment": exporter(CheckAdmission, ExitKeys, editProven(fileKeysBefore, 2, func(r *provenRecord) {
 			flipLast(r.shown[0].event)
 		})),
+		"an agent shown as an importer": exporter(CheckAdmission, ExitKeys, editProven(fileKeysBefore, 2, func(r *provenRecord) {
+			e, _ := event.Parse(r.shown[0].event)
+			e.GetSystem().GetKey().Producer = importer
+			r.shown[0].event, _ = event.Marshal(e)
+		})),
 		"enrolment left out":       exporter(CheckKey, ExitKeys, editRecords(fileKeysBefore, without(2))),
 		"genesis left out":         exporter(CheckGenesis, ExitKeys, editRecords(fileKeysBefore, without(0))),
 		"proof edited":             exporter(CheckAdmission, ExitKeys, editProven(fileKeysBefore, 1, func(r *provenRecord) { r.shown[0].path[0][0] ^= 1 })),
@@ -443,6 +450,17 @@ func TestDishonestLog(t *testing.T) {
 		}),
 		"refers to another history": liar(CheckLastSeen, ExitVerdict, func(w *world, a *sender) {
 			a.send(1, stating(func(s *eventv1.BatchStatement) { s.LastSeen.LeafHash = w.bytes(32) }))
+		}),
+		"an importer's key enrolled as an agent's": liar(CheckKey, ExitKeys, func(w *world, _ *sender) {
+			s := w.sender("support-1", w.key())
+			id, public := s.key.ID(), s.key.Public()
+			proof, err := s.key.Sign(registry.EnrolmentMessage(w.tenant, s.instance, importer, public[:]))
+			w.must(err)
+			w.custody.say(w.custody.keyEvent(&eventv1.KeyChange{
+				Action: eventv1.KeyAction_KEY_ACTION_ENROLLED, KeyId: id[:], PublicKey: public[:], Instance: s.instance,
+				Producer: eventv1.ProducerClass_PRODUCER_CLASS_AGENT, Proof: proof,
+			}))
+			s.send(1, judged(chain.Accepted))
 		}),
 		"second genesis with another key": liar(CheckKey, ExitKeys, func(w *world, _ *sender) {
 			w.sender("custody", w.key()).say(w.custody.systemEvent(&eventv1.System{Detail: &eventv1.System_Hold{Hold: &eventv1.Hold{
