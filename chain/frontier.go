@@ -51,6 +51,15 @@ func (f *Frontier) Append(leaf Hash) error {
 	return nil
 }
 
+// Node returns the hash of a node if it is one of the complete subtrees that
+// make the tree up.
+func (f *Frontier) Node(n Node) (hash Hash, found bool) {
+	if n.Level >= uint(len(f.levels)) || f.size>>n.Level&1 == 0 || uint64(n.Index) != f.size>>n.Level-1 {
+		return Hash{}, false
+	}
+	return f.levels[n.Level], true
+}
+
 // push adds the root of a complete subtree of 2^level leaves. The size must be
 // a multiple of 2^level and have room.
 func (f *Frontier) push(level uint, h Hash) {

@@ -190,6 +190,9 @@ func (x *export) writeLeaf(leaf []byte) error {
 	if len(leaf) != chain.LeafSize {
 		return fmt.Errorf("leaf of %d bytes: %w", len(leaf), ErrReader)
 	}
+	if err := x.nodes.show(x.scope.shownBegin(), leaf); err != nil {
+		return err
+	}
 	_, err := x.file(fileLeaves).Write(leaf)
 	return err
 }

@@ -31,7 +31,7 @@ const leavesPage = 1 << 16
 
 // logReader is a tenant's committed log as an export reads it.
 type logReader struct {
-	chain.LeafNodes
+	chain.NodeReader
 
 	node       *Node
 	tenant     string
@@ -54,9 +54,10 @@ type keyName struct {
 const keptKeys = 4096
 
 func (n *Node) logReader(tenant event.TenantID, state *registry.State, checkpoint store.Checkpoint) *logReader {
-	r := &logReader{node: n, tenant: string(tenant), registry: state, checkpoint: checkpoint, tombstones: map[string]registry.Erasure{}, keys: map[keyName]*vault.Key{}}
-	r.LeafNodes = chain.LeafNodes{Leaves: leafHashes{n.store, string(tenant)}}
-	return r
+	return &logReader{
+		NodeReader: n.nodes(string(tenant)), node: n, tenant: string(tenant), registry: state, checkpoint: checkpoint,
+		tombstones: map[string]registry.Erasure{}, keys: map[keyName]*vault.Key{},
+	}
 }
 
 // leafHashes implements chain.LeafReader.

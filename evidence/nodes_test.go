@@ -1,0 +1,61 @@
+package evidence
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/agentcustody/custody/chain"
+)
+
+// askedLog is a log that notes the leaves that are read of it.
+type askedLog struct {
+	leaves [][]byte
+	reads  []chain.Index
+}
+
+func (l *askedLog) ReadLeafHashes(_ context.Context, begin, end chain.Index) (hashes []chain.Hash, err error) {
+	for i := begin; i < end; i++ {
+		l.reads, hashes = append(l.reads, i), append(hashes, chain.LeafHash(l.leaves[i]))
+	}
+	return hashes, nil
+}
+
+// Nodes under and over leaves that were shown are those of the log, and none of the shown leaves is read again.
+func TestNodesOfShownLeaves(t *testing.T) {
+	const size = 16
+	for shown := range size + 1 {
+		log := &askedLog{}
+		for i := range size {
+			log.leaves = append(log.leaves, append(make([]byte, chain.LeafSize-1), byte(i)))
+		}
+		cache := newNodeCache(chain.LeafNodes{Leaves: log})
+		for _, leaf := range log.leaves[:shown] {
+			if err := cache.show(0, leaf); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var outside []chain.Node // what proofs of leaves that were not shown rest on
+		for level := range uint(5) {
+			for index := range chain.Index(size >> level) {
+				if (index+1)<<level > chain.Index(shown) || ((index^1)+1)<<level > chain.Index(shown) {
+					outside = append(outside, chain.Node{Level: level, Index: index})
+				}
+			}
+		}
+		want, err := chain.LeafNodes{Leaves: &askedLog{leaves: log.leaves}}.ReadNodes(t.Context(), outside)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := cache.ReadNodes(t.Context(), outside)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%d shown: %v (-log +cache):\n%s", shown, err, diff)
+		}
+		for _, i := range log.reads {
+			if i < chain.Index(shown) {
+				t.Errorf("%d shown: leaf %d was read again", shown, i)
+			}
+		}
+	}
+}
