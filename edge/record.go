@@ -89,7 +89,6 @@ type workspace struct {
 	list     []*eventv1.Sealed // of sealed
 	prints   []*eventv1.Fingerprint
 	encoded  []byte
-	texts    []byte
 	frame    []byte
 	run      *runCounter
 
@@ -276,8 +275,7 @@ func (w *workspace) validate(p *eventv1.Event) error {
 	if err := w.encode(p); err != nil {
 		return err
 	}
-	var may bool
-	if w.texts, may = event.MaySeemSecret(w.texts, p); may && event.ScrubEvent(p) > 0 {
+	if event.MayHoldSecret(p) && event.ScrubEvent(p) > 0 {
 		if err := w.encode(p); err != nil {
 			return err
 		}

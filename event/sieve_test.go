@@ -78,7 +78,7 @@ func TestSieveLooksAtEveryText(t *testing.T) {
 		everyText(Example(action).ProtoReflect(), func(path string, _ protoreflect.Value, set func(protoreflect.Message)) {
 			e := Example(action)
 			set(e.ProtoReflect())
-			if path != "fingerprints.path" && !mayEventHoldSecret(e) {
+			if path != "fingerprints.path" && !MayHoldSecret(e) {
 				t.Errorf("%s: %s is not looked at", action, path)
 			}
 		})
@@ -112,7 +112,7 @@ func everyText(m protoreflect.Message, do func(path string, v protoreflect.Value
 // TestOrdinaryEventsStayInTheSieve: otherwise it would cost and save nothing.
 func TestOrdinaryEventsStayInTheSieve(t *testing.T) {
 	for _, action := range []string{"execution.proposed", "execution.finished", "data.document_retrieved"} {
-		if mayEventHoldSecret(Example(action)) {
+		if MayHoldSecret(Example(action)) {
 			t.Errorf("%s is scanned", action)
 		}
 	}
