@@ -137,9 +137,6 @@ func (c *cursor) string(into *string, field uint32) {
 // view is bytes as a string, without a copy: nobody may change them.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) } //nolint:gosec // see above
 
-// bytesOf is a string as bytes, without a copy: nobody may change them.
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) } //nolint:gosec // see above
-
 // enter begins a message that may be empty, if it stands next. It returns the end of the one around it, for leave.
 func (c *cursor) enter(field uint32) (outer int, found bool) {
 	if !c.next(field, bytesType) {
