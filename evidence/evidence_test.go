@@ -313,14 +313,14 @@ func TestClocks(t *testing.T) {
 	w := newWorld(t, "acme")
 	a := w.agent("support-1")
 	w.clock("09:00")
-	ahead := a.call("person-1", "x")
-	ahead.OccurredAt = int64(at("09:06"))
-	a.batch([]*eventv1.Event{ahead})
+	ahead, tolerated := a.call("person-1", "x"), a.call("person-1", "y")
+	ahead.OccurredAt, tolerated.OccurredAt = int64(at("09:06")), int64(at("09:04"))
+	a.batch([]*eventv1.Event{ahead, tolerated})
 	a.send(2, stating(func(s *eventv1.BatchStatement) { s.CreatedAt = int64(at("08:50")) }))
 	a.say(a.closing())
 	w.clock("12:00").access()
 	v := verify(t, w.bundle("08:30", "10:00"), w.policy())
-	want{ExitVerified, Complete, 4}.check(t, v)
+	want{ExitVerified, Complete, 5}.check(t, v)
 	if v.Clock != (Clock{Ahead: 1, Behind: 2}) {
 		t.Errorf("clock %+v", v.Clock)
 	}
