@@ -70,7 +70,8 @@ test-data: build
 .PHONY: build
 build: $(ENGINE)
 	@mkdir -p bin
-	go build -trimpath -o bin/ ./cmd/custody ./cmd/custody-verify
+	go build -trimpath -o bin/ ./cmd/custody
+	go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/custody-verify
 
 ## engine: install the embedded ClickHouse engine (again when its lock file changes)
 .PHONY: engine
