@@ -54,7 +54,7 @@ func (f *Frontier) Append(leaf Hash) error {
 // Node returns the hash of a node if it is one of the complete subtrees that
 // make the tree up.
 func (f *Frontier) Node(n Node) (hash Hash, found bool) {
-	if n.Level >= uint(len(f.levels)) || f.size>>n.Level&1 == 0 || uint64(n.Index) != f.size>>n.Level-1 {
+	if f.size>>n.Level&1 == 0 || uint64(n.Index) != f.size>>n.Level-1 {
 		return Hash{}, false
 	}
 	return f.levels[n.Level], true
