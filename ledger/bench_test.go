@@ -12,8 +12,9 @@ import (
 // benchBatches is how many batches of 256 events a benchmark folds.
 const benchBatches = 600
 
-// BenchmarkRun is the whole writer, from the stream to the store, on batches of 256 events.
-func BenchmarkRun(b *testing.B) {
+// benchSite is a stream with benchBatches batches of 256 events.
+func benchSite(b *testing.B) *site {
+	b.Helper()
 	s := newSite(b, 1)
 	s.tenant("acme")
 	a := s.agent("acme", "support-1")
@@ -21,6 +22,12 @@ func BenchmarkRun(b *testing.B) {
 		a.send(256)
 	}
 	s.publish()
+	return s
+}
+
+// BenchmarkRun is the whole writer, from the stream to the store, on batches of 256 events.
+func BenchmarkRun(b *testing.B) {
+	s := benchSite(b)
 	for b.Loop() {
 		b.StopTimer()
 		s.openStore()
@@ -46,13 +53,7 @@ func (s *site) rewind() {
 }
 
 func BenchmarkCheck(b *testing.B) {
-	s := newSite(b, 1)
-	s.tenant("acme")
-	a := s.agent("acme", "support-1")
-	for range benchBatches {
-		a.send(256)
-	}
-	s.publish()
+	s := benchSite(b)
 	r := s.run(s.config())
 	s.catchUp(r)
 	for b.Loop() {
@@ -63,13 +64,7 @@ func BenchmarkCheck(b *testing.B) {
 
 // BenchmarkFollowers is two followers at once from one stream: CPU time an event, of both together and of the stream's server.
 func BenchmarkFollowers(b *testing.B) {
-	s := newSite(b, 1)
-	s.tenant("acme")
-	a := s.agent("acme", "support-1")
-	for range benchBatches {
-		a.send(256)
-	}
-	s.publish()
+	s := benchSite(b)
 	last := uint64(len(s.messages))
 	var before, after unix.Rusage
 	s.check(unix.Getrusage(unix.RUSAGE_SELF, &before))

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 
+	"github.com/agentcustody/custody/contain"
 	"github.com/agentcustody/custody/contain/live"
 	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/internal/node"
@@ -30,6 +31,9 @@ const rulesFile = `rules:
 - {rule: test-any-start, version: 1, description: any start, severity: low, on: [execution.started], when: tool == "some_tool", action: restrict, reach: instance}
 `
 
+// judgeWait is the longest that a gate waits for the rules: what a rule stops in time is not a question of how fast the test's machine is.
+const judgeWait = 5 * time.Second
+
 // site is a running system with a tenant, and the test's rules.
 type site struct {
 	*testenv.Env
@@ -43,6 +47,7 @@ func newSite(t *testing.T, options ...testenv.Option) *site {
 		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 			t.Fatal(err)
 		}
+		c.TuneContainment = func(b *contain.Config) { b.JudgeWait = judgeWait }
 		if err := os.WriteFile(filepath.Join(c.DataDir, "rules.yaml"), []byte(rulesFile), 0o600); err != nil {
 			t.Fatal(err)
 		}
