@@ -168,6 +168,7 @@ func TestTheClientCancels(t *testing.T) {
 	server.hearsAbout(`"requestId":"custody-3"`)
 	server.says(`{"jsonrpc":"2.0","id":"custody-2","result":{}}`, `{"jsonrpc":"2.0","id":"custody-3","result":{}}`, `{"jsonrpc":"2.0","method":"notifications/last"}`)
 	client.hears(`{"jsonrpc":"2.0","method":"notifications/last"}`)
+	eventually(t, "the end of the call is on the record: nobody waits for it", func() bool { return len(s.find("execution.failed")) > 0 })
 	if failed := s.find("execution.failed"); len(failed) != 1 {
 		t.Errorf("failed %v", failed)
 	}
