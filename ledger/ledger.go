@@ -31,9 +31,12 @@ const (
 	// while the store takes a second for a block.
 	maxBlockAge = 700 * time.Millisecond
 
-	// storeShare is how many times longer than the block before took to be made durable the next collects. A block costs
+	// storeShare is how many times longer than the block before took to be made durable the next collects at least. A block costs
 	// the store some hundred files whatever is in it; so that costs it a third of its time at most.
 	storeShare = 2
+
+	// busyShare is the same while messages keep coming: then a block costs the store a seventh of its time.
+	busyShare = 6
 
 	// blockIdle is the pause after which a block is cut before it is old: nothing more is coming.
 	blockIdle = 20 * time.Millisecond

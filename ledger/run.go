@@ -289,14 +289,14 @@ func (w *writer) hand(ctx context.Context, b *builder, cuts chan<- *cut) error {
 		return context.Cause(ctx)
 	}
 	w.fold.Committed(w.Committed())
-	b.age = w.blockAge()
+	b.age, b.apart = w.blockAge(busyShare), w.blockAge(storeShare)
 	b.begin(w.block(w.rows+1), time.Now())
 	return nil
 }
 
-// blockAge is how long the next block collects: as configured while the store is fast, longer when it is not.
-func (w *writer) blockAge() time.Duration {
-	return max(w.cfg.BlockAge, min(storeShare*time.Duration(w.took.Load()), maxBlockAge))
+// blockAge is how long the next block collects: as configured while the store is fast, so many times the last block's time when it is not.
+func (w *writer) blockAge(share time.Duration) time.Duration {
+	return max(w.cfg.BlockAge, min(share*time.Duration(w.took.Load()), maxBlockAge))
 }
 
 // block returns an empty block that begins at first, one that was used before if there is one.
@@ -312,7 +312,8 @@ func (w *writer) block(first uint64) *store.Block {
 
 // builder collects what becomes a block.
 type builder struct {
-	age   time.Duration
+	age   time.Duration // of a block when it is cut, while messages keep coming
+	apart time.Duration // how long after the block before it is cut when they do not
 	until uint64
 
 	cut     *cut
@@ -327,7 +328,7 @@ type builder struct {
 
 // newBuilder begins the first block: the recorded intent, if there is one.
 func (w *writer) newBuilder() *builder {
-	b := &builder{age: w.cfg.BlockAge, until: w.until, exactly: w.lease.head.Intent}
+	b := &builder{age: w.cfg.BlockAge, apart: w.cfg.BlockAge, until: w.until, exactly: w.lease.head.Intent}
 	b.begin(w.block(w.rows+1), time.Time{})
 	return b
 }
@@ -378,7 +379,7 @@ func (b *builder) due() (bool, *time.Timer) {
 	case b.seq == 0 || b.exactly != nil:
 		return false, time.NewTimer(time.Hour)
 	}
-	old, quiet := b.first.Add(b.age), later(b.last.Add(blockIdle), b.earlier.Add(b.age))
+	old, quiet := b.first.Add(b.age), later(b.last.Add(blockIdle), b.earlier.Add(b.apart))
 	wait := time.Until(earliest(old, quiet))
 	return wait <= 0, time.NewTimer(max(wait, time.Millisecond))
 }

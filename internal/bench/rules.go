@@ -140,11 +140,11 @@ func (b *bench) stops(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	seconds, err := f.Stops(ctx, stopRate)
+	seconds, rate, err := f.Stops(ctx, stopRate)
 	r := &b.rounds
 	if len(seconds) > 0 {
 		r.stopP50, r.stopP99 = append(r.stopP50, 1000*report.Percentile(seconds, 50)), append(r.stopP99, 1000*report.Percentile(seconds, 99))
-		r.notes["stop"] = fmt.Sprintf("%d stops beside %d instances at %d events/s", len(seconds), stopInstances, stopRate)
+		r.notes["stop"] = fmt.Sprintf("%d stops beside %d instances at %.0f events/s, in runs of %d events", len(seconds), stopInstances, rate, workload.RunLength)
 		b.say("stop: p50 %.1f ms, p99 %.1f ms (%s)", last(r.stopP50), last(r.stopP99), r.notes["stop"])
 	}
 	return errors.Join(err, f.Close())

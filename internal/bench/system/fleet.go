@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,8 @@ const (
 	slice = 5 * time.Millisecond
 	// catchUp bounds what is recorded at once after a pause, so that a rate is not made up for in a burst.
 	catchUp = 10 * slice
+	// between is how long after an event the next one of a run comes, see Work: a run of the benchmark takes 200 ms.
+	between = 10 * time.Millisecond
 )
 
 // Fleet is the emitters of one tenant, each with an agent of its own that works on one goroutine.
@@ -179,6 +182,34 @@ func (f *Fleet) work(ctx context.Context, i int, recorded func(int, event.ID)) e
 		}
 	}
 	return nil
+}
+
+// Work lets every agent do one run after the other until ctx ends, with pauses between them that differ at random and on average make
+// so many events a second of all together. Agents work like that: they are busy for a moment and then wait.
+func (f *Fleet) Work(ctx context.Context, perSecond float64) error {
+	every := time.Duration(float64(len(f.emitters)) * workload.RunLength / perSecond * float64(time.Second))
+	var all sync.WaitGroup
+	for i := range f.emitters {
+		all.Go(func() { f.fail(f.workInRuns(ctx, i, every)) })
+	}
+	all.Wait()
+	return f.err()
+}
+
+// workInRuns begins a run at a random moment of each period. What is late is recorded at once: the rate is kept.
+func (f *Fleet) workInRuns(ctx context.Context, i int, every time.Duration) error {
+	for period := time.Now(); ; period = period.Add(every) {
+		due := period.Add(rand.N(every - workload.RunLength*between)) //nolint:gosec // a load, not a secret
+		for range workload.RunLength {
+			if pause(ctx, time.Until(due)) != nil {
+				return nil
+			}
+			if err := f.record(ctx, i, func(int, event.ID) {}); err != nil {
+				return err
+			}
+			due = due.Add(between)
+		}
+	}
 }
 
 func (f *Fleet) record(ctx context.Context, i int, recorded func(int, event.ID)) error {

@@ -38,8 +38,8 @@ func WriteStopRule(dir string) error {
 }
 
 // Stops measures seconds from the receipt of the event that fires a live rule to the moment when the gate has cancelled what its run
-// does, again and again while the fleet works at a rate.
-func (f *Fleet) Stops(ctx context.Context, perSecond float64) (seconds []float64, err error) {
+// does, again and again while the fleet works at a rate, run by run; and the rate, in receipts a second, that the fleet came to meanwhile.
+func (f *Fleet) Stops(ctx context.Context, perSecond float64) (seconds []float64, rate float64, err error) {
 	targets, err := f.server.stopTargets(ctx)
 	defer func() {
 		for _, e := range targets {
@@ -47,12 +47,12 @@ func (f *Fleet) Stops(ctx context.Context, perSecond float64) (seconds []float64
 		}
 	}()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	f.SetRate(perSecond)
 	working, done := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- f.Run(working, time.Hour) }()
+	go func() { ended <- f.Work(working, perSecond) }()
+	began, before := time.Now(), f.Acknowledged()
 	for i := range stopTenants * stopsOf {
 		took, stopErr := stop(ctx, targets[i%stopTenants], fmt.Sprintf("stop-%d", i))
 		if err = stopErr; err != nil {
@@ -60,8 +60,9 @@ func (f *Fleet) Stops(ctx context.Context, perSecond float64) (seconds []float64
 		}
 		seconds = append(seconds, took.Seconds())
 	}
+	rate = float64(f.Acknowledged()-before) / time.Since(began).Seconds()
 	done()
-	return seconds, errors.Join(err, <-ended)
+	return seconds, rate, errors.Join(err, <-ended)
 }
 
 // stopTargets makes the tenants, lets the rule act there, and opens an agent in each.

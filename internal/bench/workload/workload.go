@@ -24,9 +24,11 @@ const (
 	customers  = 200 // each is a subject with a data key of its own
 	users      = 500 // principals
 	hosts      = 40  // destinations
-	runLength  = 20  // events of a run
 	knownNames = 8   // tools
 )
+
+// RunLength is how many events a run has: as many as the public traces have on average.
+const RunLength = 20
 
 // Sealed and Fingerprints are how many of each every event has.
 const (
@@ -83,7 +85,7 @@ type made struct {
 
 // Next is the agent's next event. Tell Caused its id, so that the one after it in the run names its cause.
 func (a *Agent) Next() *edge.Event {
-	if a.count%runLength == 0 {
+	if a.count%RunLength == 0 {
 		a.run, a.last = fmt.Sprintf("run-%016x", a.rnd.Uint64()), event.ID{}
 	}
 	a.count++
