@@ -140,7 +140,7 @@ func (c *call) askCustody(ctx context.Context, text []byte, asked event.ID) erro
 	case !bytes.Equal(a.GetShownDigest(), digestOf(text)) || !bytes.Equal(a.GetArgumentsDigest(), c.digest):
 		return c.unanswered(ctx, asked, ErrChanged)
 	}
-	c.consented, c.until = true, a.until
+	c.consented, c.until, c.byCustody = true, a.until, true
 	if control := c.control(); control.view().needsLease(c.options.Consequence) {
 		control.awaitLease(ctx) // it may have lapsed while a person was thinking; what begins looks again
 	}

@@ -93,6 +93,48 @@ func TestWhatIsApprovedIsWhatRuns(t *testing.T) {
 	shut(t, e)
 }
 
+// TestTheOwnApproverIsHeldToItsWord: the caller's own approval, which is enough for what is not of high consequence, ends when it says,
+// and is of the arguments that it was given for.
+func TestTheOwnApproverIsHeldToItsWord(t *testing.T) {
+	tests := map[string]struct {
+		until  time.Duration // from now; 0 is not stated
+		change bool
+		err    error
+	}{
+		"for once":        {0, false, nil},
+		"long enough":     {time.Minute, false, nil},
+		"it has ended":    {-time.Second, false, edge.ErrRejected},
+		"other arguments": {time.Minute, true, edge.ErrChanged},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			server := edgetest.New(t)
+			e, _ := emitter(t, server.Join(t, instance))
+			arguments := map[string]int{"amount": 5}
+			needs := func(context.Context, *edge.Proposal) (edge.Ruling, error) {
+				return edge.Ruling{Decision: edge.NeedsApproval}, nil
+			}
+			yes := func(context.Context, *edge.Proposal) (edge.Consent, error) {
+				c := edge.Consent{Approved: true, Approver: "boss", Shown: "pay 5?"}
+				if test.until != 0 {
+					c.ValidUntil = time.Now().Add(test.until)
+				}
+				if test.change {
+					arguments["amount"] = 5000
+				}
+				return c, nil
+			}
+			ctx, _ := e.Run(t.Context(), edge.RunOptions{Gate: needs, Approve: yes})
+			ran := false
+			_, err := edge.Call(ctx, "any", arguments, func(context.Context) (int, error) { ran = true; return 0, nil }, edge.CallOptions{Consequence: edge.Moderate})
+			if !errors.Is(err, test.err) || ran != (test.err == nil) {
+				t.Errorf("ran %v, %v", ran, err)
+			}
+			shut(t, e)
+		})
+	}
+}
+
 // TestTheRecordHasWhatWasShown: byte for byte, and it is what Custody's own rendering gives; the start names the approval, which names
 // Custody's record.
 func TestTheRecordHasWhatWasShown(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/agentcustody/custody/event"
@@ -137,8 +138,9 @@ type call struct {
 	startedID event.ID
 	endedID   event.ID
 
-	consented bool          // Custody's approvers have said yes, until
+	consented bool          // an approver has said yes, until
 	until     time.Duration // by bootClock
+	byCustody bool          // one of Custody's approvers has
 }
 
 // begin brings a call to its start.
@@ -257,7 +259,7 @@ func (c *call) enter(ctx context.Context, arguments any) (inside context.Context
 	if control == nil {
 		return ctx, func() {}, nil
 	}
-	return control.enter(ctx, c.proposal(), c.options.Consequence)
+	return control.enter(ctx, c.proposal(), c.options.Consequence, c.byCustody)
 }
 
 func (c *call) proposal() *Proposal {
@@ -298,6 +300,7 @@ func (c *call) approve(ctx context.Context, p *Proposal, decided event.ID) error
 			return c.unanswered(ctx, asked, err)
 		}
 		if !byCustody || !answer.Approved {
+			c.consent(&answer)
 			return c.answered(ctx, &answer, asked)
 		}
 	}
@@ -305,6 +308,14 @@ func (c *call) approve(ctx context.Context, p *Proposal, decided event.ID) error
 		return fmt.Errorf("%w: nobody to ask", ErrRejected)
 	}
 	return c.askCustody(ctx, text, asked)
+}
+
+// consent keeps until when the caller's own approver allows the call.
+func (c *call) consent(a *Consent) {
+	c.consented, c.until = true, math.MaxInt64
+	if !a.ValidUntil.IsZero() {
+		c.until = bootClock() + time.Until(a.ValidUntil)
+	}
 }
 
 // request records the question with its text. Custody has it when request returns, if Custody is to be asked.

@@ -75,9 +75,10 @@ func (c *control) noLease() string {
 	return c.whyNoLease()
 }
 
-// enter begins the act of a call, after the rules have had their time with what led to it. It looks once more, because recording has taken time: what was contained meanwhile does not
-// begin. leave must be called when the act has ended.
-func (c *control) enter(ctx context.Context, p *Proposal, class Consequence) (inside context.Context, leave func(), err error) {
+// enter begins the act of a call, after the rules have had their time with what led to it. It looks once more, because recording has
+// taken time: what was contained meanwhile does not begin, unless Custody's approvers have allowed it and it is only restricted. leave
+// must be called when the act has ended.
+func (c *control) enter(ctx context.Context, p *Proposal, class Consequence, approved bool) (inside context.Context, leave func(), err error) {
 	if err := c.awaitJudged(ctx, class); err != nil {
 		return nil, nil, err
 	}
@@ -85,10 +86,14 @@ func (c *control) enter(ctx context.Context, p *Proposal, class Consequence) (in
 	defer c.mu.Unlock()
 	act := c.actOf(p)
 	v := c.viewLocked()
-	if level, by := v.level(act); stops(level) {
+	switch level, by := v.level(act); {
+	case stops(level):
+		c.refuseLocked(by, p)
 		return nil, nil, fmt.Errorf("%w: %s", ErrContained, by.reason())
-	}
-	if v.needsLease(class) && !c.hasLease() {
+	case level == levelRestrict && class == High && !approved:
+		c.refuseLocked(by, p)
+		return nil, nil, fmt.Errorf("%w: %s, which came after the decision: propose it again, and an approver is asked", ErrContained, by.reason())
+	case v.needsLease(class) && !c.hasLease():
 		return nil, nil, fmt.Errorf("%w: %s", ErrBlocked, c.whyNoLease())
 	}
 	inside, cancel := context.WithCancelCause(ctx)
@@ -129,6 +134,11 @@ func (c *control) actOf(p *Proposal) event.Act {
 func (c *control) refuse(by *contained, p *Proposal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.refuseLocked(by, p)
+}
+
+// refuseLocked is refuse for whoever holds the mutex.
+func (c *control) refuseLocked(by *contained, p *Proposal) {
 	if len(c.refused) < maxReported {
 		c.refused = append(c.refused, &apiv1.RefusedCall{Containment: by.ID, Call: p.Call, Tool: cutText(p.Tool)})
 	}

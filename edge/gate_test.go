@@ -168,6 +168,61 @@ func TestWhatRunsIsCancelledAndThenSaid(t *testing.T) {
 	shut(t, e)
 }
 
+// TestWhatCameAfterTheDecision: a containment that comes while a call is being decided and recorded holds at its start too, and counts as
+// a refusal under it. Who was allowed by one of Custody's approvers goes on under a restriction.
+func TestWhatCameAfterTheDecision(t *testing.T) {
+	tests := map[string]struct {
+		level string
+		class edge.Consequence
+		err   error
+	}{
+		"pause":             {"pause", edge.Low, edge.ErrContained},
+		"restrict, high":    {"restrict", edge.High, edge.ErrContained},
+		"restrict, milder":  {"restrict", edge.Moderate, nil},
+		"restrict of other": {"", edge.High, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			server := edgetest.New(t)
+			e, _ := emitter(t, server.Join(t, instance))
+			late := func(context.Context, *edge.Proposal) (edge.Ruling, error) { // runs after Custody's own decision
+				if test.level == "" {
+					server.Control(inForce("instance/acme/other", "restrict"))
+				} else {
+					server.Control(inForce("tenant/acme", test.level))
+				}
+				heard(t, server, 2)
+				return edge.Ruling{Decision: edge.Allow}, nil
+			}
+			ctx, _ := e.Run(t.Context(), edge.RunOptions{Gate: late})
+			ran := false
+			_, err := edge.Call(ctx, "any", 1, func(context.Context) (int, error) { ran = true; return 0, nil }, edge.CallOptions{Consequence: test.class})
+			if !errors.Is(err, test.err) || ran != (test.err == nil) {
+				t.Errorf("ran %v, %v", ran, err)
+			}
+			if test.err != nil {
+				refusedUnder(t, server, "c-1")
+			}
+			shut(t, e)
+		})
+	}
+}
+
+// refusedUnder waits until a gate has said that it refused a call under a containment.
+func refusedUnder(t *testing.T, server *edgetest.Server, id string) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for _, r := range server.Renewals() {
+			for _, call := range r.GetRefused() {
+				if call.GetContainment() == id {
+					return
+				}
+			}
+		}
+	}
+	t.Errorf("no refusal under %s was reported", id)
+}
+
 // TestWithoutGate: who does not want the gate has none, and nothing is recorded as decided.
 func TestWithoutGate(t *testing.T) {
 	server := edgetest.New(t)
