@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -149,6 +150,7 @@ func (a *app) caseShow() *cobra.Command {
 			return a.result(resp, func(w io.Writer) {
 				a.renderCase(w, resp.GetCase(), "")
 				renderCited(w, resp.GetEvents())
+				a.renderCaseSteps(ctx, conn, w, resp.GetCase())
 				renderCut(w, resp.GetCut())
 			})
 		})),
@@ -297,6 +299,9 @@ func (a *app) renderCase(w io.Writer, c *apiv1.CaseInfo, note string) {
 	}
 	fmt.Fprintf(w, "  records: %s\n  trigger: %s\n  failure: %s\n", held, verdictWords(c.GetTrigger()), verdictWords(c.GetFailure()))
 	fmt.Fprintf(w, "  containments: %s; firings: %d\n", list(c.GetContainments()), len(c.GetFirings()))
+	for _, f := range c.GetFirings() {
+		fmt.Fprintf(w, "  fired: %s\n", idText(f))
+	}
 	for _, i := range c.GetItems() {
 		fmt.Fprintf(w, "  %s: %s%s\n", i.GetItem(), i.GetState(), byWhom(i.GetBy(), i.GetReason(), i.GetState() != "open"))
 	}
@@ -309,6 +314,25 @@ func (a *app) renderCase(w io.Writer, c *apiv1.CaseInfo, note string) {
 	for _, m := range c.GetMissing() {
 		fmt.Fprintf(w, "to do: %s\n", plain(a.here(m), 0))
 	}
+}
+
+// renderCaseSteps shows the containments of a case, each with how far it is proven.
+func (a *app) renderCaseSteps(ctx context.Context, conn *grpc.ClientConn, w io.Writer, c *apiv1.CaseInfo) {
+	if len(c.GetContainments()) == 0 {
+		return
+	}
+	resp, err := apiv1.NewContainmentServiceClient(conn).ListContained(ctx, &apiv1.ListContainedRequest{Tenant: c.GetTenant(), All: true})
+	if err != nil {
+		a.note("the steps of its containments are not shown: %s", plain(bare(err).Error(), 0))
+		return
+	}
+	var mine []*apiv1.ContainmentInfo
+	for _, x := range resp.GetContainments() {
+		if slices.Contains(c.GetContainments(), x.GetId()) {
+			mine = append(mine, x)
+		}
+	}
+	renderContained(w, mine)
 }
 
 func verdictWords(v *apiv1.Verdict) string {

@@ -133,7 +133,7 @@ func (c *Case) contained(k containment) {
 	if !related(c.Target, k.Target) {
 		return
 	}
-	c.Containments = merge(c.Containments, []string{k.ID})
+	c.Containments, c.Firings = merge(c.Containments, []string{k.ID}), merge(c.Firings, asked(k.ID))
 	if k.Stops {
 		c.item("quarantine").shown(k.Event)
 	}

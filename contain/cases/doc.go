@@ -2,15 +2,15 @@
 //
 // # A case
 //
-// Somebody opens a case about a target. From then on its records are held, and it gathers what belongs to it: events, firings,
-// and the containments of its target. The responder says by what it was triggered (user, retrieval, memory, connector) and
+// Somebody opens a case about a target. From then on its records are held, and it gathers what belongs to it: events, the firings
+// that nobody has done with yet with the containments that came of them, and the containments of its target, now and later. The responder says by what it was triggered (user, retrieval, memory, connector) and
 // what failed (permissions, policy, prompt, monitoring), each with the ids of events that bear it out and that exist in the
 // tenant's log.
 //
 // # What must be settled
 //
 //	scopes      they are presumed too broad, until a manifest or a review of the scope comes after the opening
-//	secrets     rotated: a key is revoked or rotated, or a connector's revocation is verified
+//	secrets     rotated: a key is revoked or rotated, or a connector's revocation is verified, after the trigger
 //	rollback    what was done is undone, as far as it can be
 //	quarantine  the target is paused or quarantined
 //	review      a person has reviewed memory, retrieval, access or scope

@@ -56,6 +56,12 @@ type Records interface {
 	Cut(ctx context.Context, tenant event.TenantID, instance, run string, after uint64) (*apiv1.CaseCut, error)
 }
 
+// Gathered is one firing, and the containment that came of it, empty if none did.
+type Gathered struct {
+	Firing      event.ID
+	Containment string
+}
+
 // Config is what cases are made of. Every field must be set unless it says otherwise.
 type Config struct {
 	Source   Source
@@ -67,7 +73,9 @@ type Config struct {
 	Hold func(ctx context.Context, tenant event.TenantID, actor, reason, id, scope string) error
 	// Fired reports whether a rule has fired under an id in a tenant.
 	Fired func(tenant event.TenantID, firing event.ID) bool
-	Log   *slog.Logger // nil discards
+	// Gather finds what rules have found about a target and nobody has done with yet, the newest first. nil finds nothing.
+	Gather func(target event.Target) []Gathered
+	Log    *slog.Logger // nil discards
 }
 
 // Engine knows the cases of every tenant, and records what people do in them. It is safe for concurrent use.

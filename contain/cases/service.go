@@ -61,6 +61,7 @@ func (s *Service) OpenCase(ctx context.Context, r *apiv1.OpenCaseRequest) (*apiv
 	for _, x := range cited {
 		act.TriggerAt = max(act.TriggerAt, x.Received)
 	}
+	s.gather(target, act)
 	s.Engine.acting.Lock()
 	defer s.Engine.acting.Unlock()
 	id, already, err := s.open(ctx, target, act, r.GetReason())
@@ -71,6 +72,22 @@ func (s *Service) OpenCase(ctx context.Context, r *apiv1.OpenCaseRequest) (*apiv
 		return nil, err
 	}
 	return &apiv1.OpenCaseResponse{Case: s.info(target.Tenant, id), Already: already}, nil
+}
+
+// gather adds to an opening what rules have found about its target, as far as it fits.
+func (s *Service) gather(target event.Target, act *eventv1.Case) {
+	if s.Engine.cfg.Gather == nil {
+		return
+	}
+	for _, g := range s.Engine.cfg.Gather(target) {
+		named := slices.ContainsFunc(act.GetFirings(), func(b []byte) bool { return event.ID(b) == g.Firing })
+		if !named && len(act.GetFirings()) < event.MaxCited {
+			act.Firings = append(act.Firings, g.Firing[:])
+		}
+		if g.Containment != "" && len(act.GetContainments()) < event.MaxCited {
+			act.Containments = append(act.Containments, g.Containment)
+		}
+	}
 }
 
 // target is what the case is about. Runs, connectors, credentials and principals are listed nowhere, so any is taken.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -238,7 +239,18 @@ func (s *State) open(at int64, x *eventv1.System, act *eventv1.Case) bool {
 			c.contained(k)
 		}
 	}
+	s.rotated(c)
 	return true
+}
+
+// rotated settles the secrets of a case that is opened after its credentials were taken away: who stops first opens the case later.
+func (s *State) rotated(c *Case) {
+	for _, x := range s.changes {
+		secret := x.Kind == Credential || x.Kind == Connector
+		if secret && x.At > c.TriggerAt && x.Instance != "" && x.Instance == string(c.Target.Instance) {
+			c.item("secrets").shown(x.ID)
+		}
+	}
 }
 
 // add gathers. Containments that nobody knows are left out.
@@ -255,6 +267,16 @@ func (c *Case) gather(act *eventv1.Case) {
 		firings = append(firings, [16]byte(f))
 	}
 	c.Firings, c.Containments = merge(c.Firings, firings), merge(c.Containments, act.GetContainments())
+}
+
+// asked is the firing that asked for a containment, by the containment's id, as package live makes it: "f-" and the firing's in hex.
+func asked(containment string) (firings [][16]byte) {
+	text, ok := strings.CutPrefix(containment, "f-")
+	b, err := hex.DecodeString(text)
+	if !ok || err != nil || len(b) != event.IDSize {
+		return nil
+	}
+	return [][16]byte{[16]byte(b)}
 }
 
 // merge adds what is new, up to maxGathered.

@@ -3,6 +3,7 @@ package cases
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"slices"
 	"testing"
 
@@ -202,6 +203,55 @@ func TestTheLogSettles(t *testing.T) {
 				t.Errorf("settled (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestSecretsTakenBeforeTheOpening: who stops first and opens the case later has rotated what was rotated after the trigger.
+func TestSecretsTakenBeforeTheOpening(t *testing.T) {
+	tests := map[string]struct {
+		trigger int64 // 0: nobody has named one
+		change  func(*log) event.ID
+		want    bool
+	}{
+		"rotated after the trigger": {1, func(l *log) event.ID { return l.enrol("new", "old", "mole") }, true},
+		"revoked after the trigger": {1, func(l *log) event.ID {
+			return l.contained("instance/acme/mole", "quarantine", "connector/mail", verified)
+		}, true},
+		"rotated before the trigger": {5, func(l *log) event.ID { return l.enrol("new", "old", "mole") }, false},
+		"of another instance":        {1, func(l *log) event.ID { return l.enrol("new", "old", "other") }, false},
+		"a manifest":                 {1, func(l *log) event.ID { return l.manifest("mole") }, false},
+		"no trigger is named":        {0, func(l *log) event.ID { return l.enrol("new", "old", "mole") }, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := &log{at: 2}
+			id := test.change(l)
+			l.open("instance/acme/mole", test.trigger)
+			got := l.state.Find("c").item("secrets")
+			if got.Done != test.want || test.want && !cmp.Equal(got.Events, []event.ID{id}) {
+				t.Errorf("secrets: %+v", got)
+			}
+		})
+	}
+}
+
+// TestGathersFirings: the firing that asked for a containment of the target belongs to the case with it; those that are named at the
+// opening too, each once.
+func TestGathersFirings(t *testing.T) {
+	l := &log{}
+	first, second := idAt(70), idAt(71)
+	l.act(opened, &eventv1.Case{Case: "c", Target: "instance/acme/mole", Firings: bytesOf([]event.ID{first}), Containments: []string{"f-of-a-run"}})
+	for _, plan := range []string{"f-" + hex.EncodeToString(first[:]), "f-" + hex.EncodeToString(second[:]), "f-0", "c-1"} {
+		l.say(&eventv1.System{Detail: &eventv1.System_Containment{Containment: &eventv1.Containment{
+			Plan: plan, Target: "instance/acme/mole", Level: "pause", State: requested,
+		}}})
+	}
+	c := l.state.Find("c")
+	if diff := cmp.Diff([][16]byte{first, second}, c.Firings); diff != "" {
+		t.Errorf("firings (-want +got):\n%s", diff)
+	}
+	if len(c.Containments) != 5 || c.Containments[0] != "f-of-a-run" {
+		t.Errorf("containments %v", c.Containments)
 	}
 }
 

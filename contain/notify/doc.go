@@ -10,7 +10,9 @@
 //
 // A receiver that does not take a notification is asked again, with pauses that double from a second to five minutes, for a day. What
 // it refuses as such (400, 413, 422) is given up after five attempts, so that it does not hold back the next. A flood of firings is
-// sent as its first twenty and one notification that counts the others.
+// sent as its first twenty and one notification that counts the others; so are the unproven steps of one containment, after five.
+//
+// Whoever contains or releases without the second person who is needed is named in a notification of its own, of the gravest severity.
 //
 // # What is sent
 //

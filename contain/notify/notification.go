@@ -17,6 +17,7 @@ type Kind string
 const (
 	Unproven  Kind = "unproven"  // a step of a containment is not proven
 	Proven    Kind = "proven"    // it is proven after all
+	Glass     Kind = "glass"     // somebody acted without the second person who was needed
 	Proposed  Kind = "proposed"  // a containment or a release waits for a second person
 	Expiring  Kind = "expiring"  // a containment is about to end by itself
 	Contained Kind = "contained" // something is contained
@@ -67,6 +68,76 @@ func clean(text string) string {
 // Wants reports whether people are told of an event.
 func Wants(x *eventv1.System) bool { return x.GetContainment() != nil || x.GetCase() != nil }
 
+// mostSteps is how many unproven steps of a containment are told one by one; the others of the same message are counted. A pause of a run
+// has a step for every gate of its tenant, and nobody reads a thousand pages.
+const mostSteps = 5
+
+// ofMessage is what people are told of the events of one message, in their order.
+func ofMessage(tenant event.TenantID, at int64, events []*eventv1.Event) (list []*Notification) {
+	unproven, rest := map[string]int{}, map[string]*others{}
+	for _, e := range events {
+		n := of(tenant, at, e)
+		if n == nil {
+			continue
+		}
+		d := e.GetSystem().GetContainment()
+		if plan := d.GetPlan(); n.Kind == Unproven {
+			if unproven[plan]++; unproven[plan] > mostSteps {
+				rest[plan] = rest[plan].add(&list, n, d)
+				continue
+			}
+		}
+		if list = append(list, n); d.GetBreakGlass() {
+			list = append(list, ofGlass(n, e))
+		}
+	}
+	for _, o := range rest {
+		o.complete()
+	}
+	return list
+}
+
+// others are the unproven steps of a containment that are told as one.
+type others struct {
+	*Notification
+	first string // what makes the notification this one
+	what  string
+	count int
+}
+
+// add counts one more; the first takes its place in the list. The key is that of a step, so it ends with the containment.
+func (o *others) add(list *[]*Notification, n *Notification, d *eventv1.Containment) *others {
+	if o == nil {
+		o = &others{Notification: n, first: n.ID, what: fmt.Sprintf("%s of %s", d.GetLevel(), d.GetTarget())}
+		n.Key = "step/" + string(n.Tenant) + "/" + d.GetPlan() + "/others"
+		*list = append(*list, n)
+	}
+	o.count++
+	return o
+}
+
+func (o *others) complete() {
+	o.Title = fmt.Sprintf("NOT PROVEN: %s by %d more steps", o.what, o.count)
+	o.Notification.complete(o.first)
+}
+
+// ofGlass says beside a containment or a release that nobody else was asked. It has no end: somebody has to look at it.
+func ofGlass(n *Notification, e *eventv1.Event) *Notification {
+	x := e.GetSystem()
+	verb := "contained"
+	if n.Resolved {
+		verb = "released"
+	}
+	d := x.GetContainment()
+	loud := &Notification{
+		Key: "glass/" + string(n.Tenant) + "/" + d.GetPlan() + "/" + verb, Tenant: n.Tenant, Kind: Glass, Severity: Critical, At: n.At, Target: d.GetTarget(),
+		Title:    fmt.Sprintf("GLASS BROKEN: %s %s (%s), and no second person was asked", actor(x), verb, d.GetTarget()+", "+d.GetLevel()),
+		Detail:   x.GetReason(),
+		Commands: []string{listContained(n.Tenant), "custody search --tenant " + string(n.Tenant) + " --action containment"},
+	}
+	return loud.complete(hex.EncodeToString(e.GetId()))
+}
+
 // of is what people are told of an event, nil if nothing.
 func of(tenant event.TenantID, at int64, e *eventv1.Event) *Notification {
 	x := e.GetSystem()
@@ -95,6 +166,9 @@ func ofStep(tenant event.TenantID, d *eventv1.Containment) *Notification {
 	switch d.GetState() {
 	case eventv1.ContainmentState_CONTAINMENT_STATE_UNPROVEN:
 		n.Kind, n.Severity, n.Title = Unproven, Critical, fmt.Sprintf("NOT PROVEN: %s of %s by %s", d.GetLevel(), d.GetTarget(), d.GetPath())
+		if d.GetLevel() != "quarantine" {
+			n.Commands = []string{n.Commands[0], fmt.Sprintf("custody contain %s --level quarantine --plan", quoted(d.GetTarget())), n.Commands[1]}
+		}
 	case eventv1.ContainmentState_CONTAINMENT_STATE_VERIFIED:
 		n.Kind, n.Severity, n.Resolved, n.Title = Proven, Info, true, fmt.Sprintf("proven: %s of %s by %s", d.GetLevel(), d.GetTarget(), d.GetPath())
 	default:

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -238,6 +239,59 @@ func TestTellsOfEvents(t *testing.T) {
 	slices.Sort(ended)
 	if diff := cmp.Diff([]string{"containment/acme/c-1", "step/acme/c-1/gate/ab"}, ended); diff != "" {
 		t.Errorf("ended (-want +got):\n%s", diff)
+	}
+}
+
+// TestManyStepsAreOneNotification: of the steps of one containment that are not proven, the first few are told one by one and the others
+// are counted; the end of the containment ends them all.
+func TestManyStepsAreOneNotification(t *testing.T) {
+	h := newHouse(t)
+	h.open(nil, h.webhook())
+	var events []*eventv1.Event
+	for i := range 100 {
+		x := containment(unproven, fmt.Sprintf("gate/%02x", i), "not proven within 1m0s")
+		events = append(events, &eventv1.Event{Body: &eventv1.Event_System{System: x}})
+	}
+	if _, err := h.system.Record(t.Context(), "acme", events...); err != nil {
+		t.Fatal(err)
+	}
+	h.say(containment(released, "", ""))
+	got := parse(t, h.receiver.wait(t, 12))
+	if title := got[5].Data.Title; title != "NOT PROVEN: pause of instance/acme/mole by 95 more steps" {
+		t.Errorf("the others: %q", title)
+	}
+	for i, x := range got {
+		if x.Data.Resolved != (i > 5) {
+			t.Errorf("%d: %s, resolved %v", i, x.Data.Key, x.Data.Resolved)
+		}
+	}
+	if next := got[0].Data.Commands[1]; next != "custody contain instance/acme/mole --level quarantine --plan" {
+		t.Errorf("what to do about a step: %q", next)
+	}
+}
+
+// TestBrokenGlassIsLoud: whoever acts without the second person is named, to whoever hears only of the gravest too; an end of a
+// containment that was told of does not hide it.
+func TestBrokenGlassIsLoud(t *testing.T) {
+	h := newHouse(t)
+	gravest := h.webhook()
+	gravest.Severity = Critical
+	h.open(nil, gravest)
+	broken := func(state eventv1.ContainmentState) *eventv1.System {
+		x := containment(state, "", "")
+		x.GetContainment().BreakGlass = true
+		return x
+	}
+	h.say(broken(requested), broken(released), containment(unproven, "gate/ab", "last"))
+	got := parse(t, h.receiver.wait(t, 3))
+	if diff := cmp.Diff([]string{"custody.glass", "custody.glass", "custody.unproven"}, types(got)); diff != "" {
+		t.Fatalf("told (-want +got):\n%s", diff)
+	}
+	for i, verb := range []string{"contained", "released"} {
+		x := got[i].Data
+		if x.Title != "GLASS BROKEN: dana "+verb+" (instance/acme/mole, pause), and no second person was asked" || x.Severity != "critical" || x.Resolved {
+			t.Errorf("%s: %+v", verb, x)
+		}
 	}
 }
 

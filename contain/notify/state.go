@@ -55,7 +55,7 @@ func (s *state) deliver(n *Notification) {
 		s.IDs = slices.Delete(s.IDs, 0, 1)
 	}
 	s.Keys = slices.DeleteFunc(s.Keys, func(k string) bool { return k == n.Key })
-	if !n.Resolved && n.Kind != Fired && n.Kind != Flood { // a firing has no end that is told
+	if !n.Resolved && n.Kind != Fired && n.Kind != Flood && n.Kind != Glass { // these have no end that is told
 		s.Keys = append(s.Keys, n.Key)
 	}
 	if len(s.Keys) > maxRemembered {

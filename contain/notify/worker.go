@@ -70,8 +70,8 @@ func (w *worker) followStream(ctx context.Context) {
 			}
 			return
 		}
-		for _, e := range m.Events {
-			if n := of(m.Tenant, m.Time, e); n != nil && !w.tellAll(ctx, w.relevant(n)) {
+		for _, n := range ofMessage(m.Tenant, m.Time, m.Events) {
+			if !w.tellAll(ctx, w.relevant(n)) {
 				return
 			}
 		}
