@@ -37,6 +37,8 @@ type Order struct {
 	BreakGlass bool // no second person
 	// Lasts is how long it is in force, at most MaxLasts; 0 is until it is released. A person is told before it ends.
 	Lasts time.Duration
+
+	drill bool // a drill's own: what else is asked for meanwhile is a containment beside it
 }
 
 // needsTwo reports whether a containment takes two people.
@@ -68,6 +70,9 @@ func (e *Engine) contain(ctx context.Context, o Order) (c *Containment, already 
 	if err := e.begin(ctx, o, found, id); err != nil {
 		return nil, false, fmt.Errorf("contain %s: %w", o.Target, err)
 	}
+	if o.drill {
+		e.drills[id] = true
+	}
 	return e.snapshot(o.Target.Tenant, id), false, nil
 }
 
@@ -87,11 +92,12 @@ func (e *Engine) exists(t event.Target) error {
 	return nil
 }
 
-// standing is what is in force or proposed for an order already, and the id that it has or would have.
+// standing is what is in force or proposed for an order already, and the id that it has or would have. What a drill will release counts
+// for nobody else.
 func (e *Engine) standing(o Order) (found *Containment, id ID) {
 	e.look(o.Target.Tenant, func(s *State) {
 		for _, c := range s.All() {
-			holds := c.Phase.Holds() && c.Level.Covers(o.Level) && c.outlasts(o)
+			holds := c.Phase.Holds() && (o.drill || !e.drills[c.ID]) && c.Level.Covers(o.Level) && c.outlasts(o)
 			waits := c.Phase == Proposed && c.Level == o.Level && c.Lasts == int64(o.Lasts) && e.isFresh(c)
 			if c.Target == o.Target && (holds || waits && found == nil) {
 				found = c.clone()
@@ -201,13 +207,18 @@ func hasGate(k registry.Key) bool {
 // Release lifts every containment of exactly this target, or proposes it where a second person is needed. What is released
 // already stays so. The second result is what else reaches the target.
 func (e *Engine) Release(ctx context.Context, o Order) (lifted, remaining []*Containment, err error) {
+	return e.lift(ctx, o, func(c *Containment) bool { return c.Target == o.Target })
+}
+
+// lift is Release of the containments that are chosen.
+func (e *Engine) lift(ctx context.Context, o Order, chosen func(*Containment) bool) (lifted, remaining []*Containment, err error) {
 	e.acting.Lock()
 	defer e.acting.Unlock()
 	if err := e.catchUp(ctx, o.Target.Tenant); err != nil {
 		return nil, nil, fmt.Errorf("release %s: %w", o.Target, err)
 	}
 	standing := e.active(o.Target.Tenant)
-	mine := slices.DeleteFunc(slices.Clone(standing), func(c *Containment) bool { return c.Target != o.Target })
+	mine := slices.DeleteFunc(slices.Clone(standing), func(c *Containment) bool { return !chosen(c) })
 	if len(mine) == 0 {
 		return nil, nil, fmt.Errorf("release %s: %w: nothing contains exactly this", o.Target, ErrNotFound)
 	}
@@ -236,14 +247,19 @@ func (e *Engine) release(ctx context.Context, o Order, c *Containment) *eventv1.
 	case two && o.BreakGlass:
 		x.BreakGlass = true
 		e.cfg.Log.WarnContext(ctx, "GLASS BROKEN: released without a second person", slog.String("target", x.GetTarget()), slog.String("by", o.Actor))
-	case two && c.Phase == InForce:
-		x.State = proposed
+	case two && (c.Phase == InForce || !e.isWaiting(c)):
+		x.State = proposed // a proposal that nobody has confirmed in time is none any more
 	case two && c.Releaser == o.Actor:
 		return nil
 	case two:
 		x.Second = o.Actor
 	}
 	return system(o, x)
+}
+
+// isWaiting reports whether a proposed release can still be confirmed.
+func (e *Engine) isWaiting(c *Containment) bool {
+	return e.cfg.Now().Sub(time.Unix(0, c.ReleaseAt)) < ProposalTTL
 }
 
 // active are copies of the containments of a tenant that are not released.

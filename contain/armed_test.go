@@ -177,6 +177,31 @@ func TestNoDrill(t *testing.T) {
 	}
 }
 
+// TestAnIncidentDuringADrill: what a person stops while a drill has the canary stopped is a containment of its own, and outlives the drill.
+func TestAnIncidentDuringADrill(t *testing.T) {
+	s := newSite(t)
+	s.canary("canary-1")
+	s.agent("canary-1", edge.RunOptions{}) // nobody sees it from outside, so the drill waits for its whole time
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.drill("canary-1", 3*time.Second)
+		ended <- err
+	}()
+	eventually(t, "the drill has begun", func() bool { return len(s.contained()) == 1 })
+	time.Sleep(50 * time.Millisecond) // until the drill waits
+	mine := s.contain(s.dana, "instance/acme/canary-1", contain.Pause)
+	if err := <-ended; err != nil || mine.GetAlready() {
+		t.Fatalf("already %v, %v", mine.GetAlready(), err)
+	}
+	states := map[string]string{}
+	for _, c := range s.contained() {
+		states[c.GetId()] = c.GetState()
+	}
+	if len(states) != 2 || states[mine.GetContainment().GetId()] != "in force" {
+		t.Errorf("afterwards %v", states)
+	}
+}
+
 func TestForgedReports(t *testing.T) {
 	s := newSite(t)
 	s.canary("canary-1")

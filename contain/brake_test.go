@@ -16,6 +16,7 @@ import (
 
 	"github.com/agentcustody/custody/contain"
 	"github.com/agentcustody/custody/edge"
+	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/internal/node"
 	"github.com/agentcustody/custody/internal/testenv"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
@@ -286,6 +287,52 @@ func TestTwoPeople(t *testing.T) {
 	broken := s.contain(s.dana, "instance/acme/support-1", contain.Quarantine, func(r *apiv1.ContainRequest) { r.BreakGlass = true }).GetContainment()
 	if broken.GetState() != "in force" || !broken.GetBreakGlass() {
 		t.Errorf("broken glass: %v", broken)
+	}
+}
+
+// TestAnOldReleaseIsNoSecondPerson: a release that was proposed long ago, in another shift, is not confirmed by whoever asks for one now.
+func TestAnOldReleaseIsNoSecondPerson(t *testing.T) {
+	var later atomic.Int64
+	s := newSite(t, quick(func(c *contain.Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	}))
+	erin := s.Person("acme", "erin", eventv1.Role_ROLE_RESPONDER)
+	s.contain(s.dana, "tenant/acme", contain.Pause, func(r *apiv1.ContainRequest) { r.BreakGlass = true })
+	s.release(s.dana, "tenant/acme")
+	later.Store(int64(contain.ProposalTTL + time.Minute))
+	if got := s.release(erin, "tenant/acme").GetReleased()[0].GetState(); got != "release proposed" {
+		t.Errorf("an hour later one person makes it %s", got)
+	}
+}
+
+// TestAPauseDoesNotWaitForAPlan: whoever applies a plan waits for the records, and nobody else does.
+func TestAPauseDoesNotWaitForAPlan(t *testing.T) {
+	var slow atomic.Bool
+	asked, answer := make(chan struct{}), make(chan struct{})
+	s := newSite(t, quick(func(c *contain.Config) {
+		c.Reach = func(context.Context, event.Target, []event.InstanceID) (contain.Reach, error) {
+			if slow.Load() {
+				close(asked)
+				<-answer
+			}
+			return contain.Reach{}, nil
+		}
+	}))
+	s.CreateInstance("acme", "other-1")
+	plan := s.plan("instance/acme/support-1", "pause")
+	slow.Store(true)
+	applied := make(chan error, 1)
+	go func() {
+		_, err := apiv1.NewContainmentServiceClient(s.dana).Contain(t.Context(), &apiv1.ContainRequest{Tenant: "acme", Plan: plan.GetPlan(), Reason: "x"})
+		applied <- err
+	}()
+	<-asked
+	if c := s.contain(s.dana, "instance/acme/other-1", contain.Pause).GetContainment(); c.GetState() != "in force" {
+		t.Errorf("meanwhile %v", c)
+	}
+	close(answer)
+	if err := <-applied; err != nil {
+		t.Error(err)
 	}
 }
 

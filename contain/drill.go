@@ -57,12 +57,13 @@ type DrillStep struct {
 }
 
 // Drill stops a canary for real, waits until every step is verified or the time is over, releases it, and returns the signed
-// report. The report is in the log too. The canary is released even if the caller goes away; if the server ends first, it stays
+// report. The report is in the log too. What a person or a rule contains meanwhile stays contained. The canary is released even if the caller goes away; if the server ends first, it stays
 // contained, as anything would. Errors: ErrNoCanary, ErrContained, ErrTwo, ErrNoKey, those of Contain and Release.
 func (e *Engine) Drill(ctx context.Context, o Order, wait time.Duration) (r *DrillReport, signed []byte, err error) {
 	if err := e.mayDrill(o); err != nil {
 		return nil, nil, fmt.Errorf("drill of %s: %w", o.Target, err)
 	}
+	o.drill = true
 	c, already, err := e.Contain(ctx, o)
 	switch {
 	case err != nil:
@@ -72,20 +73,32 @@ func (e *Engine) Drill(ctx context.Context, o Order, wait time.Duration) (r *Dri
 	}
 	c = e.awaitProof(ctx, c, wait)
 	ctx = context.WithoutCancel(ctx)
-	lifted, _, err := e.Release(ctx, o)
-	if err != nil {
+	r = report(o, c)
+	if r.ReleasedAt, err = e.endDrill(ctx, o, c.ID); err != nil {
 		e.cfg.Log.ErrorContext(ctx, "a canary stays contained after its drill", slog.String("target", o.Target.String()))
 		return nil, nil, fmt.Errorf("drill: %w", err)
-	}
-	r = report(o, c)
-	for _, x := range lifted {
-		r.ReleasedAt = max(r.ReleasedAt, x.ReleaseAt)
 	}
 	if err := e.record(ctx, o.Target.Tenant, r.event(o)); err != nil {
 		return nil, nil, fmt.Errorf("drill: record report: %w", err)
 	}
 	signed, err = r.sign(e.cfg.Key)
 	return r, signed, err
+}
+
+// endDrill releases what the drill has contained, and nothing that somebody or a rule has asked for meanwhile. It returns when that was
+// released; somebody may have done it before.
+func (e *Engine) endDrill(ctx context.Context, o Order, id ID) (releasedAt int64, err error) {
+	_, _, err = e.lift(ctx, o, func(c *Containment) bool { return c.ID == id })
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return 0, err
+	}
+	e.acting.Lock()
+	defer e.acting.Unlock()
+	delete(e.drills, id)
+	if c := e.snapshot(o.Target.Tenant, id); c != nil {
+		releasedAt = c.ReleaseAt
+	}
+	return releasedAt, nil
 }
 
 // mayDrill reports why a target is not to be stopped in a drill.

@@ -137,8 +137,9 @@ type Engine struct {
 	leases *leases
 	plans  plans
 
-	acting   sync.Mutex // one change at a time
-	deciding sync.Mutex // one step of a question at a time; guards shown
+	acting   sync.Mutex  // one change at a time; guards drills
+	drills   map[ID]bool // containments that a drill will release
+	deciding sync.Mutex  // one step of a question at a time; guards shown
 	shown    sights
 
 	mu      sync.RWMutex
@@ -176,7 +177,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	following, stop := context.WithCancel(context.Background())
 	e := &Engine{
 		cfg: cfg, leases: newLeases(cfg.LeaseTTL, cfg.LeaseMargin, cfg.Now), tenants: make(map[event.TenantID]*tenant), progress: stream.NewProgress(0),
-		stop: stop, drained: make(chan struct{}), shown: make(sights),
+		stop: stop, drained: make(chan struct{}), shown: make(sights), drills: make(map[ID]bool),
 	}
 	e.plans.now = cfg.Now
 	reader := follow.New(cfg.Source, cfg.System, 1, wants)

@@ -152,16 +152,15 @@ func (e *Engine) Apply(ctx context.Context, id string, o Order) (c *Containment,
 	if plan == nil || plan.Target.Tenant != o.Target.Tenant {
 		return nil, false, fmt.Errorf("apply plan %s: %w: make it again", event.Escape(id), ErrNotFound)
 	}
-	e.acting.Lock()
-	defer e.acting.Unlock()
 	if err := e.catchUp(ctx, plan.Target.Tenant); err != nil {
 		return nil, false, fmt.Errorf("apply plan %s: %w", id, err)
 	}
+	// Nobody's pause waits while the records are read: what is enrolled in between is a step of the containment all the same.
 	if more := grown(plan, e.reach(ctx, plan.Target, plan.Level)); len(more) > 0 {
 		return nil, false, fmt.Errorf("apply plan %s: %w: %s", id, ErrGrown, strings.Join(more, ", "))
 	}
 	o.Target, o.Level = plan.Target, plan.Level
-	return e.contain(ctx, o)
+	return e.Contain(ctx, o)
 }
 
 // grown is what now reaches and the plan does not: targets, credentials and steps that a release does not undo. The calls of an

@@ -237,7 +237,7 @@ func (c *Containment) applyWhole(at int64, x *eventv1.System) bool {
 	switch state := d.GetState(); {
 	case state == requested && c.Phase == Proposed:
 		c.Phase, c.InForceAt, c.Second, c.BreakGlass = InForce, at, d.GetSecond(), d.GetBreakGlass()
-	case state == proposed && c.Phase == InForce:
+	case state == proposed && (c.Phase == InForce || c.Phase == ReleaseProposed && at-c.ReleaseAt >= int64(ProposalTTL)):
 		c.Phase, c.Releaser, c.ReleaseAt = ReleaseProposed, x.GetActor(), at
 	case state == released && c.Phase != Released:
 		c.Phase, c.Releaser, c.ReleaseAt = Released, x.GetActor(), at

@@ -178,9 +178,18 @@ func (b *Book) add(f *Firing) {
 	b.byID[f.ID], b.groups[f.group()] = f, f
 }
 
-// forget drops the oldest firing that is not pending, or the oldest: a budget bounds those that are.
+// forget drops the oldest of the firings that are worth the least: whoever floods the book with small things, or with what is in shadow,
+// does not drive out what waits for a person.
 func (b *Book) forget() {
-	i := max(slices.IndexFunc(b.list, func(f *Firing) bool { return !f.pending() }), 0)
+	i, least := 0, b.list[0].worth()
+	for k, f := range b.list {
+		if least == 0 {
+			break
+		}
+		if w := f.worth(); w < least {
+			i, least = k, w
+		}
+	}
 	old := b.list[i]
 	if i == 0 { // the usual case: nothing is moved
 		b.list[0], b.list = nil, b.list[1:]
@@ -192,6 +201,21 @@ func (b *Book) forget() {
 		delete(b.groups, old.group())
 	}
 	b.forgotten++
+}
+
+// worth is how much is lost if a firing is forgotten: nothing if it waits for nobody, everything while its containment is asked for.
+func (f *Firing) worth() int {
+	switch {
+	case f.pending():
+		return len(rules.Severities) + 2
+	case f.NeedsPerson != "" && f.Wants():
+		return rank(f.Severity) + 2
+	case f.Wants():
+		return rank(f.Severity) + 1
+	case f.State == StateFalsePositive:
+		return len(rules.Severities) // a person's word, which keeps repeats quiet
+	}
+	return 0
 }
 
 // decide says what comes of a firing.

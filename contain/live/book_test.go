@@ -167,6 +167,28 @@ func TestAHundredThousandAtOnce(t *testing.T) {
 	}
 }
 
+// TestAFloodDrivesOutNothingGrave: what waits for a person is remembered before what is in shadow, and the grave before the small; a firing
+// that was called false goes on to keep its repeats quiet.
+func TestAFloodDrivesOutNothingGrave(t *testing.T) {
+	for name, flood := range map[string]struct{ rule, silent string }{"in shadow": {"critical-one", "shadow"}, "of small things": {"low-one", ""}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBook(t)
+			b.say(&eventv1.Containment{State: stateRequested, Plan: "c-1", Target: "tenant/acme", Level: "quarantine"}) // so that nothing is asked for
+			grave, wrong := b.fire("high-one", "a", "r", ""), b.fire("high-one", "b", "r", "")
+			b.Apply(b.now, &eventv1.System{Detail: &eventv1.System_Firing{Firing: &eventv1.FiringChange{Firing: wrong.ID[:], State: string(live.StateFalsePositive)}}})
+			for i := range 5000 {
+				b.fire(flood.rule, fmt.Sprintf("i-%d", i), fmt.Sprintf("r-%d", i), flood.silent)
+			}
+			if b.Find(grave.ID) == nil || b.Find(wrong.ID) == nil {
+				t.Errorf("remembered: the grave one %v, the false one %v", b.Find(grave.ID) != nil, b.Find(wrong.ID) != nil)
+			}
+			if again := b.fire("high-one", "b", "r", ""); again != nil {
+				t.Errorf("what was called false fires again: %+v", again)
+			}
+		})
+	}
+}
+
 // TestMostSevereFirst: of what one leaf fires, the most severe is decided first.
 func TestMostSevereFirst(t *testing.T) {
 	b := newBook(t)

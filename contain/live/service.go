@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -40,23 +41,23 @@ func (s *Service) ListFirings(ctx context.Context, r *apiv1.ListFiringsRequest) 
 			response.Firings = append(response.Firings, s.info(name, &list[i]))
 		}
 	}
-	slices.SortStableFunc(response.Firings, func(a, b *apiv1.FiringInfo) int { return -compareInt(a.GetFiredAt(), b.GetFiredAt()) })
 	most := maxListed
 	if r.GetLimit() > 0 {
 		most = min(most, int(r.GetLimit()))
 	}
-	response.Firings = response.Firings[:min(most, len(response.Firings))]
+	response.Firings = gravest(response.Firings, most)
 	return response, nil
 }
 
-func compareInt(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+// gravest cuts a list to the most severe, of these to the newest, and puts it in order, the newest first: a flood hides nothing grave.
+func gravest(list []*apiv1.FiringInfo, most int) []*apiv1.FiringInfo {
+	newest := func(a, b *apiv1.FiringInfo) int { return cmp.Compare(b.GetFiredAt(), a.GetFiredAt()) }
+	slices.SortStableFunc(list, func(a, b *apiv1.FiringInfo) int {
+		return cmp.Or(cmp.Compare(rank(rules.Severity(b.GetSeverity())), rank(rules.Severity(a.GetSeverity()))), newest(a, b))
+	})
+	list = list[:min(most, len(list))]
+	slices.SortStableFunc(list, newest)
+	return list
 }
 
 func wanted(f *Firing, r *apiv1.ListFiringsRequest) bool {
