@@ -80,6 +80,16 @@ func (p *patrol) page(ctx context.Context, name event.TenantID, c *Containment) 
 	p.engine.cfg.Log.ErrorContext(ctx, "containment ENDS SOON: a person must look",
 		slog.String("target", now.Target.String()), slog.String("containment", string(now.ID)),
 		slog.Time("ends", time.Unix(0, now.EndsAt()).UTC()),
-		slog.String("next", "custody pause "+now.Target.String()+" --reason 'not over'"))
+		slog.String("next", keepCommand(now)))
 	p.engine.cfg.Page(name, now)
+}
+
+// keepCommand is what keeps a containment in force that is about to end, and that one person can do. It names the containment, because
+// an agent has a say in its target's name. What a quarantine has revoked stays dead under a pause.
+func keepCommand(c *Containment) string {
+	level := c.Level
+	if level == Quarantine {
+		level = Pause
+	}
+	return fmt.Sprintf("custody contain %s --level %s --reason 'not over'", c.ID, level)
 }

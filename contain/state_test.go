@@ -144,3 +144,18 @@ func TestProofs(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatKeepsIt: the command that is logged before a containment ends is one that a single person can run, and holds nothing that an
+// agent has written.
+func TestWhatKeepsIt(t *testing.T) {
+	hostile := event.Target{Kind: event.TargetRun, Tenant: "acme", Name: "x'; rm -rf $HOME #"}
+	for level, want := range map[Level]string{
+		Restrict:   "custody contain c-1 --level restrict --reason 'not over'",
+		Pause:      "custody contain c-1 --level pause --reason 'not over'",
+		Quarantine: "custody contain c-1 --level pause --reason 'not over'",
+	} {
+		if got := keepCommand(&Containment{ID: "c-1", Target: hostile, Level: level}); got != want {
+			t.Errorf("%s: %s", level, got)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -137,7 +138,7 @@ func (a *app) releaseCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.result(resp, func(w io.Writer) { a.renderReleased(w, resp) }); err != nil {
+			if err := a.result(resp, func(w io.Writer) { a.renderReleased(w, resp, f.breakGlass) }); err != nil {
 				return err
 			}
 			return waitsForSecond(resp.GetReleased(), "custody release "+shellWord(target.String())+" --reason 'WHY'")
@@ -182,7 +183,36 @@ func (a *app) contain(ctx context.Context, conn *grpc.ClientConn, name, level st
 		Tenant: string(target.Tenant), Target: target.String(), Level: level, Reason: f.reason, BreakGlass: f.breakGlass, Wait: int64(settleTime),
 		Lasts: int64(f.lasts),
 	})
-	return a.contained(resp, err)
+	if err := a.contained(resp, err); err != nil {
+		return err
+	}
+	a.noteUnknown(ctx, conn, target)
+	return nil
+}
+
+// noteUnknown says that nothing on record has the name of a run or a principal: a pause of a slip of the pen stops nothing. It comes after
+// the pause, which waits for nothing; who may not search is told nothing.
+func (a *app) noteUnknown(ctx context.Context, conn *grpc.ClientConn, t event.Target) {
+	req := &apiv1.SearchRequest{Tenant: string(t.Tenant), Limit: 1}
+	switch t.Kind {
+	case event.TargetRun:
+		req.Run = t.Name
+	case event.TargetPrincipal:
+		req.Principal = t.Name
+	default:
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	stream, err := apiv1.NewQueryServiceClient(conn).Search(ctx, req)
+	if err != nil {
+		return
+	}
+	page, err := stream.Recv()
+	if errors.Is(err, io.EOF) || err == nil && len(page.GetRows()) == 0 {
+		a.note("nothing on record is of %s %s yet: if that is not its name, NOTHING IS STOPPED by this; %s", t.Kind, word(t.Name),
+			a.here("custody ps --tenant "+shellWord(string(t.Tenant))))
+	}
 }
 
 // applyPlan applies a plan of any tenant that the caller may contain: the plan knows which.
@@ -349,6 +379,9 @@ func renderDead(w io.Writer, connector string, s *apiv1.StepInfo) {
 	fmt.Fprintf(w, "          change credential: in the file of connectors to its fingerprint; then restart the agent and the server\n")
 }
 
+// glassBroken is said to whoever has acted alone where two were needed.
+const glassBroken = "GLASS BROKEN: no second person was asked; this stands in the log"
+
 // levelDone is what a level is called when it is in force.
 var levelDone = map[string]string{"restrict": "restricted", "pause": "paused", "quarantine": "quarantined"}
 
@@ -365,7 +398,7 @@ func (a *app) renderContainment(w io.Writer, c *apiv1.ContainmentInfo, already b
 		fmt.Fprintf(w, "%s%s: %s (%s) at %s\n", levelDone[c.GetLevel()], note, word(c.GetTarget()), c.GetId(), stamp(c.GetRequestedAt()))
 	}
 	if c.GetBreakGlass() {
-		fmt.Fprintln(w, "GLASS BROKEN: no second person was asked; this stands in the log")
+		fmt.Fprintln(w, glassBroken)
 	}
 	renderSteps(w, c)
 	if c.GetEndsAt() != 0 {
@@ -462,13 +495,16 @@ func secondOf(c *apiv1.ContainmentInfo) string {
 	return ""
 }
 
-func (a *app) renderReleased(w io.Writer, r *apiv1.ReleaseResponse) {
+func (a *app) renderReleased(w io.Writer, r *apiv1.ReleaseResponse, breakGlass bool) {
 	for _, c := range r.GetReleased() {
 		if c.GetState() != stateReleased {
 			fmt.Fprintf(w, "proposed: release of %s (%s)\n", word(c.GetTarget()), c.GetId())
 			continue
 		}
 		fmt.Fprintf(w, "released: %s (%s)\n", word(c.GetTarget()), c.GetId())
+		if breakGlass && (c.GetLevel() == "quarantine" || strings.HasPrefix(c.GetTarget(), "tenant/")) {
+			fmt.Fprintln(w, glassBroken)
+		}
 		for _, s := range c.GetSteps() {
 			if name, ok := strings.CutPrefix(s.GetPath(), "connector/"); ok {
 				renderDead(w, name, s)

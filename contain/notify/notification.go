@@ -185,9 +185,13 @@ func releaseOf(d *eventv1.Containment) string {
 	return "custody release " + quoted(d.GetTarget()) + " --reason 'WHY'"
 }
 
-// keepOf keeps in force what is about to end.
+// keepOf keeps in force what is about to end, as one person can: what a quarantine has revoked stays dead under a pause.
 func keepOf(d *eventv1.Containment) string {
-	return fmt.Sprintf("custody contain %s --level %s --reason 'not over'", quoted(d.GetTarget()), d.GetLevel())
+	level := d.GetLevel()
+	if level == "quarantine" {
+		level = "pause"
+	}
+	return fmt.Sprintf("custody contain %s --level %s --reason 'not over'", quoted(d.GetTarget()), level)
 }
 
 // ofContainment is about a containment as a whole.

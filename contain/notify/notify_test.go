@@ -227,6 +227,10 @@ func TestTellsOfEvents(t *testing.T) {
 	if keep := got[6].Data.Commands[0]; keep != "custody contain instance/acme/mole --level pause --reason 'not over'" {
 		t.Errorf("of what is about to end: %q", keep)
 	}
+	quarantined := &eventv1.Containment{Target: "run/acme/it's", Level: "quarantine"}
+	if keep := keepOf(quarantined); keep != `custody contain 'run/acme/it'\''s' --level pause --reason 'not over'` {
+		t.Errorf("of a quarantine that is about to end: %q", keep)
+	}
 	if strings.ContainsRune(got[3].Data.Detail, 0x1b) {
 		t.Errorf("detail %q", got[3].Data.Detail)
 	}
