@@ -36,7 +36,8 @@
 //	baseline:  {by: instance, of: tool, learn: 200}                    the first time, after so many events to learn from
 //	deadline:  {by: call, after: condition, until: condition, within: 5m}     what should have followed and did not
 //
-// by joins events: run, instance, workflow, principal, call, credential, connector, resource, memory_key or tenant.
+// by joins events: run, instance, workflow, principal, call, credential, connector, resource, memory_key, digest (of the same content, or
+// the same arguments) or tenant.
 //
 // # Findings
 //

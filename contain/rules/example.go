@@ -77,6 +77,9 @@ func (x *Example) data(action eventv1.DataAction) *eventv1.Data {
 		Action: action, Source: x.Source, Resource: x.Resource, Domain: x.Domain, DataClass: x.DataClass, Bytes: x.Bytes,
 		MemoryKey: x.MemoryKey, Detector: x.Detector, Label: x.Label, Score: x.Score,
 	}
+	if x.Content != "" {
+		d.ContentDigest = digest(x.Content)
+	}
 	d.Direction, _ = event.Directions.Parse(x.Direction)
 	return d
 }

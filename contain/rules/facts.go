@@ -70,6 +70,7 @@ var variables = []Variable{
 	{"data_class", "string", "public, internal, customer, secret, …", func(f *facts) string { return f.event.GetData().GetDataClass() }},
 	{"bytes", "int", "of the content", func(f *facts) int64 { return clamp(f.event.GetData().GetBytes()) }},
 	{"memory_key", "string", "of a memory event", func(f *facts) string { return f.event.GetData().GetMemoryKey() }},
+	{"digest", "string", "of the content of a data event, or of the arguments of a call, hexadecimal", func(f *facts) string { return digestOf(f.event) }},
 	{"detector", "string", "of a content finding", func(f *facts) string { return f.event.GetData().GetDetector() }},
 	{"label", "string", "of a content finding", func(f *facts) string { return f.event.GetData().GetLabel() }},
 	{"score", "int", "of a content finding, 0 to 1000", func(f *facts) int64 { return int64(f.event.GetData().GetScore()) }},
@@ -147,6 +148,7 @@ var joins = map[string]func(*facts) string{
 	"connector":  func(f *facts) string { return f.event.GetExecution().GetConnector() },
 	"resource":   func(f *facts) string { return f.event.GetData().GetResource() },
 	"memory_key": func(f *facts) string { return f.event.GetData().GetMemoryKey() },
+	"digest":     func(f *facts) string { return digestOf(f.event) },
 }
 
 func joinNames() []string { return slices.Sorted(maps.Keys(joins)) }
@@ -185,6 +187,14 @@ func outcomeOf(e *eventv1.Event) eventv1.Outcome {
 
 func credentialOf(e *eventv1.Event) string {
 	return hex.EncodeToString(e.GetIdentity().GetCredential().GetFingerprint())
+}
+
+// digestOf is the same for the same content, wherever it goes, and for the same arguments; empty where the event has none.
+func digestOf(e *eventv1.Event) string {
+	if x := e.GetData(); x != nil {
+		return hex.EncodeToString(x.GetContentDigest())
+	}
+	return hex.EncodeToString(e.GetExecution().GetArgumentsDigest())
 }
 
 // clamp is a count as CEL's int.

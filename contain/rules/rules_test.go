@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -43,6 +44,51 @@ func TestPack(t *testing.T) {
 			}
 			if len(r.Requirements) == 0 {
 				t.Error("shows no requirement")
+			}
+		})
+	}
+}
+
+// joined are two events that belong together by each join but the workflow, which only a run's start names, and one that does not.
+var joined = map[string][3]string{
+	"tenant":     {"instance: a, run: a, action: data.resource_read", "instance: b, run: b, action: execution.started", "action: data.resource_read"},
+	"run":        {"run: a, action: data.resource_read", "run: a, action: execution.started", "run: b, action: execution.started"},
+	"instance":   {"instance: a, action: data.resource_read", "instance: a, run: other, action: execution.started", "instance: b, action: execution.started"},
+	"principal":  {"principal: a, action: data.resource_read", "principal: a, action: execution.started", "principal: b, action: execution.started"},
+	"call":       {"call: a, action: execution.proposed", "call: a, action: execution.started", "call: b, action: execution.started"},
+	"credential": {"credential: a, action: identity.credential_bound", "credential: a, run: x, action: identity.credential_used", "credential: b, action: identity.credential_used"},
+	"connector":  {"connector: a, action: execution.proposed", "connector: a, action: execution.started", "connector: b, action: execution.started"},
+	"resource":   {"resource: a, action: data.resource_read", "resource: a, action: data.resource_exported", "resource: b, action: data.resource_exported"},
+	"memory_key": {"memory_key: a, action: data.memory_written", "memory_key: a, run: x, action: data.memory_read", "memory_key: b, action: data.memory_read"},
+	"digest":     {"content: a, action: data.resource_read", "content: a, instance: x, run: x, action: data.resource_exported", "content: b, action: data.resource_exported"},
+}
+
+// TestJoins: the steps of a sequence are joined by what they share, and by nothing else.
+func TestJoins(t *testing.T) {
+	const source = `rules:
+- rule: joined
+  version: 1
+  description: d
+  severity: low
+  on: [data.resource_read, data.resource_exported, data.memory_written, data.memory_read, execution.proposed, execution.started,
+       identity.credential_bound, identity.credential_used]
+  sequence: {by: %s, within: 1m, steps: ['action != %q', 'action == %q']}
+  tests:
+  - {name: together, fires: true, events: [{%s}, {%s}]}
+  - {name: apart, fires: false, events: [{%s}, {%s}]}
+`
+	for by, events := range joined {
+		t.Run(by, func(t *testing.T) {
+			_, last, _ := strings.Cut(events[1], "action: ")
+			last, _, _ = strings.Cut(last, ",")
+			set, err := rules.Parse(fmt.Appendf(nil, source, by, last, last, events[0], events[1], events[0], events[2]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range set.Rules[0].Tests {
+				if err := set.Run(set.Rules[0], &set.Rules[0].Tests[i]); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}

@@ -65,6 +65,7 @@ type Example struct {
 	Direction   string    `yaml:"direction"`
 	Bytes       uint64    `yaml:"bytes"`
 	MemoryKey   string    `yaml:"memory_key"`
+	Content     string    `yaml:"content"` // of a data event: stands for its digest
 	Detector    string    `yaml:"detector"`
 	Label       string    `yaml:"label"`
 	Score       uint32    `yaml:"score"`
