@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/agentcustody/custody/event"
@@ -147,8 +148,9 @@ func (c *control) refuseLocked(by *contained, p *Proposal) {
 	}
 }
 
-// cutText keeps what is reported small; the record has it in full.
-func cutText(s string) string { return s[:min(len(s), event.MaxID)] }
+// cutText keeps what is reported small; the record has it in full. What is no UTF-8 any more could not be sent, and the control stream would
+// end over a name that an agent has chosen.
+func cutText(s string) string { return strings.ToValidUTF8(s[:min(len(s), event.MaxID)], "") }
 
 // Levels of containment, as Custody names them.
 const (

@@ -223,6 +223,34 @@ func refusedUnder(t *testing.T, server *edgetest.Server, id string) {
 	t.Errorf("no refusal under %s was reported", id)
 }
 
+// TestALongNameDoesNotEndTheControlStream: what a renewal says of a call is cut between letters, so that the gate goes on to be heard.
+func TestALongNameDoesNotEndTheControlStream(t *testing.T) {
+	server := edgetest.New(t)
+	e, _ := emitter(t, server.Join(t, instance))
+	ctx, _ := e.Run(t.Context(), edge.RunOptions{})
+	tool := "x" + strings.Repeat("ü", 300)
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := edge.Call(ctx, tool, 1, func(ctx context.Context) (int, error) {
+			close(begun)
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}, edge.CallOptions{Consequence: edge.High})
+		ended <- err
+	}()
+	<-begun
+	server.Control(inForce("tenant/acme", "pause"))
+	heard(t, server, 2)
+	if err := <-ended; !errors.Is(err, edge.ErrContained) {
+		t.Errorf("ended with %v", err)
+	}
+	if _, err := edge.Call(ctx, tool, 1, nothing, edge.CallOptions{Consequence: edge.High}); !errors.Is(err, edge.ErrContained) {
+		t.Errorf("another: %v", err)
+	}
+	refusedUnder(t, server, "c-1")
+	shut(t, e)
+}
+
 // TestWithoutGate: who does not want the gate has none, and nothing is recorded as decided.
 func TestWithoutGate(t *testing.T) {
 	server := edgetest.New(t)

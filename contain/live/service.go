@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -190,10 +191,19 @@ func (s *Service) failed(ctx context.Context, err error) error {
 	return refusing.Status(ctx, s.Engine.cfg.Log, err)
 }
 
-// isOn refuses while the rules are off: an empty list would read as nothing having fired.
+// readPatience is how long a person waits for rules that have not read the stream yet, after a restart.
+const readPatience = 5 * time.Second
+
+// isOn refuses while the rules are off, and while they have not read all that there was at the start: an empty list would read as nothing
+// having fired. Rules that have stopped list what they know.
 func (s *Service) isOn(ctx context.Context) error {
 	if s.Engine.cfg.Off {
 		return s.failed(ctx, ErrOff)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	if err := s.Engine.Await(ctx, s.Engine.cfg.End); err != nil && ctx.Err() != nil {
+		return status.Errorf(codes.Unavailable, "rules: they have read %d of the %d messages from before the start: ask again", s.Engine.Standing().Judged, s.Engine.cfg.End)
 	}
 	return nil
 }

@@ -11,8 +11,11 @@ import (
 // TestTheGravestAreListed: a list that is too long keeps the most severe, of these the newest, and is in order of time all the same.
 func TestTheGravestAreListed(t *testing.T) {
 	all := []*apiv1.FiringInfo{
-		{Id: "old critical", Severity: "critical", FiredAt: 1}, {Id: "old low", Severity: "low", FiredAt: 2},
-		{Id: "old high", Severity: "high", FiredAt: 3}, {Id: "new high", Severity: "high", FiredAt: 4}, {Id: "new low", Severity: "low", FiredAt: 5},
+		{Id: "old critical", Severity: "critical", FiredAt: 1},
+		{Id: "old low", Severity: "low", FiredAt: 2},
+		{Id: "old high", Severity: "high", FiredAt: 3},
+		{Id: "new high", Severity: "high", FiredAt: 4},
+		{Id: "new low", Severity: "low", FiredAt: 5},
 	}
 	for most, want := range map[int][]string{
 		1: {"old critical"},

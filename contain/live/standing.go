@@ -28,6 +28,9 @@ func (e *Engine) checkClock(m *Message) error {
 	return nil
 }
 
+// errReading says that the rules have not read all that there was at the start.
+var errReading = errors.New("the rules are still reading the log")
+
 // Standing is where the rules stand.
 type Standing struct {
 	Judged uint64 // stream sequence of the last message that they have seen
@@ -50,10 +53,14 @@ type Waiting struct {
 }
 
 // Waiting counts the firings of a tenant that wait for a person, by instance. It is nil, and the error says why, if the rules do not
-// follow the stream: then nobody knows.
+// follow the stream, or have not read all of it since the start: then nobody knows.
 func (e *Engine) Waiting(name event.TenantID) (map[event.InstanceID]Waiting, error) {
-	if err := e.Standing().Err; err != nil {
-		return nil, err
+	at := e.Standing()
+	if at.Err == nil && at.Judged < e.cfg.End {
+		at.Err = errReading
+	}
+	if at.Err != nil {
+		return nil, at.Err
 	}
 	all := map[event.InstanceID]Waiting{}
 	for _, f := range e.Firings(name, (*Firing).Wants) {

@@ -3,6 +3,8 @@ package notify
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -92,13 +94,22 @@ func pagerDutyBody(n *Notification, routingKey string) any {
 		action = "resolve"
 	}
 	return map[string]any{
-		"routing_key": routingKey, "event_action": action, "dedup_key": n.Key[:min(len(n.Key), maxKey)], "client": "custody",
+		"routing_key": routingKey, "event_action": action, "dedup_key": dedupKey(n.Key), "client": "custody",
 		"payload": map[string]any{
-			"summary": n.Title[:min(len(n.Title), maxSummary)], "source": n.source(), "severity": string(n.Severity),
+			"summary": strings.ToValidUTF8(n.Title[:min(len(n.Title), maxSummary)], ""), "source": n.source(), "severity": string(n.Severity),
 			"timestamp": stamp(n.At), "component": n.Target, "group": string(n.Tenant), "class": string(n.Kind),
 			"custom_details": map[string]any{"detail": n.Detail, "next": n.Commands, "id": n.ID},
 		},
 	}
+}
+
+// dedupKey is a key that fits. Keys that are too long and differ at their end, as those of derived credentials do, stay different.
+func dedupKey(key string) string {
+	if len(key) <= maxKey {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return strings.ToValidUTF8(key[:maxKey-1-2*len(sum)], "") + "/" + hex.EncodeToString(sum[:])
 }
 
 // source is never empty: PagerDuty refuses an event without.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -129,5 +130,17 @@ func TestTestCommand(t *testing.T) {
 	}
 	if _, err := s.TestReceivers(t.Context(), &apiv1.TestReceiversRequest{Receiver: "nobody"}); err == nil {
 		t.Error("nobody was tried")
+	}
+}
+
+// TestLongKeysStayApart: PagerDuty takes 255 bytes, and what differs only after them is not the same incident.
+func TestLongKeysStayApart(t *testing.T) {
+	long := "step/acme/c-1/connector/db/" + strings.Repeat("ü", 200)
+	a, b := dedupKey(long+"a"), dedupKey(long+"b")
+	if a == b || len(a) > maxKey || !utf8.ValidString(a) || dedupKey(long+"a") != a {
+		t.Errorf("%q and %q", a, b)
+	}
+	if got := dedupKey("firing/1"); got != "firing/1" {
+		t.Errorf("a short one becomes %q", got)
 	}
 }
