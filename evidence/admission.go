@@ -26,11 +26,13 @@ func decides(_ chain.Index, e *eventv1.Event) bool {
 }
 
 // mattersLater reports whether a system event after a range still says something about it: that a key was in doubt, that
-// content is erased, or that it could not be while a hold was in force; or, of a range before everything, how the log begins.
-func mattersLater(_ chain.Index, e *eventv1.Event) bool {
+// content is erased or no longer kept, or that it could not be while a hold was in force; or, of a range before everything, how the log begins.
+func (x *export) mattersLater(_ chain.Index, e *eventv1.Event) bool {
 	switch e.GetSystem().GetDetail().(type) {
 	case *eventv1.System_Genesis, *eventv1.System_Key, *eventv1.System_Hold, *eventv1.System_Erasure:
 		return true
+	case *eventv1.System_Expiry:
+		return x.count.Expired > 0
 	}
 	return false
 }
@@ -47,7 +49,7 @@ func (x *export) keysBefore(ctx context.Context) error {
 func (x *export) keysAfter(ctx context.Context) error {
 	s := &x.scope
 	if s.whole() {
-		return x.admission(ctx, fileKeysAfter, s.End, s.Size, mattersLater)
+		return x.admission(ctx, fileKeysAfter, s.End, s.Size, x.mattersLater)
 	}
 	return errors.Join(
 		x.admission(ctx, fileKeysBefore, 0, s.Begin, x.concerns),

@@ -211,8 +211,9 @@ var rules = []rule{
 	},
 	{
 		CheckErasure, ExitOpening, false, false,
-		"content shown as erased was erased by a record in the log", "Content is shown as erased, and no record in the log says so, or one that came while the content was on hold.",
-		"It cannot be concluded that this content was erased; it counts as withheld.",
+		"content shown as erased or no longer kept was so by a record in the log",
+		"Content is shown as erased or as no longer kept, and no record in the log says so, or one that came while the content was on hold.",
+		"It cannot be concluded that this content was erased or had to go; it counts as withheld.",
 	},
 	{
 		CheckRedactions, ExitReport, false, false,

@@ -87,6 +87,9 @@ type export struct {
 	own       map[signer.KeyID]bool // keys of the scope's instance, if it names one
 	cited     map[chain.Index]bool  // tombstones of erased fields
 	erased    map[string]bool       // their subjects and runs, as scopes of holds
+
+	expiries     expiries // that apply; read when the first content is missing
+	expiriesRead bool
 }
 
 func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
@@ -292,7 +295,7 @@ func (x *export) message(ctx context.Context, m *Message) error {
 	x.openLog(p)
 	var last *eventv1.Event
 	for i := p.from; i < p.to; i++ {
-		if last, err = x.event(p, i); err != nil {
+		if last, err = x.event(ctx, p, i); err != nil {
 			return err
 		}
 		if err := x.observe(p, i, last); err != nil {
@@ -328,7 +331,7 @@ func (p *part) numbered(closes bool) *numbered {
 }
 
 // event writes leaf i of a message with what there is of it, and returns the event if it is here and right.
-func (x *export) event(p *part, i int) (*eventv1.Event, error) {
+func (x *export) event(ctx context.Context, p *part, i int) (parsed *eventv1.Event, err error) {
 	if err := x.writeLeaf(p.Leaves[i]); err != nil {
 		return nil, err
 	}
@@ -340,15 +343,15 @@ func (x *export) event(p *part, i int) (*eventv1.Event, error) {
 		record.state, record.bytes = stateHeld, nil
 		x.count.Held++
 	case Expired:
-		record.state, record.bytes = stateExpired, nil
-		x.count.Expired++
+		if record, err = x.missing(ctx, &p.leaves[i]); err != nil {
+			return nil, err
+		}
 	default:
 		if e.Bytes == nil && !p.whole {
 			return nil, fmt.Errorf("event %d is not there: %w", i, ErrReader)
 		}
 		x.count.Clear++
 	}
-	var parsed *eventv1.Event
 	if record.state == stateHere && !p.whole {
 		if parsed = e.Parsed; parsed == nil {
 			parsed, _ = event.Parse(e.Bytes) // if the store gave other bytes than were signed, the verifier will say so

@@ -221,6 +221,7 @@ func (v *verification) apply(index chain.Index, e *eventv1.Event) {
 		public := signer.PublicKey(key.GetPublicKey())
 		v.publicKeys.Store(public.ID(), public)
 	}
+	v.expiries.take(index, e, v.registry)
 	if x := e.GetSystem().GetErasure(); x != nil {
 		v.tombstones[index] = tombstone{x.GetSubject(), x.GetGeneration(), v.indirectHolds()}
 	}

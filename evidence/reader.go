@@ -31,7 +31,7 @@ type Reader interface {
 	// Leaves calls yield with the bytes of each leaf in [begin, end), in order, and stops at its error.
 	Leaves(ctx context.Context, begin, end chain.Index, yield func(leaf []byte) error) error
 	// Admission yields, in order, the messages of the system key in [begin, end) that hold at least one accepted event of
-	// these: genesis, instance, manifest, key, grant, rule, hold, erasure. It may yield others.
+	// these: genesis, instance, manifest, key, grant, rule, hold, erasure, expiry. It may yield others.
 	Admission(ctx context.Context, begin, end chain.Index) iter.Seq2[*Message, error]
 	// Before returns, of the batches of a key with every leaf before index, the one with the greatest epoch and sequence
 	// numbers, which is where its numbering stood; nil if there is none. Messages that are kept whole do not count. Its

@@ -63,6 +63,15 @@ func (r *reasons) tombstones() []Tombstone {
 
 // field counts one withheld field and returns the place of its reason.
 func (r *reasons) field(reason string) (uint16, error) {
+	place, err := r.place(reason)
+	if err == nil {
+		r.list[place].Fields++
+	}
+	return place, err
+}
+
+// place returns the place of a reason, which may be new.
+func (r *reasons) place(reason string) (uint16, error) {
 	reason = valid8(reason)
 	place, known := r.places[reason]
 	if !known {
@@ -75,7 +84,6 @@ func (r *reasons) field(reason string) (uint16, error) {
 		place = uint16(len(r.list))
 		r.list, r.places[reason] = append(r.list, Reason{Reason: reason}), place
 	}
-	r.list[place].Fields++
 	return place, nil
 }
 

@@ -41,7 +41,7 @@ func (x *export) hides(p *part, r *eventRecord, e *eventv1.Event) bool {
 }
 
 // concerns reports whether a system event is shown with the records of one instance: the genesis, what is said of the instance and of its
-// keys, the erasures that the records rest on, and the holds that bear on them. It must be asked in the order of the log.
+// keys, the erasures and expiries that the records rest on, and the holds that bear on them. It must be asked in the order of the log.
 func (x *export) concerns(index chain.Index, e *eventv1.Event) bool {
 	switch d := e.GetSystem().GetDetail().(type) {
 	case *eventv1.System_Genesis:
@@ -52,6 +52,8 @@ func (x *export) concerns(index chain.Index, e *eventv1.Event) bool {
 		return d.Manifest.GetInstance() == x.scope.Instance
 	case *eventv1.System_Erasure:
 		return x.cited[index]
+	case *eventv1.System_Expiry:
+		return x.count.Expired > 0
 	case *eventv1.System_Hold:
 		return x.holds(d.Hold.GetScope())
 	case *eventv1.System_Key:

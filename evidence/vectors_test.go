@@ -164,6 +164,18 @@ var honest = map[string]func(t *testing.T) ([]byte, *Policy){
 		w.clock("10:20").hold("tenant", true)
 		w.clock("10:30").erase("customer")
 	}),
+	"expired": func(t *testing.T) ([]byte, *Policy) {
+		w := expiring(t, func(w *world) { w.hold("tenant", false); w.hold("tenant", true); w.expire(at("09:15")) })
+		return w.bundle("08:30", "10:00"), w.policy()
+	},
+	"expired of a run": func(t *testing.T) ([]byte, *Policy) {
+		w := expiring(t, func(w *world) { w.expire(at("09:15")); w.hold("tenant", false) })
+		return w.exportScope(w.part("support-1", "run-1"), ExportOptions{}), w.policy()
+	},
+	"no longer kept and withheld": func(t *testing.T) ([]byte, *Policy) {
+		w := expiring(t, func(w *world) { w.drop(at("09:15")) })
+		return w.bundle("08:30", "10:00"), w.policy()
+	},
 	"gap": made(func(_ *world, a *sender) { a.send(3, lost).send(2) }),
 	"gap after the head": made(func(w *world, a *sender) {
 		a.send(2, lost)

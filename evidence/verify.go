@@ -90,6 +90,8 @@ type verification struct {
 	dated      map[event.ID]datedEvent // of the events that were asked about
 	tombstones map[chain.Index]tombstone
 	erasures   map[erasure]*claimed
+	expiries   expiries
+	expired    *expiredLeaf // the last that is shown as expired; nil if none is
 }
 
 // activity is where in the range a key has signed.
@@ -375,7 +377,7 @@ func (v *verification) selfSigned(g *eventv1.Genesis) error {
 	return nil
 }
 
-// checkErasures holds every claim of an erasure to the tombstones. A tombstone says nothing about what came after it.
+// checkErasures holds every claim of an erasure to the tombstones, and what is no longer kept to the expiries. A tombstone says nothing about what came after it.
 func (v *verification) checkErasures() error {
 	for e, c := range v.erasures {
 		v.examine(CheckErasure, 1)
@@ -390,6 +392,7 @@ func (v *verification) checkErasures() error {
 			v.failAt(CheckErasure, index, fmt.Errorf("record %d came while a hold on %s was in force", e.tombstone, hold))
 		}
 	}
+	v.checkExpired()
 	v.done(CheckErasure)
 	return nil
 }

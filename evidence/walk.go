@@ -279,6 +279,9 @@ func (j *judge) tally(m *job) {
 			j.verdicts[m.leaves[i].Verdict]++
 		}
 	}
+	if n.Expired > 0 {
+		j.expire(m)
+	}
 	j.tallyReasons(m)
 	j.tallyFields(m)
 	for _, e := range m.erasures {

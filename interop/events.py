@@ -258,7 +258,7 @@ class Log:
     def __init__(self, tenant, anchored):
         """anchored says whether a genesis is the one that the policy names."""
         self.tenant, self.anchored, self.genesis, self.salts, self.keys = tenant, anchored, None, {}, {}
-        self.holds, self.erased, self.tombstones = {}, {}, {}
+        self.holds, self.erased, self.tombstones, self.expiries = {}, {}, {}, []
 
     def own(self, key_id):
         """Custody's own batches, whose system events count, are by the system key."""
@@ -291,6 +291,8 @@ class Log:
             self.hold(x["hold"], x["scope"], x["lifted"])
         elif self.genesis and detail == "erasure":
             self.erase(index, x["subject"], x["generation"])
+        elif self.genesis and detail == "expiry" and not self.holds:
+            self.expiries.append((index, x["before"]))
         elif self.genesis and detail == "key" and x["action"] == 1:
             self.enrol(index, x)
         elif self.genesis and detail == "key":

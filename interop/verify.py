@@ -54,7 +54,7 @@ class Verification(Scoped, Anchored, Outside, Derived):
         self.count, self.verdicts = dict.fromkeys(COUNTS, 0), {}
         self.vantage = dict.fromkeys(["self_reported", "gateway_observed", "imported", "custody", "unattributed"], 0)
         self.clock, self.emitters, self.spans, self.listed = {"ahead": 0, "behind": 0}, {}, {}, []
-        self.recount, self.erasures, self.log, self.head = [], [], None, None
+        self.recount, self.erasures, self.expired, self.log, self.head = [], [], None, None, None
         self.lists, self.summed = [], dict(NO_ANSWERS)
         self.init_outside()
 
@@ -405,6 +405,8 @@ class Verification(Scoped, Anchored, Outside, Derived):
             e = self.clear(m, i, leaf, r.rest())
         elif state == 3:
             self.withheld(i, r.number(2), "records")
+        elif state == 4 and leaf:
+            self.expired = leaf
         elif state == 6:
             self.hidden(i)
         r.end()
@@ -471,6 +473,9 @@ class Verification(Scoped, Anchored, Outside, Derived):
             free = not found[2] & {"instance/" + e["instance"], "run/" + e["run"]}
             good = subject and found[0] == subject and generation <= found[1] and i < index and free
             self.check("erasure", need, good, f"leaf {i}: no such tombstone at leaf {index}")
+        if gone := self.expired:
+            covered = any(index > gone.index and before > gone.time for index, before in self.log.expiries)
+            self.check("erasure", need, covered, f"leaf {gone.index}: no record says that it is no longer kept")
         r = account(self.recount, [index for _, _, _, index, _ in self.erasures], self.count)
         self.check_states()
         same = self.claims == counted(self.count) and json.loads(bytes(self.files["redactions.json"])) == r
