@@ -23,7 +23,9 @@ type expiry struct {
 }
 
 // covers reports whether the content of a leaf may be missing for it.
-func (x expiry) covers(index chain.Index, received int64) bool { return x.index > index && x.before > received }
+func (x expiry) covers(index chain.Index, received int64) bool {
+	return x.index > index && x.before > received
+}
 
 // expiries are those that applied, in the order of the log.
 type expiries []expiry

@@ -75,6 +75,8 @@ func (v *Verdict) rests(p *page) {
 		what = "No record of it is in the period, and only the operator's word shows that none was filed under another name."
 	case s.Contiguous == 0:
 		what = "Only the operator's word shows that nothing was left out."
+	case s.Contiguous == s.Emitters && s.Others > 0:
+		what = "Their numbers go on without a gap to its end; only the operator's word shows that others of this instance recorded nothing of it."
 	case s.Basis == Contiguous && v.Scope.Run == "":
 		what = "Each one's signed numbers go on without a gap: a record filed under another name would be missing among them."
 	case s.Basis == Contiguous:

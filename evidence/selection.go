@@ -134,15 +134,14 @@ func (w *worker) selected(j *job, l *chain.Leaf, e *eventv1.Event) {
 		j.problem(CheckSelection, l.Index, errSurplus)
 	}
 	if w.scope.Run != "" && e.GetRun() == w.scope.Run {
-		ends := e.GetIdentity().GetAction() == eventv1.IdentityAction_IDENTITY_ACTION_RUN_ENDED
-		j.runs = append(j.runs, runNumber{e.GetRunSeq(), ends})
+		j.runs = append(j.runs, runNumber{e.GetRunSeq(), e.GetIdentity().GetAction()})
 	}
 }
 
 // runNumber is the number of an event in its run, as its emitter counts within an epoch.
 type runNumber struct {
 	number uint64
-	ends   bool // the event ends the run
+	action eventv1.IdentityAction // which may start or end the run
 }
 
 // threadID names one emitter's numbering of the run.
@@ -155,6 +154,7 @@ type threadID struct {
 type thread struct {
 	numbers epoch
 	last    uint64
+	started bool   // by the event with number 1
 	ended   bool   // by the event with the last number
 	unread  uint64 // events of the epoch that are not shown for other reasons: they may be of the run
 }
@@ -180,10 +180,16 @@ func (t *thread) add(r runNumber) {
 	if one := (span{r.number, r.number}); !t.numbers.overlaps(one) {
 		t.numbers.see(one)
 	}
+	if r.number == 1 {
+		t.started = r.action == eventv1.IdentityAction_IDENTITY_ACTION_RUN_STARTED
+	}
 	if r.number >= t.last {
-		t.last, t.ended = r.number, r.ends
+		t.last, t.ended = r.number, r.action == eventv1.IdentityAction_IDENTITY_ACTION_RUN_ENDED
 	}
 }
+
+// whole reports whether the numbers go on from the start of the run to its end. What another epoch told before or between would be missing.
+func (t *thread) whole() bool { return t.started && t.ended && t.missing(true) == 0 }
 
 // missing counts the numbers before the last that are not here. Those before the first count only if the whole epoch is in the range.
 func (t *thread) missing(whole bool) (n uint64) {
@@ -202,7 +208,7 @@ type Selection struct {
 	Basis      string `json:"basis"`      // "contiguous" or "claimed"
 	Contiguous int    `json:"contiguous"` // emitters whose numbering shows that nothing of the scope is missing
 	Emitters   int    `json:"emitters"`   // emitters of the instance with records of the scope in the range
-	Others     int    `json:"others"`     // of a run: further emitters of the instance, which show none of it
+	Others     int    `json:"others"`     // of a run: further emitters of the instance, of which none is shown: nothing says that they have none of it
 	Outside    uint64 `json:"outside"`    // records of the range that are only linked
 	Missing    uint64 `json:"missing"`    // of a run: numbers that are missing
 }
@@ -242,7 +248,7 @@ func (v *verification) selection() *Selection {
 	} else {
 		s.countThreads(v)
 	}
-	if s.Basis = Claimed; s.Contiguous == s.Emitters && s.Emitters > 0 {
+	if s.Basis = Claimed; s.Contiguous == s.Emitters && s.Emitters > 0 && s.Others == 0 {
 		s.Basis = Contiguous
 	}
 	return s
@@ -257,8 +263,7 @@ func (s *Selection) countEmitters(list []Emitter) {
 	}
 }
 
-// countThreads counts an emitter as contiguous if its numbers of the run go from the first to the one that ends the run, in every epoch
-// that has any.
+// countThreads counts an emitter as contiguous if its numbers of the run go from its start to its end, in every epoch that has any.
 func (s *Selection) countThreads(v *verification) {
 	broken := map[signer.KeyID]bool{} // of the emitters that show some of the run
 	for id, t := range v.threads {
@@ -267,7 +272,7 @@ func (s *Selection) countThreads(v *verification) {
 		}
 		ep := v.numbering.emitters[id.key].epoch(id.epochNo)
 		s.Missing += t.missing(ep.first == 1)
-		broken[id.key] = broken[id.key] || !t.ended || t.missing(true) > 0
+		broken[id.key] = broken[id.key] || !t.whole()
 	}
 	s.Emitters, s.Others = len(broken), len(v.emitters)-len(broken)
 	for _, b := range broken {

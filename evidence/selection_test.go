@@ -13,12 +13,13 @@ import (
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
-// task is n calls of a run of its own, and the event that ends it.
+// task is n events of a run of its own, its start and calls, and the event that ends it.
 func (s *sender) task(run string, n int, ends bool) []*eventv1.Event {
 	kept := s.runSeq
 	s.runSeq = 0
 	var list []*eventv1.Event
-	for range n {
+	list = append(list, s.starting())
+	for range n - 1 {
 		list = append(list, s.call("customer", "{}"))
 	}
 	if ends {
@@ -29,6 +30,14 @@ func (s *sender) task(run string, n int, ends bool) []*eventv1.Event {
 	}
 	s.runSeq = kept
 	return list
+}
+
+func (s *sender) starting() *eventv1.Event {
+	e := s.envelope()
+	s.runSeq++
+	e.Run, e.RunSeq = "run-1", s.runSeq
+	e.Body = &eventv1.Event_Identity{Identity: &eventv1.Identity{Action: eventv1.IdentityAction_IDENTITY_ACTION_RUN_STARTED, Workflow: "tickets"}}
+	return e
 }
 
 func (s *sender) ending() *eventv1.Event {
@@ -90,8 +99,8 @@ func TestPartsOfATenant(t *testing.T) {
 	}{
 		"an instance":             {"support-1", "", want{0, Complete, 20}, Selection{Basis: Contiguous, Contiguous: 2, Emitters: 2, Outside: 10}},
 		"the other instance":      {"billing-1", "", want{ExitOpenTail, OpenTail, 20}, Selection{Basis: Claimed, Emitters: 1, Outside: 14}},
-		"a run":                   {"support-1", "ticket-1", want{0, Complete, 20}, Selection{Basis: Contiguous, Contiguous: 1, Emitters: 1, Others: 1, Outside: 15}},
-		"another run":             {"support-1", "ticket-2", want{0, Complete, 20}, Selection{Basis: Contiguous, Contiguous: 1, Emitters: 1, Others: 1, Outside: 16}},
+		"a run":                   {"support-1", "ticket-1", want{ExitOpenTail, OpenTail, 20}, Selection{Basis: Claimed, Contiguous: 1, Emitters: 1, Others: 1, Outside: 15}},
+		"another run":             {"support-1", "ticket-2", want{ExitOpenTail, OpenTail, 20}, Selection{Basis: Claimed, Contiguous: 1, Emitters: 1, Others: 1, Outside: 16}},
 		"a run that nobody knows": {"support-1", "ticket-3", want{ExitOpenTail, OpenTail, 20}, Selection{Basis: Claimed, Others: 2, Outside: 19}},
 		"a run of another":        {"billing-1", "ticket-1", want{ExitOpenTail, OpenTail, 20}, Selection{Basis: Claimed, Others: 1, Outside: 20}},
 	} {
@@ -348,8 +357,9 @@ func TestRunsWithGaps(t *testing.T) {
 		want    want
 		missing uint64
 	}{
-		"held": {func(a *sender, x []*eventv1.Event) { a.batch(x, held(1)) }, want{ExitGaps, Gaps, 5}, 1},
-		"lost": {func(a *sender, x []*eventv1.Event) { a.batch(x[:1]).batch(x[1:3], lost).batch(x[3:]) }, want{ExitGaps, Gaps, 3}, 2},
+		"whole": {func(a *sender, x []*eventv1.Event) { a.batch(x) }, want{0, Complete, 5}, 0},
+		"held":  {func(a *sender, x []*eventv1.Event) { a.batch(x, held(1)) }, want{ExitGaps, Gaps, 5}, 1},
+		"lost":  {func(a *sender, x []*eventv1.Event) { a.batch(x[:1]).batch(x[1:3], lost).batch(x[3:]) }, want{ExitGaps, Gaps, 3}, 2},
 		"late": {func(a *sender, x []*eventv1.Event) {
 			var kept *draft
 			a.batch(x[:1]).batch(x[1:3], lost, func(d *draft) { kept = d }).batch(x[3:])
@@ -375,6 +385,37 @@ func TestRunsWithGaps(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The first part of a run is shown as another run's: what is left has numbers from 1 to the end, and no start.
+func TestBeginningOfARunHidden(t *testing.T) {
+	bundle, policy := beginningHidden(t)
+	v := verify(t, bundle, policy)
+	want{ExitOpenTail, OpenTail, 7}.check(t, v)
+	if diff := cmp.Diff(&Selection{Basis: Claimed, Emitters: 1, Outside: 2}, v.Selection); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// beginningHidden is a run over two epochs of which the first is shown as another run's, with every account made right.
+func beginningHidden(t *testing.T) ([]byte, *Policy) {
+	w := newWorld(t, "acme")
+	a := w.agent("support-1")
+	w.clock("09:00")
+	x := a.task("ticket-1", 2, false)
+	x[1] = a.starting()
+	x[1].Run, x[1].RunSeq = "ticket-1", 2
+	rest := a.task("ticket-1", 3, true)
+	rest[0] = a.call("customer", "{}")
+	rest[0].Run, rest[0].RunSeq = "ticket-1", 1
+	a.batch(x).newEpoch().batch(rest).say(a.closing())
+	w.clock("12:00").access()
+	bundle := repack(t, w.export, w.exportScope(w.part("support-1", "ticket-1"), ExportOptions{}), func(files map[string][]byte) {
+		hideEvents(0, 1)(files)
+		replace(fileManifest, `"clear": 7`, `"clear": 5`)(files)
+		replace(fileManifest, `"expired": 0,`, "\"expired\": 0,\n    \"outside\": 2,")(files)
+	})
+	return repack(t, w.export, bundle, func(files map[string][]byte) { files[fileControls] = answered(t, bundle) }), w.policy()
 }
 
 // runWith is the bundle of a run of four records that somebody tells in his own way.

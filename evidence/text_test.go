@@ -34,13 +34,14 @@ func TestTexts(t *testing.T) {
 		exit int
 		make func(*testing.T) ([]byte, *Policy)
 	}{
-		"verified":  {ExitVerified, good(exported(t))},
-		"open-tail": {ExitOpenTail, good(eventful(t))},
-		"gaps":      {ExitGaps, lied(func(_ *world, a *sender) { a.send(3, lost).send(1).say(a.closing()) })},
-		"instance":  {ExitVerified, partial("support-1", "")},
-		"run":       {ExitVerified, partial("support-1", "ticket-1")},
-		"claimed":   {ExitOpenTail, partial("billing-1", "")},
-		"selection": {ExitBoundary, hidden("support-1", "", hideBatch(1))},
+		"verified":   {ExitVerified, good(exported(t))},
+		"open-tail":  {ExitOpenTail, good(eventful(t))},
+		"gaps":       {ExitGaps, lied(func(_ *world, a *sender) { a.send(3, lost).send(1).say(a.closing()) })},
+		"instance":   {ExitVerified, partial("support-1", "")},
+		"run":        {ExitVerified, runWith(func(a *sender, x []*eventv1.Event) { a.batch(x) })},
+		"run-beside": {ExitOpenTail, partial("support-1", "ticket-1")},
+		"claimed":    {ExitOpenTail, partial("billing-1", "")},
+		"selection":  {ExitBoundary, hidden("support-1", "", hideBatch(1))},
 		"held": {ExitVerified, func(t *testing.T) ([]byte, *Policy) {
 			w, states := kept(t)
 			s := w.scope("08:30", "09:30")

@@ -108,13 +108,15 @@ var honest = map[string]func(t *testing.T) ([]byte, *Policy){
 	"without a policy": func(t *testing.T) ([]byte, *Policy) {
 		return exported(t).bundle("08:30", "10:30"), nil
 	},
-	"an instance":         partial("support-1", ""),
-	"an open instance":    partial("billing-1", ""),
-	"a run":               partial("support-1", "ticket-1"),
-	"a run of nobody":     partial("support-1", "ticket-3"),
-	"a run with its tail": tailHidden,
-	"a run with a gap":    runWith(func(a *sender, x []*eventv1.Event) { a.batch(x[:1]).batch(x[1:3], lost).batch(x[3:]) }),
-	"a run that is held":  runWith(func(a *sender, x []*eventv1.Event) { a.batch(x, held(1)) }),
+	"an instance":           partial("support-1", ""),
+	"an open instance":      partial("billing-1", ""),
+	"a run":                 runWith(func(a *sender, x []*eventv1.Event) { a.batch(x) }),
+	"a run beside others":   partial("support-1", "ticket-1"),
+	"a run without a start": beginningHidden,
+	"a run of nobody":       partial("support-1", "ticket-3"),
+	"a run with its tail":   tailHidden,
+	"a run with a gap":      runWith(func(a *sender, x []*eventv1.Event) { a.batch(x[:1]).batch(x[1:3], lost).batch(x[3:]) }),
+	"a run that is held":    runWith(func(a *sender, x []*eventv1.Event) { a.batch(x, held(1)) }),
 	"late arrivals and earlier states": func(t *testing.T) ([]byte, *Policy) {
 		w, states := kept(t)
 		s := w.scope("08:30", "09:30")

@@ -24,12 +24,17 @@ class Thread:
     """What one emitter in one epoch has to say of a run."""
 
     def __init__(self):
-        self.numbers, self.last, self.ended, self.unread = set(), 0, False, 0
+        self.numbers, self.last, self.started, self.ended, self.unread = set(), 0, False, False, 0
 
-    def add(self, number, ends):
+    def add(self, number, action):
         self.numbers.add(number)
+        if number == 1:
+            self.started = action == 4
         if number >= self.last:
-            self.last, self.ended = number, ends
+            self.last, self.ended = number, action == 5
+
+    def whole(self):
+        return self.started and self.ended and self.missing(True) == 0
 
     def missing(self, whole):
         if not self.numbers:
@@ -83,7 +88,7 @@ class Scoped:
         t.unread += sum(s in (2, 3, 4) for s in states)
         for e in content:
             if e and e.get("run", "") == self.run_id:
-                t.add(e["run_seq"], e["kind"] == 1 and e["body"]["action"] == 5)
+                t.add(e["run_seq"], e["body"]["action"] if e["kind"] == 1 else 0)
 
     def numbering_of(self, key, number):
         """Whether an epoch is in the range from its first number, and how many of its numbers are missing."""
@@ -122,11 +127,11 @@ class Scoped:
             for (key, number), t in self.threads.items():
                 if t.numbers:
                     out["missing"] += t.missing(self.numbering_of(key, number)[0])
-                    broken[key] = broken.get(key, False) or not t.ended or t.missing(True) > 0
+                    broken[key] = broken.get(key, False) or not t.whole()
             out |= {"emitters": len(broken), "others": len(self.listed) - len(broken), "contiguous": list(broken.values()).count(False)}
         else:
             out["contiguous"] = sum(not gaps(e) and not is_open(e) for e in self.listed)
-        out["basis"] = "contiguous" if out["contiguous"] == out["emitters"] > 0 else "claimed"
+        out["basis"] = "contiguous" if out["contiguous"] == out["emitters"] > 0 and not out["others"] else "claimed"
         return out
 
     def completeness(self, authenticity, end, part):
