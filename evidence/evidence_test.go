@@ -3,6 +3,7 @@ package evidence
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -138,7 +139,7 @@ func reusing(s *sender) func(*draft) {
 
 func TestEventfulDay(t *testing.T) {
 	w := eventful(t)
-	v := verify(t, w.bundle("08:30", "10:30", ExportOptions{Disclose: Disclose{Withhold: map[string]string{"result": "privilege"}}}), w.policy())
+	v := verify(t, w.bundle("08:30", "10:30"), w.policy())
 	want{ExitOpenTail, OpenTail, 22}.check(t, v)
 	if diff := cmp.Diff(Vantage{SelfReported: 9, GatewayObserved: 2, Imported: 4, Custody: 2, Unattributed: 5}, v.Vantage); diff != "" {
 		t.Error(diff)
@@ -208,6 +209,18 @@ func TestDisclosure(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// Who mistypes the path of what is to be withheld would disclose it: nothing is handed out.
+func TestWithholdingWhatIsNowhere(t *testing.T) {
+	w := eventful(t)
+	for _, s := range []Scope{w.scope("08:30", "10:30"), w.part("support-1", "run-1")} {
+		var b bytes.Buffer
+		o := ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks, Disclose: Disclose{Withhold: map[string]string{"argumets": "privilege"}}}
+		if _, err := Export(t.Context(), &b, w, s, w.export, o); !errors.Is(err, ErrPath) || b.Len() > 0 {
+			t.Errorf("%d bytes, error %v", b.Len(), err)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -23,6 +24,10 @@ var verifyText []byte
 
 // ErrReader says that a Reader's answers do not belong together.
 var ErrReader = errors.New("log was read wrongly")
+
+// ErrPath says that a field is to be withheld that no record of the scope has: somebody who mistypes a path would disclose what he means to
+// withhold.
+var ErrPath = errors.New("no record has such a field")
 
 // ExportOptions are how to export.
 type ExportOptions struct {
@@ -57,7 +62,7 @@ func Export(ctx context.Context, w io.Writer, r Reader, scope Scope, key signer.
 	x := &export{
 		reader: r, nodes: newNodeCache(r), scope: scope, options: o, key: key, numbering: newNumbering(), emitters: map[signer.KeyID]bool{},
 		files: make([]*staged, len(layout)), own: map[signer.KeyID]bool{}, cited: map[chain.Index]bool{}, erased: map[string]bool{},
-		registry: registry.New(), story: newStory(),
+		registry: registry.New(), story: newStory(), sealed: map[string]bool{},
 	}
 	summary, err := x.run(ctx, w)
 	if err := errors.Join(err, x.close()); err != nil {
@@ -88,13 +93,15 @@ type export struct {
 	cited     map[chain.Index]bool  // tombstones of erased fields
 	erased    map[string]bool       // their subjects and runs, as scopes of holds
 
+	sealed map[string]bool // paths of the sealed fields that were met
+
 	expiries     expiries // that apply; read when the first content is missing
 	expiriesRead bool
 }
 
 func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
 	for _, step := range []func(context.Context) error{
-		x.begin, x.anchors, x.keysBefore, x.producers, x.leafBefore, x.messages, x.leafAfter, x.neighbours, x.keysAfter, x.span, x.consistency, x.accounts,
+		x.begin, x.anchors, x.keysBefore, x.producers, x.leafBefore, x.messages, x.withheldPaths, x.leafAfter, x.neighbours, x.keysAfter, x.span, x.consistency, x.accounts,
 	} {
 		if err := step(ctx); err != nil {
 			return Summary{}, err
@@ -390,6 +397,7 @@ func (x *export) openings(index chain.Index, e *eventv1.Event, openings []Openin
 
 // opening is the record of one sealed field: disclosed only if it matches what was signed.
 func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openingRecord, error) {
+	x.sealed[s.GetPath()] = true
 	reason := x.options.Disclose.reason(s.GetPath())
 	if o != nil && o.Load != nil && reason == "" {
 		o = o.loaded()
@@ -415,6 +423,16 @@ func (x *export) opening(e *eventv1.Event, s *eventv1.Sealed, o *Opening) (openi
 	x.count.FieldsWithheld++
 	place, err := x.reasons.field(reason)
 	return openingRecord{state: stateWithheld, reason: place}, err
+}
+
+// withheldPaths refuses, before anything is handed out, to withhold what is nowhere.
+func (x *export) withheldPaths(context.Context) error {
+	for _, path := range slices.Sorted(maps.Keys(x.options.Disclose.Withhold)) {
+		if !x.sealed[path] {
+			return fmt.Errorf("withhold %q: %w", path, ErrPath)
+		}
+	}
+	return nil
 }
 
 // loaded is the opening of an object with its value, nil if the value cannot be had.

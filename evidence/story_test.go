@@ -67,6 +67,7 @@ func TestHostileReport(t *testing.T) {
 		ask := a.execute(proposed, "call-"+text, text)
 		a.seal(ask, "arguments", "customer", text)
 		ask.GetExecution().ArgumentsDigest = ask.Sealed[0].Digest
+		a.seal(ask, "notes", "customer", text)
 		run := a.execute(started, "call-"+text, text, func(e *eventv1.Event) {
 			x := e.GetExecution()
 			x.Operation, x.Destination, x.Connector, x.ArgumentsDigest, e.Principal = text, text, text, ask.Sealed[0].Digest, text
@@ -79,7 +80,7 @@ func TestHostileReport(t *testing.T) {
 		s.Requester, s.Purpose = text, text
 		var b bytes.Buffer
 		_, err := Export(t.Context(), &b, w, s, w.export, ExportOptions{
-			Tool: Tool{Name: text}, Disclose: Disclose{Withhold: map[string]string{"result": text}}, Dir: t.TempDir(),
+			Tool: Tool{Name: text}, Disclose: Disclose{Withhold: map[string]string{"notes": text}}, Dir: t.TempDir(),
 		})
 		w.must(err)
 		if v := verify(t, b.Bytes(), w.policy()); v.Integrity != Intact {

@@ -74,7 +74,7 @@ func (f *exportFlags) register(cmd *cobra.Command) {
 	fl.Uint64Var(&f.at, "at", 0, "the log as it was at this size, for which there must be a checkpoint")
 	fl.StringVar(&f.purpose, "purpose", "", "why, for the record")
 	fl.StringVar(&f.out, "out", "", "bundle file, which must not exist (required)")
-	fl.StringArrayVar(&f.withhold, "redact", nil, "withhold a sealed field, PATH=REASON (repeatable)")
+	fl.StringArrayVar(&f.withhold, "redact", nil, "withhold a sealed field that some record has, PATH=REASON (repeatable)")
 	fl.StringArrayVar(&f.disclose, "disclose", nil, "disclose only this sealed field, PATH (repeatable)")
 	fl.BoolVar(&f.closed, "disclose-nothing", false, "withhold every sealed field")
 	_ = cmd.MarkFlagRequired("tenant")
