@@ -217,7 +217,11 @@ func TestIsolationWindows(t *testing.T) {
 	w := morning(t)
 	for _, window := range [][2]string{{"00:00", "23:00"}, {"08:30", "09:30"}, {"00:00", "01:00"}, {"09:30", "09:45"}, {"22:00", "23:00"}, {"09:00", "09:00"}, {"00:00", "08:30"}} {
 		v := w.isolation(t, w.statement(w, window[0], window[1]), nil)
-		if v.Exit != ExitVerified {
+		want := ExitVerified
+		if window[1] == "23:00" { // past the last record
+			want = ExitOpenTail
+		}
+		if v.Exit != want {
 			t.Errorf("%s: exit %d\n%s", window, v.Exit, v.Text())
 		}
 	}
@@ -329,4 +333,52 @@ func FuzzParseIsolation(f *testing.F) {
 			t.Fatal("the first line is not that of the list")
 		}
 	})
+}
+
+// Who keeps a second log, without what is shared, is found out: by the witnesses of the policy, and by a bundle of the first.
+func TestIsolationOfAnotherHistory(t *testing.T) {
+	other := func(t *testing.T) *world {
+		w := newWorld(t, "acme")
+		a := w.agent("support-1")
+		w.clock("09:00")
+		a.send(3).say(a.closing())
+		w.access()
+		w.clock("11:00").access()
+		return w
+	}
+	t.Run("beside a bundle of the first", func(t *testing.T) {
+		w := house(t)
+		file, bundle := other(t).statement(other(t), "08:30", "10:30"), w.bundle("08:30", "10:30")
+		v := w.isolation(t, file, bundle)
+		if v.check(CheckBundle).Result != Failed || v.check(CheckRange).Result != Passed || v.Exit != ExitReport {
+			t.Errorf("exit %d\n%s", v.Exit, v.Text())
+		}
+		recordStatement(t, file, bundle, w.policy(), v)
+	})
+	for name, confirmed := range map[string]bool{"with its witnesses": true, "without its witnesses": false} {
+		t.Run(name, func(t *testing.T) {
+			w := house(t).withWitnesses(2, 3)
+			if confirmed {
+				w.confirm(0, 2)
+			}
+			file := w.statement(w, "08:30", "10:30")
+			v := w.isolation(t, file, nil)
+			want := map[bool]int{true: ExitVerified, false: ExitWitnesses}[confirmed]
+			if v.Exit != want || (v.check(CheckWitnesses).Result == Passed) != confirmed {
+				t.Errorf("exit %d\n%s", v.Exit, v.Text())
+			}
+			recordStatement(t, file, nil, w.policy(), v)
+		})
+	}
+}
+
+// A statement about a period that goes on after the log that was searched does not say that the period was.
+func TestIsolationToTheEndOfTheLog(t *testing.T) {
+	w := house(t)
+	file := w.statement(w, "08:30", "23:00", connections(t, w)...)
+	v := w.isolation(t, file, nil)
+	if v.Exit != ExitOpenTail || v.Authenticity != Authentic || !strings.Contains(v.Text(), "the log that was searched ends there") {
+		t.Errorf("exit %d\n%s", v.Exit, v.Text())
+	}
+	recordStatement(t, file, nil, w.policy(), v)
 }

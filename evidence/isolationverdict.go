@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -41,6 +42,12 @@ var isolationRules = []rule{
 		CheckCheckpoint, ExitCheckpoint, false, true,
 		"the state of the log is signed with the log key that the policy names", "The state of the log is not signed with the log key of the policy.",
 		"It cannot be concluded which records the statement is about.",
+	},
+	{
+		CheckWitnesses, ExitWitnesses, false, true,
+		"as many witnesses confirm the state of the log as the policy asks for",
+		"The state of the log is not confirmed by as many of the witnesses as the policy asks for.",
+		"It cannot be concluded that the records compared are those that everybody is shown.",
 	},
 	{
 		CheckRange, ExitChain, true, false,
@@ -134,17 +141,35 @@ func (v *isolationCheck) located() {
 	if err == nil && (head.Origin != s.Origin || head.Size != s.Size) {
 		err = fmt.Errorf("checkpoint of %q with %d leaves: %w", head.Origin, head.Size, chain.ErrCheckpoint)
 	}
+	var signed signer.SignedCheckpoint
 	if err == nil && v.policy != nil {
 		cosigners, _ := v.policy.cosigners()
-		_, err = signer.OpenCheckpoint([]byte(v.said.Checkpoint), s.Origin, v.policy.logKey(), cosigners...)
+		signed, err = signer.OpenCheckpoint([]byte(v.said.Checkpoint), s.Origin, v.policy.logKey(), cosigners...)
 	}
 	if !v.do(CheckCheckpoint, err) {
 		return
 	}
+	v.confirmed(signed.Cosignatures)
 	for i, index := range s.boundIndices() {
 		v.bound(index, &v.said.Bounds[i], head)
 	}
 	v.done(CheckRange, CheckBoundaries)
+}
+
+// confirmed holds the cosignatures of the checkpoint to the policy's quorum, as for a bundle.
+func (v *isolationCheck) confirmed(list []signer.Cosignature) {
+	if v.policy != nil {
+		quorum, err := v.policy.quorum()
+		if err != nil {
+			v.fail(CheckWitnesses, err)
+		} else if quorum != nil {
+			w := witnessing(quorum, list)
+			if v.examine(CheckWitnesses, uint64(w.Known)); !w.Met {
+				v.fail(CheckWitnesses, fmt.Errorf("%w: %d of %d", errQuorum, w.Confirmed, w.Known))
+			}
+		}
+	}
+	v.done(CheckWitnesses)
 }
 
 // bound checks one leaf beside an end of the range.
@@ -186,6 +211,10 @@ func (v *isolationCheck) compare(ctx context.Context, beside *Beside, o VerifyOp
 		err = fmt.Errorf("the bundle does not verify: exit code %d", bundle.Exit)
 	case b == nil || b.Origin != s.Origin || b.Begin != s.Begin || b.End != s.End:
 		err = errOtherRecords
+	default:
+		if err = v.sameLeaves(beside, b); err != nil && !errors.Is(err, errOtherRecords) {
+			return err
+		}
 	}
 	if !v.do(CheckBundle, err) {
 		return nil
@@ -197,6 +226,28 @@ func (v *isolationCheck) compare(ctx context.Context, beside *Beside, o VerifyOp
 		}
 	}
 	v.done(CheckConnections)
+	return nil
+}
+
+// sameLeaves compares the leaves at the ends of the period with those of a bundle that verifies: each holds all before it, so that both are of one
+// history. The error is errOtherRecords, or that of the file.
+func (v *isolationCheck) sameLeaves(beside *Beside, b *Scope) error {
+	c, err := openContainer(beside.Bundle, beside.Size)
+	if err != nil {
+		return err
+	}
+	shown := make([]byte, chain.LeafSize)
+	for i, index := range v.said.Scope.boundIndices() {
+		if index < b.shownBegin() || index >= b.shownEnd() {
+			continue
+		}
+		if err := readAt(c.open(fileLeaves), shown, int64(index-b.shownBegin())*chain.LeafSize); err != nil {
+			return err
+		}
+		if !bytes.Equal(shown, v.said.Bounds[i].Leaf) {
+			return fmt.Errorf("record %d: %w", index, errOtherRecords)
+		}
+	}
 	return nil
 }
 
@@ -266,8 +317,11 @@ func (v *isolationCheck) verdict() IsolationVerdict {
 			return out
 		}
 	}
-	if out.Authenticity != Authentic {
+	switch {
+	case out.Authenticity != Authentic:
 		out.Exit = ExitNoPolicy
+	case v.said.Scope.atEndOfLog():
+		out.Exit = ExitOpenTail
 	}
 	return out
 }
@@ -360,6 +414,9 @@ func (v *IsolationVerdict) limits(p *page) {
 	p.item("That nothing else was shared. Only what the tenants' records name can be compared; what no agent recorded is not here.")
 	p.item("That the records of the other tenants were searched: for that the operator vouches with its signature.")
 	p.item("Who the other tenants are. Their labels are made for this statement alone.")
+	if v.Statement != nil && v.Statement.Scope.atEndOfLog() {
+		p.item("What was received in the period after the last record that was compared: the log that was searched ends there.")
+	}
 	if v.Bundle == nil {
 		p.item("That the tenant's own records say so. With --bundle and the bundle of the same period the statement is held to them.")
 	}

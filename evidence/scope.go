@@ -94,6 +94,9 @@ func (s *Scope) selects(e *eventv1.Event) bool {
 func (s *Scope) shownBegin() chain.Index { return s.Begin - min(s.Begin, 1) }
 func (s *Scope) shownEnd() chain.Index   { return min(s.End+1, s.Size) }
 
+// atEndOfLog reports whether the range ends where the log does, so that nothing shows what came next.
+func (s *Scope) atEndOfLog() bool { return s.End == s.Size }
+
 // records is the number of leaves in the range.
 func (s *Scope) records() uint64 { return uint64(s.End - s.Begin) }
 

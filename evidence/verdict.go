@@ -127,7 +127,7 @@ func (v *verification) verdict() Verdict {
 		if v.scope.Grace > 0 {
 			out.Arrivals = &v.arrivals
 		}
-		out.EndOfLog = v.scope.End == v.scope.Size
+		out.EndOfLog = v.scope.atEndOfLog()
 		out.SilentKeys = v.silent()
 		out.Suspects = append(out.Suspects, v.suspects()...)
 	}

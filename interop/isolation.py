@@ -29,7 +29,7 @@ CONNECTION = {"kind": str, "value": str, "with": str, "records": int, "first": i
 ISOLATION = {"version": 1, "says": str, "made_at": TIME, "scope": SCOPE, "unseen": int, "checkpoint": str,
              "bounds": [{"leaf": BASE64, "path": [HEX]}], "connections": [CONNECTION]}
 # name, exit code, rests on the policy
-CHECKS = [("format", 12, False), ("policy", 13, True), ("envelope", 14, True), ("checkpoint", 15, True), ("range", 16, False),
+CHECKS = [("format", 12, False), ("policy", 13, True), ("envelope", 14, True), ("checkpoint", 15, True), ("witnesses", 25, True), ("range", 16, False),
           ("boundaries", 17, False), ("bundle", 23, True), ("connections", 23, False)]
 
 
@@ -104,6 +104,7 @@ class Statement(Anchored, Outside):
             self.check("policy", self.check_policy)
             self.check("envelope", self.check_envelope)
             if self.check("checkpoint", self.check_checkpoint):
+                self.check("witnesses", self.check_quorum)
                 for index, b in zip(bounds(self.scope), self.said["bounds"]):
                     if self.check("range", self.check_bound, index, b):
                         self.check("boundaries", self.check_side, index, b)
@@ -144,7 +145,10 @@ class Statement(Anchored, Outside):
         note = self.said["checkpoint"].encode()
         _, head, self.root = read_checkpoint(note)
         need(head == (self.scope["origin"], self.scope["size"]), "of another log or size")
-        self.open_note(note)
+        self.cosigned = self.open_note(note)[2]
+
+    def check_quorum(self):
+        need(not self.quorum or self.quorum.met({key for key, _ in self.cosigned}), "too few witnesses")
 
     def check_bound(self, index, bound):
         b = base64.b64decode(bound["leaf"])
@@ -161,10 +165,14 @@ class Statement(Anchored, Outside):
 
     def read_bundle(self, bundle):
         self.seen = {}  # records by kind and value
-        v = Watching(bundle, self.policy, self.watch).run()
+        beside = Watching(bundle, self.policy, self.watch)
+        v = beside.run()
         need(v["exit"] < 10, f"the bundle does not verify: {v['exit']}")
         same = [k for k in ("origin", "begin", "end") if v["scope"][k] == self.scope[k]]
         need(len(same) == 3, "of other records")
+        for index, b in zip(bounds(self.scope), self.said["bounds"]):
+            shown = beside.low <= index < beside.high
+            need(not shown or beside.leaf_bytes(index) == base64.b64decode(b["leaf"]), f"leaf {index} is another")
 
     def watch(self, f):
         credential, me = f.of("identity", "credential", {}), str(uuid.UUID(bytes=bytes(f.e["id"])))
@@ -185,7 +193,8 @@ class Statement(Anchored, Outside):
         failed = [code for name, code, _ in CHECKS if self.results[name] == "failed"]
         answer = "failed" if failed else "authentic" if self.policy else "not-claimed"
         checks = [{"name": name, "result": r} | ({"detail": self.details[name]} if name in self.details else {}) for name, r in self.results.items()]
-        return {"version": 1, "exit": failed[0] if failed else 0 if self.policy else 5, "authenticity": answer, "checks": checks}
+        exit = failed[0] if failed else 5 if not self.policy else 3 if self.scope["end"] == self.scope["size"] else 0
+        return {"version": 1, "exit": exit, "authenticity": answer, "checks": checks}
 
 
 def main():
