@@ -42,6 +42,9 @@ type Disclosure struct {
 	FieldsErased    uint64 `json:"fields_erased"`     // whose key is destroyed
 }
 
+// unlisted counts the records of the scope whose plain content is not here, so that no list and no control knows of them.
+func (d *Disclosure) unlisted() uint64 { return d.Held + d.Withheld + d.Expired }
+
 func makeManifest(files []*staged, claims Disclosure) ([]byte, error) {
 	m := manifest{Version: 1, Claims: claims}
 	for i, l := range layout {

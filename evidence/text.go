@@ -304,6 +304,9 @@ func (v *Verdict) lists(p *page) {
 		for i := range populations {
 			p.item("%8d  %s", v.Populations[populations[i].file], populations[i].what)
 		}
+		if n := v.Records.unlisted(); n > 0 {
+			p.item("On none of them: %s without plain content. What they would have been is not known from here.", count(n, "record", "records"))
+		}
 	}
 	if v.Check(CheckControls).Result == Passed {
 		p.section("CONTROLS")
@@ -357,6 +360,7 @@ func (v *Verdict) limits(p *page) {
 	for _, l := range v.limitWords() {
 		p.item("%s", l)
 	}
+	p.item("That %s in the bundle is right: whoever exported it wrote that page, and its words were not compared with the records.", fileReport)
 	for _, s := range v.Suspects {
 		p.item("That records %d to %d of %s are its own: its key may have been in other hands.", s.From, s.To, event.Escape(s.Instance))
 	}
@@ -376,6 +380,7 @@ func (v *Verdict) limitWords() []string {
 		{v.Completeness == OpenTail, "That the producers named above sent nothing more."},
 		{v.Completeness == Gaps, "What the records said that never arrived."},
 		{v.Records.FieldsWithheld+v.Records.Withheld+v.Records.Held > 0, "What withheld or closed content says: only that it has not changed."},
+		{v.Records.Expired > 0, "What the records said that are no longer kept: only that they have not changed."},
 		{v.Records.FieldsErased > 0, "What erased content said: nobody can open it any more."},
 		{v.Clock.Ahead > 0, count(v.Clock.Ahead, "record claims", "records claim") + " to have happened more than five minutes after it was received."},
 		{v.Clock.Behind > 0, count(v.Clock.Behind, "record claims", "records claim") + " to be made before something that its batch refers to: its time is wrong."},
