@@ -244,7 +244,7 @@ func (n *Node) export(ctx context.Context, stream grpc.ServerStreamingServer[api
 	case errors.Is(err, evidence.ErrHistory):
 		return status.Errorf(codes.FailedPrecondition, "checkpoints: %v", err)
 	case errors.Is(err, evidence.ErrPath):
-		return status.Errorf(codes.InvalidArgument, "withhold: %v in the period: nothing is exported", err)
+		return status.Errorf(codes.InvalidArgument, "%v in the period, so nothing is exported", errors.Unwrap(err))
 	case errors.Is(err, evidence.ErrScope), errors.Is(err, signer.ErrNote), errors.Is(err, chain.ErrCheckpoint):
 		return status.Errorf(codes.InvalidArgument, "export: %v", err)
 	case err != nil:
