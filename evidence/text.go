@@ -172,9 +172,20 @@ func (p *page) failures(rules []rule, checks []Check) {
 		p.item("%s", rules[i].failure)
 		if len(c.Records) > 0 {
 			p.item("  %s", recordList(&c))
+		} else if file := c.file(); file != "" {
+			p.item("  In the file %s.", file)
 		}
 		p.item("  %s", rules[i].therefore)
 	}
+}
+
+// file is the file of a bundle that the first failure is about, where it says so.
+func (c *Check) file() string {
+	name, _, _ := strings.Cut(c.Detail, ":")
+	if slices.ContainsFunc(layout, func(m member) bool { return m.name == name }) {
+		return name
+	}
+	return ""
 }
 
 func recordList(c *Check) string {
