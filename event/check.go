@@ -5,7 +5,6 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -26,7 +25,7 @@ func atMostText(field, s string, most int) *FieldError {
 	switch {
 	case len(s) > most:
 		return &FieldError{field, fmt.Sprintf("longer than %d bytes", most)}
-	case !utf8.ValidString(s):
+	case !isText(s):
 		return &FieldError{field, "not UTF-8"}
 	}
 	return nil

@@ -3,7 +3,6 @@ package event
 import (
 	"encoding/binary"
 	"math"
-	"unicode/utf8"
 	"unsafe"
 )
 
@@ -129,7 +128,7 @@ func (c *cursor) bytes(into *[]byte, field uint32) {
 func (c *cursor) string(into *string, field uint32) {
 	if c.next(field, bytesType) {
 		b := c.block()
-		c.bad = c.bad || len(b) == 0 || !utf8.Valid(b)
+		c.bad = c.bad || len(b) == 0 || !isText(view(b))
 		*into = view(b)
 	}
 }
@@ -189,7 +188,7 @@ func (c *cursor) strings(into *[]string, field uint32, most int) {
 	for i := range all {
 		c.next(field, bytesType)
 		b := c.block()
-		c.bad = c.bad || !utf8.Valid(b)
+		c.bad = c.bad || !isText(view(b))
 		all[i] = view(b)
 	}
 	*into = all

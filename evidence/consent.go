@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"hash/maphash"
 
 	"github.com/agentcustody/custody/chain"
@@ -64,9 +65,15 @@ func newCalls() *calls {
 
 func idOf(e *eventv1.Event, call string) callID { return callOf(e.GetInstance(), e.GetRun(), call) }
 
+// usualCall is room for the names of most calls.
+const usualCall = 192
+
 func callOf(instance, run, call string) callID {
-	name := [3]string{instance, run, call}
-	return callID{maphash.Comparable(callSeeds[0], name), maphash.Comparable(callSeeds[1], name)}
+	b := make([]byte, 0, usualCall)
+	for _, part := range [...]string{instance, run, call} {
+		b = append(binary.LittleEndian.AppendUint32(b, uint32(len(part))), part...)
+	}
+	return callID{maphash.Bytes(callSeeds[0], b), maphash.Bytes(callSeeds[1], b)}
 }
 
 func toolOf(tool string) [8]byte {

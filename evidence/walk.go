@@ -178,7 +178,6 @@ func (j *judge) resume(span *chain.Span, b []byte, hash chain.Hash) error {
 
 // link takes the next leaf into chain and tree; l is nil if nobody has read it, or nobody can.
 func (j *judge) link(index chain.Index, l *chain.Leaf, b []byte) {
-	j.examine(CheckChain, 1)
 	hash, err := chain.Hash{}, error(nil)
 	if j.links != nil {
 		if hash, err = j.linked(l, b); err != nil {
@@ -212,6 +211,7 @@ func (j *judge) end() error {
 		if err := readAt(j.container.open(fileLeaves), b, int64(j.scope.End-j.scope.shownBegin())*chain.LeafSize); err != nil {
 			return err
 		}
+		j.examine(CheckChain, 1)
 		j.link(j.scope.End, nil, b)
 	}
 	j.do(CheckRange, j.rebuild.Verify(j.head.Checkpoint))
@@ -222,6 +222,7 @@ func (j *judge) end() error {
 
 // message judges the next message.
 func (j *judge) message(m *job) {
+	j.examine(CheckChain, uint64(m.size()))
 	for i := range m.size() {
 		j.link(m.index(i), m.leaf(i), m.leafBytes[i*chain.LeafSize:][:chain.LeafSize])
 	}
@@ -303,11 +304,11 @@ func (j *judge) tallyReasons(m *job) {
 }
 
 func (j *judge) tallyFields(m *job) {
+	before := j.count.FieldsDisclosed
 	for i := range m.openings {
 		switch m.openings[i].state {
 		case stateHere:
 			j.count.FieldsDisclosed++
-			j.examine(CheckOpening, 1)
 		case stateErased:
 			j.count.FieldsErased++
 			j.reasons.erased(m.openings[i].tombstone)
@@ -315,6 +316,7 @@ func (j *judge) tallyFields(m *job) {
 			j.count.FieldsWithheld++
 		}
 	}
+	j.examine(CheckOpening, j.count.FieldsDisclosed-before)
 }
 
 // claim remembers an erasure once for each tombstone and subject, with the instances and runs whose content it is said to have erased.
