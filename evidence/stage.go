@@ -19,12 +19,27 @@ const stageBuffer = 256 << 10
 // staged is one file of a bundle before the bundle is written: in memory, or in a temporary file that is removed by close.
 type staged struct {
 	size uint64
-	crc  uint32
-	sum  hash.Hash
+	crc  uint32    // complete after finish, like sum
+	sum  hash.Hash //
 
-	data *bytes.Reader // a small file
-	file *os.File      // a large one
-	room []byte        // of a large one: what is not written yet
+	data   *bytes.Reader // a small file
+	file   *os.File      // a large one
+	room   []byte        // of a large one: what is not handed on yet
+	behind *behind       // of a large one that did not fit the first room
+}
+
+// behind hashes and writes one room of a file while the next is filled: who makes records waits for no disk.
+type behind struct {
+	full    chan []byte
+	written chan written // at most one
+	done    chan struct{}
+	err     error // the first; of whoever writes until done
+}
+
+// written is a room that can be filled again, and what came of writing.
+type written struct {
+	room []byte
+	err  error
 }
 
 // stageBytes stages a small file.
@@ -62,11 +77,34 @@ func (s *staged) record(encode func([]byte) []byte) error {
 	return s.flush()
 }
 
+// flush hands the room on, and takes another when the one before is written.
 func (s *staged) flush() error {
-	s.crc = crc32.Update(s.crc, crcTable, s.room)
-	s.sum.Write(s.room)
-	_, err := s.file.Write(s.room)
-	s.room = s.room[:0]
+	if s.behind == nil {
+		s.behind = &behind{full: make(chan []byte), written: make(chan written, 1), done: make(chan struct{})}
+		s.behind.written <- written{}
+		go s.run(s.behind)
+	}
+	s.behind.full <- s.room
+	before := <-s.behind.written
+	s.room = before.room[:0]
+	return before.err
+}
+
+// run writes every room that is handed on. After an error it only gives them back.
+func (s *staged) run(b *behind) {
+	defer close(b.done)
+	for room := range b.full {
+		if b.err == nil {
+			b.err = s.put(room)
+		}
+		b.written <- written{room, b.err}
+	}
+}
+
+func (s *staged) put(room []byte) error {
+	s.crc = crc32.Update(s.crc, crcTable, room)
+	s.sum.Write(room)
+	_, err := s.file.Write(room)
 	return err
 }
 
@@ -75,7 +113,24 @@ func (s *staged) finish() error {
 	if s == nil || s.file == nil {
 		return nil
 	}
-	return s.flush()
+	if err := s.wait(); err != nil {
+		return err
+	}
+	err := s.put(s.room)
+	s.room = nil
+	return err
+}
+
+// wait returns when everything that was handed on is written.
+func (s *staged) wait() error {
+	b := s.behind
+	if b == nil {
+		return nil
+	}
+	s.behind = nil
+	close(b.full)
+	<-b.done
+	return b.err
 }
 
 // digest is that of all that was written. A large file is finished before.
@@ -97,5 +152,6 @@ func (s *staged) close() error {
 	if s == nil || s.file == nil {
 		return nil
 	}
+	_ = s.wait() // of a bundle that was not finished, which is told already
 	return errors.Join(s.file.Close(), os.Remove(s.file.Name()))
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"math"
 
@@ -40,30 +39,37 @@ func (s *Store) FirstAt(ctx context.Context, tenant string, time int64, none uin
 	return idx, wrap(err, "find first leaf of %s", tenant)
 }
 
-const selectEmitterBatch = `
-SELECT idx FROM ${db}.batches
-WHERE tenant = {tenant:String} AND key_id = unhex({key:String}) AND idx >= {from:UInt64} AND idx < {to:UInt64} AND stream_seq <= {head:UInt64}
+const selectEmitterBatches = `
+SELECT key_id, %s FROM ${db}.batches
+WHERE tenant = {tenant:String} AND idx >= {from:UInt64} AND idx < {to:UInt64} AND stream_seq <= {head:UInt64}
   AND statement != '' AND %s
-LIMIT 1`
+GROUP BY key_id`
 
 const (
-	firstInTime = `idx NOT IN (SELECT idx FROM ${db}.events WHERE tenant = {tenant:String} AND verdict = 'late')
-ORDER BY idx`
-	highestNumber = `idx + leaves <= {to:UInt64}
-ORDER BY epoch_no DESC, first_seq DESC`
+	firstOfKey = "min(idx)"
+	inTime     = `idx NOT IN (
+    SELECT idx FROM ${db}.events WHERE tenant = {tenant:String} AND idx >= {from:UInt64} AND idx < {to:UInt64} AND verdict = 'late')`
+	highestOfKey = "argMax(idx, (epoch_no, first_seq))"
+	wholly       = "idx + leaves <= {to:UInt64}"
 )
 
-// EmitterBatch returns the first leaf of one of a key's batches in [from, to), leaving out messages that are kept whole: the
-// first that is not late, or, with highest, the one with the highest epoch and numbers among those that lie wholly in the
-// range; ok is false if there is none.
-func (s *Store) EmitterBatch(ctx context.Context, tenant string, keyID [32]byte, from, to uint64, highest bool) (first uint64, ok bool, err error) {
-	which := firstInTime
+// EmitterBatches returns the first leaf of one batch of each key that has any in [from, to), leaving out messages that are kept
+// whole: of the first that is not late, or, with highest, of the one with the highest epoch and numbers among those that lie wholly in
+// the range.
+func (s *Store) EmitterBatches(ctx context.Context, tenant string, from, to uint64, highest bool) (map[[32]byte]uint64, error) {
+	query := fmt.Sprintf(selectEmitterBatches, firstOfKey, inTime)
 	if highest {
-		which = highestNumber
+		query = fmt.Sprintf(selectEmitterBatches, highestOfKey, wholly)
 	}
-	args := append(s.headArgs(), named("tenant", tenant), named("key", hex.EncodeToString(keyID[:])), named("from", from), named("to", to))
-	err = s.each(ctx, fmt.Sprintf(selectEmitterBatch, which), args, func() { ok = true }, &first)
-	return first, ok, wrap(err, "find batch of %s", tenant)
+	var key string
+	var idx uint64
+	first := map[[32]byte]uint64{}
+	err := s.each(ctx, query, append(s.headArgs(), named("tenant", tenant), named("from", from), named("to", to)), func() {
+		if len(key) == len([32]byte{}) {
+			first[[32]byte([]byte(key))] = idx
+		}
+	}, &key, &idx)
+	return first, wrap(err, "find batches of %s", tenant)
 }
 
 const selectMessagesOf = `

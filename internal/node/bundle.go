@@ -38,11 +38,18 @@ type logReader struct {
 	tenant     string
 	registry   *registry.State
 	checkpoint store.Checkpoint
+	batches    map[beside]map[[32]byte]uint64 // of every key at once; one window on either side of a range
 
 	mu         sync.Mutex                  // guards what follows while a message is made: one is read ahead while another is asked for
 	tombstones map[string]registry.Erasure // by subject; see tombstone
 	keys       map[keyName]*vault.Key      // at most keptKeys; one whose content is erased says so itself
 	data       []byte                      // scratch space for what a ciphertext is bound to
+}
+
+// beside is where a batch of each key is looked for, and whether it is the last or the first.
+type beside struct {
+	begin, end chain.Index
+	last       bool
 }
 
 // keyName names a subject's data key.
@@ -57,7 +64,7 @@ const keptKeys = 4096
 func (n *Node) logReader(tenant event.TenantID, state *registry.State, checkpoint store.Checkpoint) *logReader {
 	return &logReader{
 		NodeReader: n.nodes(string(tenant)), node: n, tenant: string(tenant), registry: state, checkpoint: checkpoint,
-		tombstones: map[string]registry.Erasure{}, keys: map[keyName]*vault.Key{},
+		batches: map[beside]map[[32]byte]uint64{}, tombstones: map[string]registry.Erasure{}, keys: map[keyName]*vault.Key{},
 	}
 }
 
@@ -186,9 +193,17 @@ func (r *logReader) After(ctx context.Context, key signer.KeyID, begin, end chai
 }
 
 func (r *logReader) batchOf(ctx context.Context, key signer.KeyID, begin, end chain.Index, last bool) (*evidence.Message, error) {
-	first, ok, err := r.node.store.EmitterBatch(ctx, r.tenant, key, uint64(begin), uint64(end), last)
-	if err != nil || !ok {
-		return nil, err
+	of := beside{begin, end, last}
+	if r.batches[of] == nil {
+		batches, err := r.node.store.EmitterBatches(ctx, r.tenant, uint64(begin), uint64(end), last)
+		if err != nil {
+			return nil, err
+		}
+		r.batches[of] = batches
+	}
+	first, ok := r.batches[of][key]
+	if !ok {
+		return nil, nil
 	}
 	return r.messageAt(ctx, first)
 }

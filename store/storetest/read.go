@@ -202,10 +202,13 @@ func testRanges(f *fixture) {
 		}
 	}
 	for last, want := range map[bool]uint64{false: 0, true: 7} {
-		got, ok, err := f.store.EmitterBatch(f.Context(), "acme", [32]byte(first.Statement.GetKeyId()), 0, 12, last)
-		if got != want || !ok || err != nil {
-			f.Errorf("batch of the emitter (last %v): %d %v %v, want %d", last, got, ok, err, want)
+		got, err := f.store.EmitterBatches(f.Context(), "acme", 0, 12, last)
+		if i, ok := got[[32]byte(first.Statement.GetKeyId())]; i != want || !ok || err != nil {
+			f.Errorf("batch of the emitter (last %v): %d %v %v, want %d", last, i, ok, err, want)
 		}
+	}
+	if got, err := f.store.EmitterBatches(f.Context(), "acme", 8, 10, true); len(got) > 0 || err != nil {
+		f.Errorf("batches that lie wholly in [8, 10): %v %v", got, err)
 	}
 	system, err := f.store.SystemMessages(f.Context(), "acme", 0, 12, []string{"system.key"})
 	if diff := cmp.Diff([]uint64{0}, system); diff != "" || err != nil {
