@@ -6,6 +6,7 @@ package report
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -65,6 +66,10 @@ func (r *Report) Record(what string, values []float64, unit, note string) {
 
 // Ratio adds a figure whose ratio to a limit is bound. Both have one value a round.
 func (r *Report) Ratio(what string, limits, values []float64, unit string, sense Sense, bound float64, note string) {
+	if len(limits) == 0 {
+		r.Missing(what, errors.New("its limit has no figure"))
+		return
+	}
 	ratios := make([]float64, 0, len(values))
 	for i, v := range values {
 		ratios = append(ratios, v/limits[min(i, len(limits)-1)])

@@ -12,10 +12,11 @@ func TestVerdicts(t *testing.T) {
 	r.Ratio("faster", []float64{100, 200, 100}, []float64{50, 80, 40}, "events/s", AtLeast, 0.4, "")
 	r.Ratio("slower", []float64{100}, []float64{39, 39.9, 41}, "events/s", AtLeast, 0.4, "")
 	r.Absolute("small", []float64{3}, "s", AtMost, 3, "")
+	r.Ratio("of nothing", nil, []float64{1}, "events/s", AtLeast, 0.4, "")
 	r.Absolute("none", nil, "s", AtMost, 3, "")
 	r.Missing("gone", errors.New("no such command"))
 	r.Record("fsync", []float64{1.5}, "ms", "")
-	want := []Verdict{Met, NotMet, Met, NotMet, NotMet, Recorded}
+	want := []Verdict{Met, NotMet, Met, NotMet, NotMet, NotMet, Recorded}
 	for i, row := range r.Rows {
 		if row.Verdict != want[i] {
 			t.Errorf("%s: %s, want %s", row.What, row.Verdict, want[i])

@@ -213,6 +213,8 @@ const (
 	probeEvery = 500 * time.Millisecond
 	// probeStep is how often is asked whether the event can be a row by now.
 	probeStep = 20 * time.Millisecond
+	// probePatience is when an event counts as lost.
+	probePatience = 10 * time.Second
 )
 
 func (p *probe) run(ctx context.Context) error {
@@ -242,14 +244,20 @@ func (p *probe) follow(ctx context.Context) (time.Duration, error) {
 	if err := p.receipt(ctx); err != nil {
 		return 0, err
 	}
-	if err := p.committed(ctx); err != nil {
-		return 0, err
+	for time.Since(began) < probePatience {
+		if err := p.committed(ctx); err != nil {
+			return 0, err
+		}
+		newest, err := p.newest(ctx)
+		if err != nil || bytes.Compare(newest, id[:]) >= 0 { // ids of one emitter ascend
+			return time.Since(began), err
+		}
+		// A heartbeat in between had a receipt too: what has been counted was the batch before the event's.
+		if err := pause(ctx, probeStep); err != nil {
+			return 0, err
+		}
 	}
-	newest, err := p.newest(ctx)
-	if err == nil && bytes.Compare(newest, id[:]) < 0 { // ids of one emitter ascend
-		err = fmt.Errorf("event %s is committed and not found", id)
-	}
-	return time.Since(began), err
+	return 0, fmt.Errorf("event %s has a receipt and is no row after %s", id, probePatience)
 }
 
 // newest is the id of the newest event of the first emitter that a search finds.
