@@ -11,6 +11,8 @@ SHELL         := bash
 BIN := $(CURDIR)/.bin
 export PATH        := $(BIN):$(PATH)
 export GOTOOLCHAIN := local
+# With one set of flags everywhere, what is compiled for one target need not be compiled again for the next.
+export GOFLAGS     := $(strip $(filter-out -trimpath,$(GOFLAGS)) -trimpath)
 
 # The folder of real traces. Without it the tests that need it say so and are counted as skipped.
 CUSTODY_DATA ?= $(wildcard ../shared/data)
@@ -70,8 +72,8 @@ test-data: build
 .PHONY: build
 build: $(ENGINE)
 	@mkdir -p bin
-	go build -trimpath -o bin/ ./cmd/custody
-	go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/custody-verify
+	go build -o bin/ ./cmd/custody
+	go build -ldflags='-s -w' -o bin/ ./cmd/custody-verify
 
 ## engine: install the embedded ClickHouse engine (again when its lock file changes)
 .PHONY: engine
@@ -101,18 +103,34 @@ fuzz: $(ENGINE)
 	@targets='$(addprefix fuzz/,$(fuzzes))'
 	if [ -z "$$targets" ]; then echo 'fuzz: no fuzz target'; exit; fi
 	echo "fuzz: $$(wc -w <<<"$$targets") targets, $(FUZZTIME) each"
+	$(MAKE) --no-print-directory $(FUZZ_FIRST)
 	$(MAKE) --no-print-directory --keep-going --output-sync=target -j$(FUZZ_JOBS) $$targets
 	echo "fuzz: $$(wc -w <<<"$$targets") targets passed"
 
+# A test binary with coverage counters for each package: `go test -fuzz` would link one for each target. The first is built alone,
+# since go commands side by side each compile what they share, and it imports nearly everything.
+FUZZ_BIN   := .bin/fuzz
+FUZZ_FIRST := $(FUZZ_BIN)/cmd/custody/fuzz.test
+
+.PHONY: always
+.PRECIOUS: $(FUZZ_BIN)/%/fuzz.test
+$(FUZZ_BIN)/%/fuzz.test: always
+	@mkdir -p $(@D)
+	go test -c -vet=off -fuzz=. -o $@ ./$*
+
 # Go calls it a failure when the time is over in the middle of an input (golang.org/issue/75804): then, and only then, again.
-fuzz/%:
-	@run() { go test -run='^$$' -fuzz='^$(notdir $*)$$' -fuzztime=$(FUZZTIME) -parallel=1 ./$(dir $*) 2>&1; }
+.SECONDEXPANSION:
+fuzz/%: $(FUZZ_BIN)/$$(dir $$*)fuzz.test
+	@cache=$$(go env GOCACHE)/fuzz/$$(go list -m)/$(dir $*)
+	cd $(dir $*)
+	run() { $(CURDIR)/$< -test.run='^$$' -test.fuzz='^$(notdir $*)$$' -test.fuzztime=$(FUZZTIME) -test.parallel=1 -test.fuzzcachedir="$$cache" 2>&1; }
 	echo "fuzz: $(dir $*) $(notdir $*)"
 	out=$$(run) || {
 	  if ! grep -q 'context deadline exceeded' <<<"$$out" || grep -q 'Failing input' <<<"$$out"; then echo "$$out"; exit 1; fi
 	  out=$$(run) || { echo "$$out"; exit 1; }
 	}
 	tail -n 2 <<<"$$out"
+	if ! grep -q 'new interesting' <<<"$$out"; then echo 'fuzz: the binary counts no coverage'; exit 1; fi
 
 ## bench: hold the whole system to its bounds, medians of five (BENCH_FLAGS='-short' takes two minutes)
 .PHONY: bench
@@ -244,7 +262,7 @@ $(1): .bin/.$(1)-$(3)
 .bin/.$(1)-$(3): | machine
 	@echo 'tools: building $(1) $(3) from source ($(if $(4),it fetches about $(4) MB and takes minutes,all tools together fetch about $(TOOLS_MB) MB), once)'
 	mkdir -p $(BIN)
-	GOBIN=$(BIN) GOFLAGS=-buildvcs=false go install $(2)@$(3)
+	GOBIN=$(BIN) GOFLAGS='-buildvcs=false -trimpath' go install $(2)@$(3)
 	rm -f .bin/.$(1)-v*
 	touch $$@
 endef
