@@ -61,6 +61,10 @@ type Config struct {
 	// Detect lets package detect look at the clear text of what is recorded, and record what it finds about proposed calls. Rules
 	// that go by where values come from need it.
 	Detect bool
+	// Receipts is a file to which every receipt is added, one signer.KeptReceipt a line: custody-verify --receipts holds a bundle to
+	// them. A batch leaves the spool only when its receipt is there. Nothing is ever removed, and a batch takes about 900 bytes: move the
+	// file away whenever you like, and a new one is begun. It is for this emitter alone. Empty: only the newest are kept, in Dir.
+	Receipts string
 	// OnError is told what no caller can be told: refusals, lost connections, damage. It must return soon.
 	OnError func(error)
 	Log     *slog.Logger // nil: slog.Default

@@ -30,6 +30,7 @@ type Emitter struct {
 	spool    *spool.Spool
 	queue    *spool.Queue // of this start
 	receipts receiptFile
+	ledger   receiptLedger
 	taken    atomic.Uint64 // newest stream sequence of a receipt
 
 	fingerprint atomic.Pointer[fingerprintKey]
@@ -92,7 +93,7 @@ func open(config Config) (*Emitter, error) {
 	e := &Emitter{
 		config: config, runs: runs{all: make(map[string]*runCounter)}, urge: make(chan struct{}, 1),
 		welcome: make(chan struct{}), closing: make(chan struct{}), done: make(chan struct{}),
-		receipts: receiptFile{dir: filepath.Join(config.Dir, receiptsDir)},
+		receipts: receiptFile{dir: filepath.Join(config.Dir, receiptsDir)}, ledger: receiptLedger{name: config.Receipts},
 	}
 	e.control = newControl(e)
 	if config.Detect {

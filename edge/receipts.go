@@ -2,17 +2,23 @@ package edge
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
+	"github.com/agentcustody/custody/signer"
 )
 
-// receiptFile keeps the newest receipts, one JSON object a line: at least the last maxReceipts and at most twice as many.
+// keptLine is the line for the receipt of a batch.
+func keptLine(out *outgoing, receipt *apiv1.Receipt) ([]byte, error) {
+	kept := signer.KeptReceipt{Note: string(receipt.GetNote()), Statement: out.statement.Bytes}
+	return kept.Line()
+}
+
+// receiptFile keeps the newest receipts, one signer.KeptReceipt a line: at least the last maxReceipts and at most twice as many.
 type receiptFile struct {
 	dir   string
 	file  *os.File
@@ -20,33 +26,17 @@ type receiptFile struct {
 }
 
 const (
-	// maxReceipts is some minutes of a busy agent, about 600 KiB.
+	// maxReceipts is some minutes of a busy agent, about 900 KiB.
 	maxReceipts    = 1024
 	receiptsNewest = "receipts.jsonl"
 	receiptsOlder  = "receipts.1.jsonl"
 )
 
-// storedReceipt is one line.
-type storedReceipt struct {
-	Batch    string `json:"batch"` // digest in hexadecimal
-	FirstSeq uint64 `json:"first_seq"`
-	Count    int    `json:"count"`
-	Sequence uint64 `json:"stream_seq"`
-	Note     string `json:"note"` // the signed note itself
-}
-
-func (r *receiptFile) add(out *outgoing, receipt *apiv1.Receipt) error {
+func (r *receiptFile) add(line []byte) error {
 	if err := r.ready(); err != nil {
 		return fmt.Errorf("keep receipt: %w", err)
 	}
-	line, err := json.Marshal(storedReceipt{
-		Batch: hex.EncodeToString(receipt.GetBatchDigest()), FirstSeq: uint64(out.statement.First), Count: out.statement.Count,
-		Sequence: receipt.GetStreamSeq(), Note: string(receipt.GetNote()),
-	})
-	if err != nil {
-		return fmt.Errorf("keep receipt: %w", err)
-	}
-	if _, err := r.file.Write(append(line, '\n')); err != nil {
+	if _, err := r.file.Write(line); err != nil {
 		return fmt.Errorf("keep receipt: %w", err)
 	}
 	r.lines++
@@ -91,5 +81,88 @@ func (r *receiptFile) close() error {
 	}
 	err := r.file.Close()
 	r.file = nil
+	return err
+}
+
+// receiptLedger is Config.Receipts: every receipt, one signer.KeptReceipt a line, added before the batch leaves the spool. Each line is
+// one write, so a kill -9 leaves whole lines; what a loss of power or a full disk cuts short is taken off before the next line, and its
+// batch is still in the spool. It is synced when it is closed. It belongs to the goroutine of the session.
+type receiptLedger struct {
+	name string // empty: nothing is kept
+	file *os.File
+}
+
+// receiptBegins is how every line begins. What does not is nobody's half line, and is not cut off.
+const receiptBegins = `{"note":"custody/receipt/v1\n`
+
+var errNoReceipts = errors.New("is no file of receipts: its last line is something else")
+
+func (l *receiptLedger) add(line []byte) error {
+	if l.name == "" {
+		return nil
+	}
+	if err := l.ready(); err != nil {
+		return fmt.Errorf("keep receipt in %s: %w", l.name, err)
+	}
+	if _, err := l.file.Write(line); err != nil {
+		return fmt.Errorf("keep receipt: %w", errors.Join(err, l.close()))
+	}
+	return nil
+}
+
+// ready opens the file, anew if it was moved away.
+func (l *receiptLedger) ready() error {
+	if l.file != nil {
+		if l.stands() {
+			return nil
+		}
+		if err := l.close(); err != nil {
+			return err
+		}
+	}
+	file, err := os.OpenFile(l.name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := cutHalfLine(file); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	l.file = file
+	return nil
+}
+
+// stands reports whether the open file is still the one of that name.
+func (l *receiptLedger) stands() bool {
+	open, err1 := l.file.Stat()
+	named, err2 := os.Stat(l.name)
+	return err1 == nil && err2 == nil && os.SameFile(open, named)
+}
+
+// cutHalfLine takes off what stands behind the last newline.
+func cutHalfLine(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	tail := make([]byte, min(info.Size(), signer.MaxKeptReceipt+1))
+	if _, err := file.ReadAt(tail, info.Size()-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	half := tail[bytes.LastIndexByte(tail, '\n')+1:]
+	switch known := min(len(half), len(receiptBegins)); {
+	case len(half) == 0:
+		return nil
+	case len(half) > signer.MaxKeptReceipt || string(half[:known]) != receiptBegins[:known]:
+		return errNoReceipts
+	}
+	return file.Truncate(info.Size() - int64(len(half)))
+}
+
+func (l *receiptLedger) close() error {
+	if l.file == nil {
+		return nil
+	}
+	err := errors.Join(l.file.Sync(), l.file.Close())
+	l.file = nil
 	return err
 }

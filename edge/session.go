@@ -410,6 +410,19 @@ func (s *session) handle(a answer) error {
 	return errors.New("an answer is neither receipt nor refusal")
 }
 
+// keep keeps the receipt. The newest ones are there for whoever looks into a loss; only those that the caller asks for hold up the
+// acknowledgement.
+func (e *Emitter) keep(out *outgoing, r *apiv1.Receipt) error {
+	line, err := keptLine(out, r)
+	if err != nil {
+		return err
+	}
+	if err := e.receipts.add(line); err != nil {
+		e.report(err)
+	}
+	return e.ledger.add(line)
+}
+
 // received takes a receipt. If the process dies before the acknowledgement is recorded, the batch is sent again and the
 // server makes the receipt again.
 func (s *session) received(r *apiv1.Receipt) error {
@@ -417,8 +430,8 @@ func (s *session) received(r *apiv1.Receipt) error {
 	if err := e.openReceipt(out, r); err != nil {
 		return fmt.Errorf("receipt: %w", err)
 	}
-	if err := e.receipts.add(out, r); err != nil {
-		e.report(err)
+	if err := e.keep(out, r); err != nil {
+		return err
 	}
 	if err := s.acknowledge(out.statement.End()); err != nil {
 		return err

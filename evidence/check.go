@@ -32,6 +32,8 @@ const (
 	ExitHistory    = 24 // the log does not continue an earlier state of it
 	ExitWitnesses  = 25 // too few of the policy's witnesses confirm the log's state
 	ExitTimestamp  = 26 // a time stamp is of something else, or of no authority of the policy
+	ExitOmission   = 27 // the log does not hold what its receipts promise
+	ExitReceipts   = 28 // a receipt is not one of this log
 )
 
 // Names of the checks. They are stable: tests, reports and people refer to them.
@@ -68,6 +70,8 @@ const (
 	CheckControls   = "controls"
 	CheckCustody    = "custody"
 	CheckHistory    = "consistency"
+	CheckOmission   = "omission"
+	CheckReceipts   = "receipts"
 )
 
 // rule is what is known about a check before it runs.
@@ -245,6 +249,30 @@ var rules = []rule{
 		"the log continues every earlier state that is held against it", "The log does not continue an earlier state of it, or the bundle does not show that it does.",
 		"It cannot be concluded that the log has one history: records may have been altered or removed since that state.",
 	},
+}
+
+// receiptRules are the checks of receipts, behind the others. They are of somebody else's files: only if there are any do they run, and they
+// say nothing of the bundle.
+var receiptRules = []rule{
+	{
+		CheckOmission, ExitOmission, false, true,
+		"the log holds every record that it gave a receipt for, as far as the bundle reaches",
+		"The log does not hold records for which its operator gave a signed receipt: they were received, and left out or removed.",
+		"It cannot be concluded that everything which was received is here. Receipt and bundle together are evidence against whoever keeps the log.",
+	},
+	{
+		CheckReceipts, ExitReceipts, false, true,
+		"every receipt is signed with the system key that the policy names", "A receipt that was given to this program is not one of this log: it is not signed with the log's key, or not for what stands beside it.",
+		"Nothing can be concluded from this receipt, for or against the log.",
+	},
+}
+
+// rulesFor are the rules of a verification.
+func rulesFor(o *VerifyOptions) []rule {
+	if len(o.Receipts) == 0 {
+		return rules
+	}
+	return slices.Concat(rules, receiptRules)
 }
 
 // Result of a check.

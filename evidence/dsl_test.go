@@ -252,6 +252,7 @@ type draft struct {
 	repeated  bool               // of numbers that were used: the head stays
 	payload   string             // DSSE payload type
 	leaf      func(*chain.Entry) // changes a leaf before it is chained
+	receipt   func([]byte)       // is given the statement, which Custody has taken
 }
 
 func lost(d *draft)                       { d.lost = true }
@@ -287,6 +288,9 @@ func (s *sender) batch(events []*eventv1.Event, edits ...func(*draft)) *sender {
 	if !d.repeated {
 		digest := event.BatchDigest(statement)
 		s.last, s.digest = d.statement.FirstSeq+uint64(d.statement.Count)-1, digest[:]
+	}
+	if d.receipt != nil {
+		d.receipt(statement)
 	}
 	if !d.lost {
 		s.w.fold(d, statement, signature)

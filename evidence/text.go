@@ -18,18 +18,27 @@ func (v *Verdict) Text() string {
 	var p page
 	v.heading(&p)
 	v.answers(&p)
-	p.failures(rules, v.Checks)
+	p.failures(v.rules(), v.Checks)
 	v.outside(&p)
 	if v.Check(CheckChain).Result != NotRun { // otherwise the records were not examined to their end
 		v.sources(&p)
 		v.contents(&p)
 		v.producers(&p)
+		v.receipts(&p)
 		v.lists(&p)
 		v.times(&p)
 		v.limits(&p)
 	}
-	p.checks(rules, v.Checks, v.Exit)
+	p.checks(v.rules(), v.Checks, v.Exit)
 	return p.String()
+}
+
+// rules are those of its checks.
+func (v *Verdict) rules() []rule {
+	if len(v.Checks) > len(rules) {
+		return slices.Concat(rules, receiptRules)
+	}
+	return rules
 }
 
 // page is text under construction.
@@ -393,6 +402,7 @@ func (v *Verdict) limitWords() []string {
 		{v.Records.FieldsWithheld+v.Records.Withheld+v.Records.Held > 0, "What withheld or closed content says: only that it has not changed."},
 		{v.Records.Expired > 0, "What the records said that are no longer kept: only that they have not changed."},
 		{v.Records.FieldsErased > 0, "What erased content said: nobody can open it any more."},
+		{v.Receipts != nil && v.Receipts.Undecided > 0, "Whether the log keeps what some of the receipts are for: see there."},
 		{v.Clock.Ahead > 0, count(v.Clock.Ahead, "record claims", "records claim") + " to have happened more than five minutes after it was received."},
 		{v.Clock.Behind > 0, count(v.Clock.Behind, "record claims", "records claim") + " to be made before something that its batch refers to: its time is wrong."},
 	} {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -196,16 +197,16 @@ func TestTextIsEscaped(t *testing.T) {
 func TestRules(t *testing.T) {
 	seen := map[string]bool{}
 	exit := 0
-	for _, r := range rules {
+	for _, r := range slices.Concat(rules, receiptRules) {
 		if seen[r.name] || r.what == "" || r.failure == "" || r.therefore == "" {
 			t.Errorf("%s: repeated or silent", r.name)
 		}
-		if seen[r.name] = true; r.exit < ExitContainer || r.exit > ExitTimestamp {
+		if seen[r.name] = true; r.exit < ExitContainer || r.exit > ExitReceipts {
 			t.Errorf("%s: exit %d", r.name, r.exit)
 		}
 		exit = max(exit, r.exit)
 	}
-	if exit != ExitTimestamp {
+	if exit != ExitReceipts {
 		t.Errorf("the last class is %d", exit)
 	}
 }

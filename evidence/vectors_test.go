@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/signer/timestamp"
 )
 
@@ -58,6 +60,35 @@ func expectation(t testing.TB, v Verdict) json.RawMessage {
 		t.Fatal(err)
 	}
 	return bytes.ReplaceAll(b, []byte(",\n      \"examined\": 0,\n      \"failures\": 0"), nil)
+}
+
+// recordReceipts is recordVector with the receipts that were held to the bundle, in NAME.receipts.
+func recordReceipts(t testing.TB, bundle []byte, policy *Policy, v Verdict, kept []signer.KeptReceipt) {
+	t.Helper()
+	name, file := filepath.Join(vectorDir, vectorName(t)+".receipts"), receiptFile(t, kept)
+	if *update {
+		if err := errors.Join(os.MkdirAll(vectorDir, 0o755), os.WriteFile(name, file, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if have, err := os.ReadFile(name); err != nil || !bytes.Equal(have, file) {
+		t.Errorf("%s is not what this test makes (-update writes it anew): %v", name, err)
+	}
+	recordVector(t, bundle, policy, v)
+}
+
+// receiptsBeside are those of a vector, none if it has none.
+func receiptsBeside(t testing.TB, name string) []signer.KeptReceipt {
+	t.Helper()
+	file, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	kept, readErr := ReadReceipts(bytes.NewReader(file))
+	if err := errors.Join(err, readErr); err != nil {
+		t.Fatal(err)
+	}
+	return kept
 }
 
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
@@ -299,8 +330,9 @@ func TestVectorsVerify(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		found := verifyReceipts(t, bundle, policy, receiptsBeside(t, strings.TrimSuffix(file, ".json")+".receipts"))
 		var got, expected bytes.Buffer
-		if err := errors.Join(json.Compact(&got, expectation(t, verify(t, bundle, policy))), json.Compact(&expected, want.Verdict)); err != nil {
+		if err := errors.Join(json.Compact(&got, expectation(t, found)), json.Compact(&expected, want.Verdict)); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(expected.String(), got.String()); diff != "" {

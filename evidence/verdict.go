@@ -92,7 +92,8 @@ type Verdict struct {
 	Populations  map[string]uint64 `json:"populations"` // rows of each list, by its file
 	Controls     Controls          `json:"controls"`    // of this bundle's mapping
 	Custody      []Handling        `json:"custody"`
-	History      []History         `json:"history,omitempty"` // states of the log that it was held against
+	History      []History         `json:"history,omitempty"`  // states of the log that it was held against
+	Receipts     *Receipts         `json:"receipts,omitempty"` // what came of the receipts that it was held to
 	Checks       []Check           `json:"checks"`
 }
 
@@ -148,7 +149,7 @@ func (v *verification) describe(out *Verdict) {
 			out.Verdicts[chain.Verdict(i).String()] = n
 		}
 	}
-	out.History = v.history
+	out.History, out.Receipts = v.history, v.receipts
 	if v.reasons != nil {
 		out.Redactions = append(out.Redactions, v.reasons.list...)
 	}
@@ -183,8 +184,8 @@ func (v *verification) integrity() string {
 // authenticity is claimed only if every check passed: what does not hold together is nobody's.
 func (v *verification) authenticity() string {
 	answer := Authentic
-	for _, c := range v.checks {
-		switch c.Result {
+	for _, r := range rules {
+		switch v.checks[r.name].Result {
 		case Failed:
 			return NotAuthentic
 		case NotRun, NotClaimed:
@@ -197,7 +198,7 @@ func (v *verification) authenticity() string {
 
 // completeness is claimed only for what is authentic.
 func (v *verification) completeness(out *Verdict) string {
-	if out.Authenticity != Authentic {
+	if out.Authenticity != Authentic || v.promised != nil && v.failed(CheckOmission) {
 		return NoClaim
 	}
 	if out.Selection != nil {
@@ -224,7 +225,7 @@ func (v *Verdict) numbersSay() string {
 }
 
 func (v *verification) exit(out *Verdict) int {
-	for _, r := range rules {
+	for _, r := range v.rules {
 		if v.failed(r.name) {
 			return r.exit
 		}

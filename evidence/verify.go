@@ -21,6 +21,7 @@ import (
 type VerifyOptions struct {
 	Workers  int                      // goroutines that hash and check signatures; as many as there are cores if 0
 	Held     [][]byte                 // signed checkpoints of the log that the auditor holds: the bundle must continue them
+	Receipts []signer.KeptReceipt     // of the log's operator, that somebody holds: the log must keep them; at most 65,536 are kept in memory
 	Progress func(done, total uint64) // records so far; may be nil
 
 	RevocationLists []*x509.RevocationList // to which time stamps are held, beside those that they carry
@@ -45,9 +46,9 @@ func newVerification(policy *Policy, o VerifyOptions) *verification {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	return &verification{
-		policy: policy, options: o, findings: newFindings(rules, policy != nil), registry: registry.New(), numbering: newNumbering(),
+		policy: policy, options: o, findings: newFindings(rulesFor(&o), policy != nil), registry: registry.New(), numbering: newNumbering(),
 		tombstones: map[chain.Index]tombstone{}, erasures: map[erasure]*claimed{}, signers: map[signer.KeyID]*activity{},
-		threads: map[threadID]*thread{}, dated: map[event.ID]datedEvent{},
+		threads: map[threadID]*thread{}, dated: map[event.ID]datedEvent{}, promised: newPromised(o.Receipts),
 	}
 }
 
@@ -92,6 +93,8 @@ type verification struct {
 	erasures   map[erasure]*claimed
 	expiries   expiries
 	expired    *expiredLeaf // the last that is shown as expired; nil if none is
+	promised   *promised    // nil if there are no receipts
+	receipts   *Receipts    // what came of them; nil before
 }
 
 // activity is where in the range a key has signed.
@@ -150,6 +153,7 @@ func (v *verification) run(ctx context.Context, r io.ReaderAt, size int64) error
 		v.checkErasures,
 		v.checkConsistency,
 		v.checkAccounts,
+		v.checkReceipts,
 	} {
 		if err := errors.Join(step(), ctx.Err()); errors.Is(err, errStopped) {
 			return ctx.Err()

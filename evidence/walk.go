@@ -226,6 +226,9 @@ func (j *judge) message(m *job) {
 	for i := range m.size() {
 		j.link(m.index(i), m.leaf(i), m.leafBytes[i*chain.LeafSize:][:chain.LeafSize])
 	}
+	if j.promised != nil {
+		j.promised.seeAll(m.leaves)
+	}
 	for _, p := range m.problems {
 		j.failAt(p.check, p.index, p.err)
 	}

@@ -135,7 +135,7 @@ class Scoped:
         return out
 
     def completeness(self, authenticity, end, part):
-        if authenticity != "authentic":
+        if authenticity != "authentic" or self.results.get("omission") == "failed":
             return "not-claimed"
         if part and (self.run_id or not part["emitters"]):
             return "gaps" if part["missing"] else "complete" if part["basis"] == "contiguous" else "open-tail"
@@ -150,6 +150,8 @@ class Scoped:
             out["arrivals"] = self.arrivals
         if self.scope and self.history:
             out["history"] = self.history
+        if self.receipts:
+            out["receipts"] = self.receipts
         return out
 
 

@@ -17,6 +17,7 @@ import isolation
 from events import decode, read_event, read_statement
 from parts import (Wrong, consistent, included, leaf_hash, pae, read_checkpoint, read_policy, read_signatures, root_of, sha, signed, to_json,
                    verifier_key)
+from receipts import read_receipts
 from records import Leaf
 from verify import Verification
 
@@ -132,10 +133,14 @@ def bundle(name):
     with open(name[:-5] + ".evb", "rb") as f:
         b = f.read()
     policy = read_policy(to_json(want["policy"]).encode()) if want["policy"] else None
-    got = json.loads(to_json(Verification(b, policy).run()))
+    held = name[:-5] + ".receipts"
+    receipts = read_receipts(open(held, "rb").read()) if os.path.exists(held) else ()
+    got = json.loads(to_json(Verification(b, policy, receipts=receipts).run()))
     found = {c["name"]: c["result"] for c in got["checks"]}
     for check in want.get("fails", []):
         same(found[check], "failed", f"check {check}")
+    for r, other in zip(got.get("receipts", {"list": []})["list"], want["verdict"].get("receipts", {"list": []})["list"], strict=True):
+        same((r["result"], r.get("record")), (other["result"], other.get("record")), f"receipt {r['number']}")
     got, want = decided(got), decided(want["verdict"])
     for key in want | got:
         same(got.get(key), want.get(key), key)

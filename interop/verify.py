@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks an evidence bundle offline, as custody-verify does.
 
-    verify.py BUNDLE [--policy FILE] [--crl FILE]… [-o text|json]
+    verify.py BUNDLE [--policy FILE] [--receipts FILE]… [--crl FILE]… [-o text|json]
 
 Written from docs/FORMAT.md alone, so that neither the format nor the verdicts rest on one program. It needs Python 3.11,
 python3-cryptography (for Ed25519) and the modules beside it, and nothing else of Custody; without the data files in evidence/controls it
@@ -20,6 +20,7 @@ from parts import (COUNTS, LAYOUT, MANIFEST, RANGE, REDACTIONS, SCOPE, TYPE_BATC
                    open_container, pae, read_checkpoint, read_json, read_policy, root_of, sha, signed, subtrees, to_json, verifier_key)
 from events import (ACCEPTED, EQUIVOCATION, GAP, HELD, KEY_INVALID, LATE, MALFORMED, VERDICTS, Emitter, Log, decode, read_event)
 from outside import Outside
+from receipts import RECEIPT_CHECKS, Promised, read_receipts
 from records import Leaf, Message, Proven, Reader, instance_tag, records
 from scopes import Scoped, check_scope, until
 from stamps import read_list
@@ -46,10 +47,11 @@ class Stop(Exception):
     """Nothing further can be examined."""
 
 
-class Verification(Scoped, Anchored, Outside, Derived):
-    def __init__(self, bundle, policy, crls=()):
-        self.bundle, self.policy, self.crls = bundle, policy, crls
-        self.results, self.details = {name: "not-run" for name, *_ in CHECKS}, {}
+class Verification(Scoped, Anchored, Outside, Derived, Promised):
+    def __init__(self, bundle, policy, crls=(), receipts=()):
+        self.bundle, self.policy, self.crls, self.held = bundle, policy, crls, receipts
+        self.known = CHECKS + RECEIPT_CHECKS if receipts else CHECKS
+        self.results, self.details, self.receipts = {name: "not-run" for name, *_ in self.known}, {}, None
         self.scope, self.root, self.manifest, self.handlings = None, ZEROS, ZEROS, []
         self.count, self.verdicts = dict.fromkeys(COUNTS, 0), {}
         self.vantage = dict.fromkeys(["self_reported", "gateway_observed", "imported", "custody", "unattributed"], 0)
@@ -65,7 +67,7 @@ class Verification(Scoped, Anchored, Outside, Derived):
     def done(self, *names):
         for name in names:
             if self.results[name] == "not-run":
-                anchored = next(c[3] for c in CHECKS if c[0] == name)
+                anchored = next(c[3] for c in self.known if c[0] == name)
                 self.results[name] = "not-claimed" if anchored and not self.policy else "passed"
 
     def check(self, name, step, *args):
@@ -166,6 +168,7 @@ class Verification(Scoped, Anchored, Outside, Derived):
             self.fail("format", e)
             raise Stop from e
         self.done("format", *RECORD_CHECKS)
+        self.check_receipts()
 
     def leaf_bytes(self, index):
         return bytes(self.files["log/leaves.bin"][183 * (index - self.low):][:183])
@@ -504,7 +507,7 @@ class Verification(Scoped, Anchored, Outside, Derived):
         end = bool(self.scope) and self.e == self.n
         part = self.selection() if self.scope and self.instance else None
         out["completeness"] = self.completeness(out["authenticity"], end, part)
-        codes = [code for name, code, *_ in CHECKS if results[name] == "failed"]
+        codes = [code for name, code, *_ in self.known if results[name] == "failed"]
         answers = {"gaps": 4, "open-tail": 3, "complete": 0}
         out["exit"] = codes[0] if codes else 5 if out["authenticity"] != "authentic" else answers[out["completeness"]]
         return out | self.beside(part) | {
@@ -520,7 +523,7 @@ class Verification(Scoped, Anchored, Outside, Derived):
         return "broken" if "failed" in results else "unknown" if "not-run" in results else "intact"
 
     def authenticity(self):
-        results = set(self.results.values())
+        results = {self.results[name] for name, *_ in CHECKS}
         return "failed" if "failed" in results else "authentic" if results == {"passed"} else "not-claimed"
 
     def silent(self):
@@ -554,12 +557,14 @@ def main():
     parser.add_argument("bundle")
     parser.add_argument("--policy")
     parser.add_argument("--crl", action="append", default=[])
+    parser.add_argument("--receipts", action="append", default=[])
     parser.add_argument("-o", choices=["text", "json"], default="text", dest="output")
     args = parser.parse_args()
     try:
         policy = read_policy(open(args.policy, "rb").read(1 << 20)) if args.policy else None
         crls = [read_list(open(name, "rb").read((1 << 20) + 1)) for name in args.crl]
-        verdict = Verification(open_bundle(args.bundle), policy, crls).run()
+        receipts = [r for name in args.receipts for r in read_receipts(open(name, "rb").read())]
+        verdict = Verification(open_bundle(args.bundle), policy, crls, receipts).run()
     except (OSError, Wrong) as e:
         print(f"verify.py: {e}", file=sys.stderr)
         return 1

@@ -20,6 +20,7 @@ import (
 
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/evidence"
+	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/signer/timestamp"
 )
 
@@ -33,13 +34,16 @@ const memoryLimit = 192 << 20
 
 const usage = `custody-verify checks an evidence bundle, or a statement of isolation, offline.
 
-Usage: custody-verify BUNDLE [--policy FILE] [--held FILE]… [--event ID]… [--crl FILE]… [-o text|json]
+Usage: custody-verify BUNDLE [--policy FILE] [--held FILE]… [--receipts FILE]…
+                      [--event ID]… [--crl FILE]… [-o text|json]
        custody-verify STATEMENT [--policy FILE] [--bundle FILE] [-o text|json]
 
   --policy FILE  what you trust: the policy file that you got from the operator on another way than the bundle,
                  and whose fingerprint you compared by telephone. Without it only integrity is checked.
   --held FILE    an earlier state of the log that you hold: a checkpoint, or a bundle that you got before. The bundle
                  must show that its log continues it (custody evidence export --from-checkpoint). Repeatable.
+  --receipts FILE  receipts that the log's operator gave for what it took (custody edge --receipts). For each it is said whether
+                 the log keeps what the receipt is for. Repeatable; 65,536 receipts at most.
   --bundle FILE  the bundle of the same period, to which a statement of isolation is held
   --event ID     an event of which to say when it must have happened. Repeatable.
   --crl FILE     a list of revoked certificates (CRL, DER or PEM) of the authority that issued the certificate of a time
@@ -71,6 +75,8 @@ Exit codes:
   24  the log does not continue an earlier state of it, or the bundle does not show it
   25  too few of the witnesses that the policy names confirm the state of the log
   26  a time stamp is of something else, or of no authority that the policy names
+  27  the log does not hold records that it gave a receipt for
+  28  a receipt is not one of this log: nothing can be concluded from it
 `
 
 func main() {
@@ -86,7 +92,7 @@ func main() {
 type options struct {
 	bundle, policy, output string
 	beside                 string // bundle beside a statement of isolation
-	held, crls             []string
+	held, crls, receipts   []string
 	events                 []event.ID
 	version                bool
 }
@@ -120,6 +126,7 @@ func parse(args []string) (o options, err error) {
 	flags.StringVar(&o.policy, "policy", "", "")
 	flags.Func("held", "", func(name string) error { o.held = append(o.held, name); return nil })
 	flags.Func("crl", "", func(name string) error { o.crls = append(o.crls, name); return nil })
+	flags.Func("receipts", "", func(name string) error { o.receipts = append(o.receipts, name); return nil })
 	flags.StringVar(&o.beside, "bundle", "", "")
 	flags.StringVar(&o.output, "o", "text", "")
 	flags.Func("event", "", func(text string) error {
@@ -164,6 +171,10 @@ func verify(ctx context.Context, o options, out io.Writer) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	receipts, err := readReceipts(o.receipts)
+	if err != nil {
+		return 0, err
+	}
 	file, err := open(o.bundle)
 	if err != nil {
 		return 0, err
@@ -172,12 +183,16 @@ func verify(ctx context.Context, o options, out io.Writer) (int, error) {
 	switch statement, err := file.statement(); {
 	case err != nil:
 		return 0, err
+	case statement != nil && o.receipts != nil:
+		return 0, errors.New("--receipts goes with a bundle")
 	case statement != nil:
 		return verifyIsolation(ctx, o, statement, policy, out)
 	case o.beside != "":
 		return 0, errors.New("--bundle goes with a statement of isolation")
 	}
-	found, err := evidence.Verify(ctx, file, file.size, policy, evidence.VerifyOptions{Held: held, Events: o.events, RevocationLists: lists})
+	found, err := evidence.Verify(ctx, file, file.size, policy, evidence.VerifyOptions{
+		Held: held, Events: o.events, Receipts: receipts, RevocationLists: lists,
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -243,6 +258,24 @@ func readHeld(names []string) (notes [][]byte, err error) {
 		notes = append(notes, note)
 	}
 	return notes, nil
+}
+
+// readReceipts reads files of receipts, one after the other.
+func readReceipts(names []string) (all []signer.KeptReceipt, err error) {
+	for _, name := range names {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		list, err := evidence.ReadReceipts(file)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if all = append(all, list...); len(all) > evidence.MaxReceipts {
+			return nil, fmt.Errorf("more than %d receipts: hold the bundle to fewer at a time", evidence.MaxReceipts)
+		}
+	}
+	return all, nil
 }
 
 // readLists reads lists of revoked certificates.

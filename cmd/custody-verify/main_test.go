@@ -20,6 +20,9 @@ const (
 	policy    = "../../evidence/testdata/bundle/policy.json"
 	house     = "../../evidence/testdata/isolation/house" // .isolation, .evb
 	household = "../../evidence/testdata/isolation/policy.json"
+	kept      = "../../evidence/testdata/vectors/receipts-kept"    // .evb, .receipts
+	omitted   = "../../evidence/testdata/vectors/receipts-omitted" // .evb, .receipts
+	forged    = "../../evidence/testdata/vectors/receipts-of-another-key"
 	revoked   = "../../signer/timestamp/testdata/another-root.crl" // a list of revoked certificates
 )
 
@@ -54,6 +57,13 @@ func TestCommandLine(t *testing.T) {
 		"a list of the revoked":         {bundle + " --policy " + policy + " --crl " + revoked, evidence.ExitVerified, "COMPLETE", ""},
 		"no list of the revoked":        {bundle + " --crl " + broken, evidence.ExitError, "", "malformed list"},
 		"no such list":                  {bundle + " --crl " + dir + "/none", evidence.ExitError, "", "none"},
+		"kept receipts":                 {kept + ".evb --receipts " + kept + ".receipts", evidence.ExitNoPolicy, "2 receipts kept", ""},
+		"broken receipts":               {omitted + ".evb --receipts " + omitted + ".receipts", evidence.ExitOmission, "MISSING", ""},
+		"receipts of another log":       {forged + ".evb --receipts " + forged + ".receipts", evidence.ExitReceipts, "not a receipt of this log", ""},
+		"broken receipts, JSON":         {omitted + ".evb -o json --receipts " + omitted + ".receipts", evidence.ExitOmission, `"missing": 1`, ""},
+		"no receipts":                   {bundle + " --receipts " + broken, evidence.ExitError, "", "line 1"},
+		"no such receipts":              {bundle + " --receipts none", evidence.ExitError, "", "none"},
+		"receipts of a statement":       {house + ".isolation --receipts " + kept + ".receipts", evidence.ExitError, "", "goes with a bundle"},
 		"unknown format":                {bundle + " -o html", evidence.ExitUsage, "", "text or json"},
 		"help":                          {"--help", evidence.ExitVerified, "Exit codes", ""},
 		"version":                       {"--version", evidence.ExitVerified, "custody-verify ", ""},
@@ -88,7 +98,7 @@ func TestJSON(t *testing.T) {
 
 // The help must name every exit code.
 func TestHelpListsExitCodes(t *testing.T) {
-	for code := range evidence.ExitHistory + 1 {
+	for code := range evidence.ExitReceipts + 1 {
 		listed := strings.Contains(usage, fmt.Sprintf("\n%4d  ", code))
 		if exists := code <= evidence.ExitNoPolicy || code >= evidence.ExitContainer; listed != exists {
 			t.Errorf("exit code %d: listed %v", code, listed)

@@ -52,6 +52,7 @@ func (a *app) edgeCommand() *cobra.Command {
 	f.StringVar(&socket, "socket", "", "listen on this Unix socket instead of standard input")
 	f.Int64Var(&cfg.SpoolMaxBytes, "spool-max", 0, "most bytes of the spool; 256 MiB if absent")
 	f.DurationVar(&cfg.CloseTimeout, "wait", edge.DefaultCloseTimeout, "how long to wait for receipts at the end; what is left is delivered at the next start")
+	f.StringVar(&cfg.Receipts, "receipts", "", "add every receipt to this file, for custody-verify --receipts; only the newest are kept, in the folder, if absent")
 	f.BoolVar(&fullIsError, "full-is-error", false, "answer with an error when the spool is full instead of waiting")
 	f.BoolVar(&example, "example", false, "print one valid line for each action")
 	_ = cmd.MarkFlagDirname("dir")

@@ -3,7 +3,6 @@ package torture
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +21,7 @@ import (
 	"github.com/agentcustody/custody/internal/node"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer"
 )
 
 // site is a server and its emitters, all of them processes that can be killed.
@@ -220,9 +220,9 @@ func readReceipts(dir string) (digests []string, err error) {
 			return nil, err
 		}
 		for line := range strings.Lines(string(text)) {
-			var r struct{ Batch string }
-			if strings.HasSuffix(line, "\n") && json.Unmarshal([]byte(line), &r) == nil {
-				digests = append(digests, r.Batch)
+			if r, err := signer.ParseKeptReceipt([]byte(line)); err == nil {
+				digest := event.BatchDigest(r.Statement)
+				digests = append(digests, hex.EncodeToString(digest[:]))
 			}
 		}
 	}
