@@ -38,7 +38,7 @@
 //	fingerprint.json the tenant's fingerprint key, so that recording works offline after the first contact
 //	lock             held by the one process that uses the key
 //	spool/           events without a receipt; sealed content lies here in the clear, what is longer than 64 KiB in files of its own
-//	receipts/        the newest receipts: proof that Custody took a batch
+//	receipts/        the newest receipts: proof that Custody took a batch; Config.Receipts keeps all of them, elsewhere
 //	refused/         batches that Custody refused for good, and why; long values that it would not take
 //
 // All of it is readable by its owner only.

@@ -99,7 +99,7 @@ func open(config Config) (*Emitter, error) {
 	if config.Detect {
 		e.watch.watcher = detect.NewWatcher()
 	}
-	for _, step := range []func() error{e.takeLock, e.load, e.openSpool} {
+	for _, step := range []func() error{e.takeLock, e.load, e.openSpool, e.ledger.open} {
 		if err := step(); err != nil {
 			e.freeFolder()
 			return nil, err

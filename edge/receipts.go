@@ -97,12 +97,20 @@ const receiptBegins = `{"note":"custody/receipt/v1\n`
 
 var errNoReceipts = errors.New("is no file of receipts: its last line is something else")
 
-func (l *receiptLedger) add(line []byte) error {
+// open says early that nothing can be kept there.
+func (l *receiptLedger) open() error {
 	if l.name == "" {
 		return nil
 	}
 	if err := l.ready(); err != nil {
-		return fmt.Errorf("keep receipt in %s: %w", l.name, err)
+		return fmt.Errorf("keep receipts in %s: %w", l.name, err)
+	}
+	return nil
+}
+
+func (l *receiptLedger) add(line []byte) error {
+	if err := l.open(); err != nil || l.name == "" {
+		return err
 	}
 	if _, err := l.file.Write(line); err != nil {
 		return fmt.Errorf("keep receipt: %w", errors.Join(err, l.close()))
@@ -144,16 +152,18 @@ func cutHalfLine(file *os.File) error {
 	if err != nil {
 		return err
 	}
-	tail := make([]byte, min(info.Size(), signer.MaxKeptReceipt+1))
+	tail := make([]byte, min(info.Size(), 2*signer.MaxKeptReceipt))
 	if _, err := file.ReadAt(tail, info.Size()-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	half := tail[bytes.LastIndexByte(tail, '\n')+1:]
+	end := bytes.LastIndexByte(tail, '\n') + 1
+	last, half := tail[:max(end-1, 0)], tail[end:]
+	last = last[bytes.LastIndexByte(last, '\n')+1:]
 	switch known := min(len(half), len(receiptBegins)); {
+	case end > 0 && !bytes.HasPrefix(last, []byte(receiptBegins)), string(half[:known]) != receiptBegins[:known], len(half) > signer.MaxKeptReceipt:
+		return errNoReceipts
 	case len(half) == 0:
 		return nil
-	case len(half) > signer.MaxKeptReceipt || string(half[:known]) != receiptBegins[:known]:
-		return errNoReceipts
 	}
 	return file.Truncate(info.Size() - int64(len(half)))
 }
