@@ -22,6 +22,7 @@ func CallOf(x *eventv1.Execution) ToolCall {
 type Permit struct {
 	Allowed     bool                // an entry covers it
 	Approver    bool                // a person must approve it
+	Named       bool                // an entry that covers it names its very destination, without a star
 	Consequence eventv1.Consequence // 0 says nothing
 }
 
@@ -41,6 +42,7 @@ func Permitted(permissions []*eventv1.Permission, c ToolCall) (says Permit) {
 			continue
 		}
 		says.Allowed = true
+		says.Named = says.Named || c.Destination != "" && p.GetResource() == c.Destination
 		says.Approver = says.Approver || p.GetVerb() == eventv1.PermissionVerb_PERMISSION_VERB_APPROVE
 		if p.GetConsequence() == eventv1.Consequence_CONSEQUENCE_UNSPECIFIED {
 			continue

@@ -49,7 +49,7 @@
 //
 // Content is untrusted when its event says so. An event is tainted when a cause of it is, and a value is when it is in untrusted
 // content of the run and in no trusted content: not from the user, and not in what the instance trusted in earlier runs. Values
-// are compared by their fingerprints; nothing is opened. A memory that was written by a tainted event taints whoever reads it, in
+// are compared by their fingerprints; nothing is opened. A manifest has no fingerprints: what it names is in destination_named. A memory that was written by a tainted event taints whoever reads it, in
 // any run, for as long as the key is remembered.
 //
 // # Bounds

@@ -62,6 +62,7 @@ var variables = []Variable{
 	{"outcome", "string", "ok, error, denied, cancelled or timeout", func(f *facts) string { return event.Outcomes.Name(outcomeOf(f.event)) }},
 	{"attempt", "int", "of the call, from 1", func(f *facts) int64 { return int64(f.event.GetExecution().GetAttempt()) }},
 	{"permitted", "bool", "the manifest in force allows the tool; false without one", func(f *facts) bool { return f.seen.permitted }},
+	{"destination_named", "bool", "of an execution: the manifest in force names its destination, without a star", func(f *facts) bool { return f.seen.named }},
 	{"manifest", "bool", "a manifest is in force", func(f *facts) bool { return f.seen.manifest }},
 
 	{"source", "string", "tool or channel that content came from", func(f *facts) string { return f.event.GetData().GetSource() }},

@@ -36,6 +36,15 @@ func TestTheManifestAsTheGateSeesIt(t *testing.T) {
 			`{tool: send, consequence: high}, {tool: send, resource: "*.own.example", consequence: moderate}`,
 			`{action: execution.proposed, tool: send, destination: a.own.example}, {action: data.content_finding}`,
 		},
+		"a destination that is named": {
+			`permitted && destination_named`, `{tool: send, resource: b.example}, {tool: send, resource: "*"}`,
+			`{action: execution.started, tool: send, destination: b.example}`,
+		},
+		"one that a star covers": {`permitted && !destination_named`, `{tool: send, resource: "*.example"}`, `{action: execution.started, tool: send, destination: b.example}`},
+		"one named for another": {
+			`permitted && !destination_named`, `{tool: look, resource: b.example}, {tool: send}`, `{action: execution.started, tool: send, destination: b.example}`,
+		},
+		"no destination": {`permitted && !destination_named`, `{tool: send}`, `{action: execution.started, tool: send}`},
 		"content is no call": {
 			`action == "data.content_finding" && !permitted && consequence == ""`, `{tool: "*", consequence: high}`, `{action: data.content_finding}`,
 		},

@@ -174,7 +174,7 @@ type seen struct {
 	value    id     // the untrusted event that a value of it came with
 
 	consequence, consequenceBasis, verb string
-	permitted, manifest                 bool
+	permitted, manifest, named          bool
 
 	tainted, taintedValue, taintedMemory, untrusted, sensitive bool
 	call                                                       call
@@ -280,7 +280,7 @@ func (s *seen) class(r *run, x *eventv1.Event) {
 	asked.Tool = s.tool
 	permit := event.Permitted(s.instance.Permissions, asked)
 	class, basis := permit.Class(x.GetExecution().GetConsequence())
-	s.permitted, s.consequence, s.consequenceBasis = permit.Allowed, event.Consequences.Name(class), basis
+	s.permitted, s.named, s.consequence, s.consequenceBasis = permit.Allowed, permit.Named, event.Consequences.Name(class), basis
 	if basis == "" {
 		s.consequence, s.consequenceBasis = guess(s.verb), "guessed"
 	}
