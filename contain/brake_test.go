@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 
 	"github.com/agentcustody/custody/contain"
@@ -303,6 +304,45 @@ func TestAnOldReleaseIsNoSecondPerson(t *testing.T) {
 	if got := s.release(erin, "tenant/acme").GetReleased()[0].GetState(); got != "release proposed" {
 		t.Errorf("an hour later one person makes it %s", got)
 	}
+}
+
+// TestARuleStopsTheRunOfOneInstance: its gate is the only step, over many rounds; another instance that works under the name of the run
+// is stopped as well, and becomes a step when it has something to stop.
+func TestARuleStopsTheRunOfOneInstance(t *testing.T) {
+	s := newSite(t)
+	s.CreateInstance("acme", "other-1")
+	mine, other := s.agent("support-1", edge.RunOptions{ID: "r"}), s.agent("other-1", edge.RunOptions{ID: "r"})
+	nothing := func(context.Context) (string, error) { return "", nil }
+	for _, a := range []*agent{mine, other} {
+		if err := a.works(nothing, low); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := event.Target{Kind: event.TargetRun, Tenant: "acme", Name: "r"}
+	order := contain.AutomaticOrder{ID: "f-1", Target: run, Level: contain.Pause, Instance: "support-1", Reason: "a rule"}
+	if err := s.Node().Containment().Automatic(t.Context(), order); err != nil {
+		t.Fatal(err)
+	}
+	steps := func() (list []string) {
+		for _, step := range s.contained()[0].GetSteps() {
+			list = append(list, step.GetInstance()+" "+event.ContainmentStates.Name(step.GetState()))
+		}
+		return list
+	}
+	eventually(t, "it acknowledges", func() bool { return cmp.Equal(steps(), []string{"support-1 acknowledged"}) })
+	time.Sleep(300 * time.Millisecond) // rounds of the patrol, and renewals of the other gate
+	if got := steps(); len(got) != 1 {
+		t.Errorf("steps %v", got)
+	}
+	if at := s.Node().Containment().Standing("acme", "other-1"); at.Part {
+		t.Error("an instance that has nothing of the run is shown as contained in part")
+	}
+	for _, a := range []*agent{mine, other} {
+		if err := a.call(nothing, low); !errors.Is(err, edge.ErrContained) {
+			t.Errorf("it goes on: %v", err)
+		}
+	}
+	eventually(t, "the other is a step", func() bool { return cmp.Equal(steps(), []string{"support-1 acknowledged", "other-1 acknowledged"}) })
 }
 
 // TestAPauseDoesNotWaitForAPlan: whoever applies a plan waits for the records, and nobody else does.

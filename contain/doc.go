@@ -17,6 +17,9 @@
 //	acknowledged  the target says that it has stopped, and that nothing is running any more
 //	verified      somebody outside the target's process has seen that it is closed
 //
+// A run that a rule has paused has the gates of its instance for steps. The others get the containment too, and one that has something
+// of that run to stop is then a step as well.
+//
 // Silence, the end of a lease and the target's own word never verify. A step that stays short of verified reads NOT PROVEN
 // with what is known, and is passed on to a person after [Config.UnprovenAfter].
 //

@@ -116,7 +116,7 @@ func (p *patrol) complete(ctx context.Context, name event.TenantID, c *Containme
 // missing are the requests of paths that the containment does not have yet.
 func (p *patrol) missing(c *Containment) (events []*eventv1.System) {
 	next := uint32(len(c.Steps))
-	for _, path := range p.engine.paths(c.Target, c.Level) {
+	for _, path := range p.engine.pathsOf(c) {
 		if c.step(path) == nil {
 			next++
 			events = append(events, step(wholeOf(c), next, path, requested, byCustody, ""))

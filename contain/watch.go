@@ -365,6 +365,9 @@ func (w *watcher) observe(ctx context.Context, r *apiv1.Renew) error {
 // word is what a gate's report means for its step of one containment.
 func (w *watcher) word(c *Containment, path Path, r *apiv1.Renew) (events []*eventv1.System) {
 	whole, s := wholeOf(c), c.step(path)
+	if s == nil && c.isOfInstances() && r.GetStopping() == 0 && refusedUnder(r, c.ID) == nil {
+		return nil // it has nothing of that run
+	}
 	if s == nil {
 		s = &Step{Number: uint32(len(c.Steps)) + 1, Path: path}
 		events = append(events, step(whole, s.Number, path, requested, byCustody, ""))

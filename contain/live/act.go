@@ -91,7 +91,7 @@ func (e *Engine) ask(ctx context.Context, name event.TenantID, f *Firing) error 
 		return e.hand(ctx, name, f, err.Error())
 	}
 	err = e.cfg.Brake.Automatic(ctx, Order{
-		ID: contain.ID(f.Plan()), Target: target, Level: level(f.Action), Propose: f.Action == "quarantine",
+		ID: contain.ID(f.Plan()), Target: target, Level: level(f.Action), Instance: event.InstanceID(f.Instance), Propose: f.Action == "quarantine",
 		Reason: fmt.Sprintf("rule %s version %d fired at record %d: firing %s", f.Rule, f.Version, f.Index, f.ID),
 	})
 	if hook := e.cfg.Hook(PointAsked); hook != nil {
