@@ -124,7 +124,7 @@ var meanings = map[string]map[string]string{
 		NoClaim:      "Nobody vouches for the bundle: there is no policy to hold it against, or not everything could be examined.",
 	},
 	"completeness": {
-		Complete: "Everything that the log received in the period is here, and no producer left numbers out.",
+		Complete: "Everything that the log received in the period is here, and no producer that reported in it left numbers out.",
 		OpenTail: "Everything that the log received in the period is here. It is not shown that this is everything that was sent.",
 		Gaps:     "Everything that the log received in the period is here, but records that producers numbered never arrived.",
 		NoClaim:  "It is not shown that everything is here.",
@@ -393,6 +393,7 @@ func (v *Verdict) limitWords() []string {
 		what  string
 	}{
 		{v.Authenticity != Authentic, "Who made these records: see above."},
+		{v.SilentKeys > 0, "That producers which reported nothing in the period had nothing to report: their numbers before and after it are not shown."},
 		{v.Vantage.SelfReported > 0, "That what an agent reports about itself is true. It shows that the agent's key said so, and when it arrived."},
 		{v.Vantage.Imported > 0, "That imported records were made when and by whom they say: the importer vouches for them, not the agent."},
 		{v.Anchoring == AnchoredNot, "That the log's times are right: nobody outside confirms them. The order of the records does not rest on them."},
