@@ -23,9 +23,10 @@ const (
 	consentOtherTool // given for another tool
 	consentUsed      // given once, and used by an earlier start
 	consentLapsed    // given until a time before the start, by the clock of the agent
+	consentOtherArgs // given for other arguments
 )
 
-var consentNames = [...]string{"none", "outside", "requested", "rejected", "expired", "approved", "other_tool", "used", "lapsed"}
+var consentNames = [...]string{"none", "outside", "requested", "rejected", "expired", "approved", "other_tool", "used", "lapsed", "other_arguments"}
 
 func (c consent) String() string { return consentNames[c] }
 
@@ -37,6 +38,7 @@ type answer struct {
 	validUntil int64       // nanoseconds since 1970; 0 is once
 	tool       [8]byte     // first bytes of its SHA-256
 	anyTool    bool        // no tool is named
+	arguments  argumentsID // for which it was given; zero if no proposal of the call says
 	vouched    bool        // Custody itself has recorded that this approver approved this call, shown this text
 }
 
@@ -47,20 +49,35 @@ type callID [2]uint64
 // callSeeds are the seeds of every callID.
 var callSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 
+// argumentsID stands for the arguments of a call: the first bytes of their digest, more than anybody can aim at.
+type argumentsID [16]byte
+
+func argumentsOf(x *eventv1.Execution) (id argumentsID) {
+	copy(id[:], x.GetArgumentsDigest())
+	return id
+}
+
+// others reports whether a start names other arguments, where both are known.
+func (a argumentsID) others(x *eventv1.Execution) bool {
+	ran := argumentsOf(x)
+	return a != ran && a != argumentsID{} && ran != argumentsID{}
+}
+
 // eventKey is an event's id.
 type eventKey [16]byte
 
 // calls remembers what was decided and answered about calls. What is over is forgotten, so it grows with the calls that are
 // open or were refused, and with the approvals.
 type calls struct {
-	decided map[callID]eventv1.Decision
-	answers map[callID]*answer
-	byEvent map[eventKey]*answer // for a start that names the approval itself
-	people  people
+	proposed map[callID]argumentsID // the last that a proposal named
+	decided  map[callID]eventv1.Decision
+	answers  map[callID]*answer
+	byEvent  map[eventKey]*answer // for a start that names the approval itself
+	people   people
 }
 
 func newCalls() *calls {
-	return &calls{map[callID]eventv1.Decision{}, map[callID]*answer{}, map[eventKey]*answer{}, newPeople()}
+	return &calls{map[callID]argumentsID{}, map[callID]eventv1.Decision{}, map[callID]*answer{}, map[eventKey]*answer{}, newPeople()}
 }
 
 func idOf(e *eventv1.Event, call string) callID { return callOf(e.GetInstance(), e.GetRun(), call) }
@@ -98,7 +115,8 @@ func (c *calls) approval(f *fact) {
 	}
 	c.byEvent[eventKey(f.event.GetId())] = a
 	if x.GetCall() != "" {
-		c.answers[idOf(f.event, x.GetCall())] = a
+		id := idOf(f.event, x.GetCall())
+		c.answers[id], a.arguments = a, c.proposed[id]
 	}
 }
 
@@ -106,6 +124,10 @@ func (c *calls) approval(f *fact) {
 func (c *calls) execution(f *fact) {
 	x := f.event.GetExecution()
 	switch x.GetAction() {
+	case eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED:
+		if arguments := argumentsOf(x); arguments != (argumentsID{}) {
+			c.proposed[idOf(f.event, x.GetCall())] = arguments
+		}
 	case eventv1.ExecutionAction_EXECUTION_ACTION_DECIDED:
 		c.decided[idOf(f.event, x.GetCall())] = x.GetDecision()
 	case eventv1.ExecutionAction_EXECUTION_ACTION_STARTED:
@@ -117,10 +139,11 @@ func (c *calls) execution(f *fact) {
 
 // end forgets the decision, and an answer that can serve no other attempt.
 func (c *calls) end(f *fact, x *eventv1.Execution) {
-	if len(c.decided) == 0 && len(c.answers) == 0 {
+	if len(c.proposed) == 0 && len(c.decided) == 0 && len(c.answers) == 0 {
 		return
 	}
 	id := idOf(f.event, x.GetCall())
+	delete(c.proposed, id)
 	delete(c.decided, id)
 	if x.GetAction() == eventv1.ExecutionAction_EXECUTION_ACTION_FINISHED {
 		delete(c.answers, id)
@@ -157,6 +180,8 @@ func (a *answer) covers(e *eventv1.Event, x *eventv1.Execution) consent {
 		return a.state
 	case !a.anyTool && a.tool != toolOf(x.GetTool()):
 		return consentOtherTool
+	case a.arguments.others(x):
+		return consentOtherArgs
 	case a.validUntil > 0 && e.GetOccurredAt() > a.validUntil:
 		return consentLapsed
 	case a.validUntil == 0 && a.used:

@@ -132,6 +132,11 @@ func TestPopulations(t *testing.T) {
 }
 
 // What stands behind a start, case by case.
+// arguing is an event of call-1 that names arguments.
+func (s *sender) arguing(action eventv1.ExecutionAction, which byte) *eventv1.Event {
+	return s.execute(action, "call-1", "mail", func(e *eventv1.Event) { e.GetExecution().ArgumentsDigest = bytes.Repeat([]byte{which}, 32) })
+}
+
 func TestConsent(t *testing.T) {
 	tool := func(tool string) func(*eventv1.Approval) { return func(x *eventv1.Approval) { x.Tool = tool } }
 	until := func(clock string) func(*eventv1.Approval) {
@@ -161,6 +166,24 @@ func TestConsent(t *testing.T) {
 		"for another tool": {func(a *sender) []*eventv1.Event {
 			return []*eventv1.Event{a.consents(approved, "call-1", "wire"), start(a)}
 		}, "/other_tool"},
+		"for other arguments": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.arguing(proposed, 1), a.consents(approved, "call-1", "mail"), a.arguing(started, 2)}
+		}, "/other_arguments"},
+		"for these arguments": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.arguing(proposed, 1), a.consents(approved, "call-1", "mail"), a.arguing(started, 1)}
+		}, "/approved"},
+		"for arguments that are changed then": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.arguing(proposed, 1), a.consents(approved, "call-1", "mail"), a.arguing(proposed, 2), a.arguing(started, 2)}
+		}, "/other_arguments"},
+		"for arguments that were changed before": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.arguing(proposed, 1), a.arguing(proposed, 2), a.consents(approved, "call-1", "mail"), a.arguing(started, 2)}
+		}, "/approved"},
+		"for arguments of a call that is over": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.arguing(proposed, 1), a.execute(failed, "call-1", "mail"), a.consents(approved, "call-1", "mail"), a.arguing(started, 2)}
+		}, "/approved"},
+		"for arguments that the start does not name": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.arguing(proposed, 1), a.consents(approved, "call-1", "mail"), start(a)}
+		}, "/approved"},
 		"for another call": {func(a *sender) []*eventv1.Event {
 			return []*eventv1.Event{a.consents(approved, "call-2", "mail"), start(a)}
 		}, "/none"},

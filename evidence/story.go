@@ -141,6 +141,7 @@ var consentWords = [...]string{
 	consentOtherTool: "Approved for another tool",
 	consentUsed:      "The approval was for one time, and was used before",
 	consentLapsed:    "The approval had ended",
+	consentOtherArgs: "Approved for other arguments",
 }
 
 func (s *story) tell(to *report.Actions, f *fact, x *eventv1.Execution) {

@@ -209,6 +209,9 @@ var honest = map[string]func(t *testing.T) ([]byte, *Policy){
 		w := expiring(t, func(w *world) { w.drop(at("09:15")) })
 		return w.bundle("08:30", "10:00"), w.policy()
 	},
+	"approved for other arguments": made(func(_ *world, a *sender) {
+		a.say(a.arguing(proposed, 1), a.consents(approved, "call-1", "mail"), a.arguing(started, 2), a.closing())
+	}),
 	"gap": made(func(_ *world, a *sender) { a.send(3, lost).send(2) }),
 	"gap after the head": made(func(w *world, a *sender) {
 		a.send(2, lost)

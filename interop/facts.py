@@ -22,7 +22,7 @@ ACTION_WORDS = {
     "system": " ".join(name for name, _ in MESSAGES["System"].values() if name not in ("actor", "reason")),
 }
 ACTIONS = {kind: [f"{kind}.{word}" for word in words.split()] for kind, words in ACTION_WORDS.items()}
-CONSENTS = ["none", "outside", "requested", "rejected", "expired", "approved", "other_tool", "used", "lapsed"]
+CONSENTS = ["none", "outside", "requested", "rejected", "expired", "approved", "other_tool", "used", "lapsed", "other_arguments"]
 APPROVAL = 5  # the relation of a cause
 
 
@@ -60,7 +60,7 @@ class Calls:
     """What was decided and answered about calls."""
 
     def __init__(self):
-        self.decided, self.answers, self.by_event = {}, {}, {}
+        self.proposed, self.decided, self.answers, self.by_event = {}, {}, {}, {}
         self.people, self.times, self.due = {}, {}, {}
 
     def add(self, f):
@@ -69,6 +69,7 @@ class Calls:
         call = (f.e["instance"], f.e["run"], f.x.get("call", ""))
         if f.kind == "approval":
             answer = {"state": f.action.split(".")[1], "tool": f.x["tool"], "until": f.x["valid_until"], "index": f.index, "used": False,
+                      "arguments": self.proposed.get(call, b"") if f.x["call"] else b"",
                       "vouched": f.action == "approval.approved" and self.vouches(f, call)}
             self.by_event[f.e["id"]] = answer
             if f.x["call"]:
@@ -78,11 +79,14 @@ class Calls:
         elif f.action == "system.review":
             due, self.due[f.d["topic"], f.d["subject"]] = self.due.get((f.d["topic"], f.d["subject"]), 0), f.d["next_at"]
             f.late = 0 < due < f.time
+        elif f.action == "execution.proposed" and f.x["arguments_digest"]:
+            self.proposed[call] = f.x["arguments_digest"]
         elif f.action == "execution.decided":
             self.decided[call] = DECISIONS[f.x["decision"]]
         elif f.action == "execution.started":
             self.start(f, call)
         elif f.action in ("execution.finished", "execution.failed"):
+            self.proposed.pop(call, None)
             self.decided.pop(call, None)
             if f.action == "execution.finished":
                 self.answers.pop(call, None)
@@ -114,6 +118,8 @@ def covers(answer, f):
         return "requested" if answer["state"] == "escalated" else answer["state"]
     if answer["tool"] and answer["tool"] != f.x["tool"]:
         return "other_tool"
+    if answer["arguments"] and f.x["arguments_digest"] not in (b"", answer["arguments"]):
+        return "other_arguments"
     if answer["until"] and f.e["occurred_at"] > answer["until"]:
         return "lapsed"
     if not answer["until"] and answer["used"]:
