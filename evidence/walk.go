@@ -18,7 +18,7 @@ import (
 )
 
 // aheadJobs is how many messages for each worker are read before they are judged: enough to keep workers busy behind a large one.
-const aheadJobs = 4
+const aheadJobs = 2
 
 // leafFile reads log/leaves.bin.
 type leafFile struct{ r *bufio.Reader }
