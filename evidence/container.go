@@ -16,6 +16,7 @@ var ErrContainer = errors.New("not a well-formed bundle")
 type container struct {
 	r       io.ReaderAt
 	entries []entry // in the order of layout
+	begun   map[string]*once
 }
 
 // openContainer reads the directory of a file of size bytes and holds the whole structure to the one encoding: the names of

@@ -39,7 +39,7 @@
 // # Memory
 //
 // Both sides stream. The writer stages files on disk because a container states sizes before contents; the verifier reads four
-// files side by side, message by message. What grows is small: one entry for each emitter, epoch and gap, and for each erasure.
+// files side by side, message by message, once, and hashes them as it reads (once.go). What grows is small: one entry for each emitter, epoch and gap, and for each erasure.
 //
 // Worked example:
 //

@@ -409,9 +409,9 @@ type feeder struct {
 func newFeeder(c *container, s *Scope) *feeder {
 	return &feeder{
 		scope: s, leaves: newLeafFile(c, s), next: s.Begin,
-		batches:  newRecords(c, fileBatches, maxBatchRecord),
-		events:   newRecords(c, fileEvents, maxEventRecord),
-		openings: newRecords(c, fileOpenings, maxOpeningRecord),
+		batches:  newOnceRecords(c, fileBatches, maxBatchRecord),
+		events:   newOnceRecords(c, fileEvents, maxEventRecord),
+		openings: newOnceRecords(c, fileOpenings, maxOpeningRecord),
 	}
 }
 

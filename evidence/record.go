@@ -308,6 +308,11 @@ func newRecords(c *container, name string, limit int) *records {
 	return &records{name: name, r: bufio.NewReaderSize(f, bufferFor(f)), limit: limit}
 }
 
+// newOnceRecords is newRecords for one of the files that are read once.
+func newOnceRecords(c *container, name string, limit int) *records {
+	return &records{name: name, r: c.once(name).r, limit: limit}
+}
+
 // bufferFor is the size of a buffer to read a file with.
 func bufferFor(f *io.SectionReader) int { return int(min(max(f.Size(), 512), stageBuffer)) }
 

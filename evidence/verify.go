@@ -26,7 +26,7 @@ type VerifyOptions struct {
 
 	RevocationLists []*x509.RevocationList // to which time stamps are held, beside those that they carry
 
-	watch  func(index chain.Index, e *eventv1.Event) // sees every event that is here and right, in order; may be nil
+	watch  func(index chain.Index, e *eventv1.Event) // sees every event that is here and right, in order; also of a bundle that turns out to be changed; may be nil
 	Events []event.ID                                // whose times the verdict bounds
 }
 
@@ -35,7 +35,13 @@ type VerifyOptions struct {
 // the context has ended. The contents of r must not change meanwhile.
 func Verify(ctx context.Context, r io.ReaderAt, size int64, policy *Policy, o VerifyOptions) (Verdict, error) {
 	v := newVerification(policy, o)
-	if err := v.run(ctx, r, size); err != nil {
+	v.later = onceFiles
+	err := v.run(ctx, r, size)
+	if errors.Is(err, errContents) {
+		v = newVerification(policy, o)
+		err = v.run(ctx, r, size)
+	}
+	if err != nil {
 		return Verdict{}, fmt.Errorf("verify evidence: %w", err)
 	}
 	return v.verdict(), nil
@@ -60,6 +66,7 @@ type verification struct {
 
 	container *container
 	manifest  *manifest
+	later     []string   // files that are held to the manifest after they were read
 	digest    chain.Hash // of the manifest
 	scope     *Scope
 	said      *Redactions
@@ -134,6 +141,14 @@ func (t *tombstone) under(c *claimed) (scope string, index chain.Index, found bo
 var errStopped = errors.New("stopped")
 
 func (v *verification) run(ctx context.Context, r io.ReaderAt, size int64) error {
+	err := v.steps(ctx, r, size)
+	if err == nil && len(v.later) > 0 && v.manifest != nil {
+		err = errors.Join(v.container.checkOnce(v.manifest), ctx.Err())
+	}
+	return err
+}
+
+func (v *verification) steps(ctx context.Context, r io.ReaderAt, size int64) error {
 	for _, step := range []func() error{
 		func() error { return v.openContainer(r, size) },
 		v.checkManifest,
@@ -188,7 +203,9 @@ func (v *verification) checkManifest() error {
 	}
 	v.examine(CheckManifest, uint64(len(layout)))
 	v.digest = sha256Of(file)
-	v.manifest, err = checkManifest(v.container, file)
+	if v.manifest, err = checkList(v.container, file); err == nil {
+		err = checkContents(v.container, v.manifest, v.later...)
+	}
 	if errors.Is(err, ErrContainer) {
 		return v.stop(CheckContainer, err, ErrContainer)
 	}

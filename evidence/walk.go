@@ -20,18 +20,22 @@ import (
 // aheadJobs is how many messages for each worker are read before they are judged: enough to keep workers busy behind a large one.
 const aheadJobs = 2
 
-// leafFile reads log/leaves.bin.
-type leafFile struct{ r *bufio.Reader }
+// leafFile reads log/leaves.bin from the first leaf of the range.
+type leafFile struct {
+	r      *bufio.Reader
+	before int // leaves before that one
+}
 
-// newLeafFile stands at the first leaf of the range.
 func newLeafFile(c *container, s *Scope) *leafFile {
-	f := c.open(fileLeaves)
-	_, _ = f.Seek(int64(s.Begin-s.shownBegin())*chain.LeafSize, io.SeekStart)
-	return &leafFile{bufio.NewReaderSize(f, bufferFor(f))}
+	return &leafFile{c.once(fileLeaves).r, int(s.Begin - s.shownBegin())}
 }
 
 // read appends n leaves to room.
 func (l *leafFile) read(room []byte, n int) ([]byte, error) {
+	if _, err := l.r.Discard(l.before * chain.LeafSize); err != nil {
+		return nil, fmt.Errorf("read %s: %w", fileLeaves, err)
+	}
+	l.before = 0
 	room, cut := grow(room, n*chain.LeafSize)
 	if _, err := io.ReadFull(l.r, cut); err != nil {
 		return nil, fmt.Errorf("read %s: %w", fileLeaves, err)
