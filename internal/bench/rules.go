@@ -136,7 +136,7 @@ func (b *bench) stops(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Stop(), os.RemoveAll(dir)) }()
-	f, err := system.NewFleet(ctx, s, stopInstances)
+	f, err := system.NewFleetToStop(ctx, s, stopInstances)
 	if err != nil {
 		return err
 	}

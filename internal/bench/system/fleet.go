@@ -53,12 +53,19 @@ var anything = []*eventv1.Permission{
 
 // NewFleet makes the tenant and n instances in it, enrols a key for each and connects.
 func NewFleet(ctx context.Context, s *Server, n int) (*Fleet, error) {
+	return newFleet(ctx, s, n, Tenant)
+}
+
+// newFleet makes tenants and n instances in them in turn.
+func newFleet(ctx context.Context, s *Server, n int, tenants ...string) (*Fleet, error) {
 	f := &Fleet{server: s, made: make([]atomic.Uint64, n)}
-	if _, err := apiv1.NewAdminServiceClient(s.conn).CreateTenant(ctx, &apiv1.CreateTenantRequest{Tenant: Tenant}); err != nil {
-		return nil, fmt.Errorf("create tenant: %w", err)
+	for _, tenant := range tenants {
+		if _, err := apiv1.NewAdminServiceClient(s.conn).CreateTenant(ctx, &apiv1.CreateTenantRequest{Tenant: tenant}); err != nil {
+			return nil, fmt.Errorf("create tenant: %w", err)
+		}
 	}
 	for i := range n {
-		e, err := s.Enrol(ctx, instanceName(i))
+		e, err := s.enrolIn(ctx, tenants[i%len(tenants)], instanceName(i))
 		if err != nil {
 			return nil, errors.Join(err, f.Close())
 		}

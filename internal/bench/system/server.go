@@ -21,7 +21,7 @@ import (
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 )
 
-// Tenant is the one tenant of the benchmark.
+// Tenant is the tenant of the benchmark, but for what is stopped: see NewFleetToStop.
 const Tenant = "bench"
 
 const (

@@ -16,7 +16,8 @@ import (
 const (
 	// stopTool is the tool whose proposal fires the rule of the benchmark.
 	stopTool = "bench_stop"
-	// stopTenants is how many tenants are stopped in turn: of each no more than MostContained containments a minute are automatic.
+	// stopTenants is how many tenants the fleet is in, and are stopped in turn: of each no more than MostContained containments a minute
+	// are automatic.
 	stopTenants = 5
 	// stopsOf is how many runs of each are stopped.
 	stopsOf = 20
@@ -65,13 +66,21 @@ func (f *Fleet) Stops(ctx context.Context, perSecond float64) (seconds []float64
 	return seconds, rate, errors.Join(err, <-ended)
 }
 
-// stopTargets makes the tenants, lets the rule act there, and opens an agent in each.
+// NewFleetToStop makes a fleet of n instances in the tenants whose agents Stops stops.
+func NewFleetToStop(ctx context.Context, s *Server, n int) (*Fleet, error) {
+	tenants := make([]string, stopTenants)
+	for i := range tenants {
+		tenants[i] = stopTenant(i)
+	}
+	return newFleet(ctx, s, n, tenants...)
+}
+
+func stopTenant(i int) string { return fmt.Sprintf("%s-stop-%d", Tenant, i+1) }
+
+// stopTargets lets the rule act in each tenant and opens an agent there that is no other's.
 func (s *Server) stopTargets(ctx context.Context) (all []*edge.Emitter, err error) {
 	for i := range stopTenants {
-		tenant := fmt.Sprintf("%s-stop-%d", Tenant, i+1)
-		if _, err := apiv1.NewAdminServiceClient(s.conn).CreateTenant(ctx, &apiv1.CreateTenantRequest{Tenant: tenant}); err != nil {
-			return all, fmt.Errorf("create tenant: %w", err)
-		}
+		tenant := stopTenant(i)
 		e, err := s.enrolIn(ctx, tenant, "stopped")
 		if err != nil {
 			return all, err
