@@ -18,10 +18,10 @@ import (
 // The environment of a test binary.
 const (
 	awakeVariable = "CUSTODY_MUTANT"       // the mutant that is awake
-	traceVariable = "CUSTODY_MUTANT_TRACE" // a file that gets the numbers of the mutants that are reached
+	traceVariable = "CUSTODY_MUTANT_TRACE" // a file that gets the numbers of the mutants that would make a difference
 )
 
-// helper is the file that is put into the package: who is awake, and who was reached.
+// helper is the file that is put into the package: who is awake, and for whom it would have made a difference to be.
 const helper = `package %s
 
 import (
@@ -36,7 +36,42 @@ var (
 	mutantSeen_     [%d]atomic.Bool
 )
 
-func mutant_(n int) bool { return n == mutantAwake_ || mutantTrace_ != "" && mutantReached_(n) }
+type mutantInteger_ interface {
+	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr
+}
+
+func mutant_(n int) bool { return mutantWhen_(n, true) }
+
+func mutantWhen_(n int, differs bool) bool {
+	return n == mutantAwake_ || mutantTrace_ != "" && differs && mutantReached_(n)
+}
+
+func mutantTrue_[B ~bool](n int, c B) B { return B(mutantWhen_(n, !bool(c))) || c }
+
+func mutantFalse_[B ~bool](n int, c B) B { return !B(mutantWhen_(n, bool(c))) && c }
+
+func mutantNil_(n int, err error) error {
+	if mutantWhen_(n, err != nil) {
+		return nil
+	}
+	return err
+}
+
+func mutantZero_[T mutantInteger_](n int, x T) T {
+	if mutantWhen_(n, x != 0) {
+		return 0
+	}
+	return x
+}
+
+func mutantEdge_[T mutantInteger_ | ~float32 | ~float64 | ~string](n int, asked bool, x, y T) bool {
+	return asked != (x == y && mutant_(n))
+}
+
+func mutantLSS_[T mutantInteger_ | ~float32 | ~float64 | ~string](n int, x, y T) bool { return mutantEdge_(n, x < y, x, y) }
+func mutantLEQ_[T mutantInteger_ | ~float32 | ~float64 | ~string](n int, x, y T) bool { return mutantEdge_(n, x <= y, x, y) }
+func mutantGTR_[T mutantInteger_ | ~float32 | ~float64 | ~string](n int, x, y T) bool { return mutantEdge_(n, x > y, x, y) }
+func mutantGEQ_[T mutantInteger_ | ~float32 | ~float64 | ~string](n int, x, y T) bool { return mutantEdge_(n, x >= y, x, y) }
 
 func mutantReached_(n int) bool {
 	if mutantSeen_[n].Swap(true) {

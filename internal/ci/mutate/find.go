@@ -134,11 +134,21 @@ func (f *finder) condition(e ast.Expr, word string, both bool) {
 	}
 	what := word + " " + short(f.code(e))
 	if both {
-		m, awake := f.add(e, what+" → true")
-		f.around(e, m, "("+awake+" || (", "))")
+		f.always(e, what)
 	}
-	m, awake := f.add(e, what+" → false")
-	f.around(e, m, "(!"+awake+" && (", "))")
+	f.never(e, what)
+}
+
+// always makes an expression true, whatever it is; it is asked all the same.
+func (f *finder) always(e ast.Expr, what string) { f.call(e, "mutantTrue_", what+" → true") }
+
+// never makes it false.
+func (f *finder) never(e ast.Expr, what string) { f.call(e, "mutantFalse_", what+" → false") }
+
+// call hands an expression to a function of the helper, which knows whether another value would differ from it.
+func (f *finder) call(e ast.Expr, function, change string) {
+	m, _ := f.add(e, change)
+	f.around(e, m, fmt.Sprintf("%s(%d, (", function, m.id), "))")
 }
 
 // cases lets no case of a switch without a tag be chosen, one at a time.
@@ -180,9 +190,20 @@ func (f *finder) binary(n *ast.BinaryExpr) {
 		if !f.asked() { // a condition that is always so or never so shows the same
 			f.swap(n)
 		}
+	case token.LSS, token.LEQ, token.GTR, token.GEQ:
+		f.edge(n)
 	default:
 		f.swap(n)
 	}
+}
+
+// edge asks the same, but the other way where both sides are equal: the operator becomes a comma between two arguments.
+func (f *finder) edge(n *ast.BinaryExpr) {
+	m, _ := f.add(n, short(f.code(n))+" → "+swaps[n.Op].String())
+	function := map[token.Token]string{token.LSS: "LSS", token.LEQ: "LEQ", token.GTR: "GTR", token.GEQ: "GEQ"}[n.Op]
+	f.around(n, m, fmt.Sprintf("mutant%s_(%d, ", function, m.id), ")")
+	from := f.offset(n.OpPos)
+	f.source.edits = append(f.source.edits, edit{from, false, ", /*", m.id}, edit{from + len(n.Op.String()), true, "*/", m.id})
 }
 
 // asked says whether the node on top of the stack is itself a condition or part of one.
@@ -203,13 +224,12 @@ func (f *finder) asked() bool {
 
 // operand takes one side's say away.
 func (f *finder) operand(n *ast.BinaryExpr, side ast.Expr) {
+	what := short(f.code(n)) + ": " + short(f.code(side))
 	if n.Op == token.LAND {
-		m, awake := f.add(side, short(f.code(n))+": "+short(f.code(side))+" → true")
-		f.around(side, m, "("+awake+" || (", "))")
-		return
+		f.always(side, what)
+	} else {
+		f.never(side, what)
 	}
-	m, awake := f.add(side, short(f.code(n))+": "+short(f.code(side))+" → false")
-	f.around(side, m, "(!"+awake+" && (", "))")
 }
 
 // swap puts another operator in the place of one.
@@ -266,19 +286,32 @@ func (f *finder) returns(n *ast.ReturnStmt) {
 	}
 	for i, e := range n.Results {
 		for _, other := range f.others(e) {
-			list := make([]string, len(n.Results))
-			for j, r := range n.Results {
-				list[j] = f.code(r)
-			}
-			list[i] = other
-			text := strings.Join(list, ", ")
-			if strings.Contains(text, "//") {
-				continue
-			}
-			m, awake := f.add(n, "return "+short(f.code(e))+" → "+other)
-			f.source.edits = append(f.source.edits, edit{f.offset(n.Pos()), false, "if " + awake + " { return " + strings.ReplaceAll(text, "\n", " ") + " }; ", m.id})
+			f.result(n, i, other)
 		}
 	}
+}
+
+// result gives another value in the place of one. A constant has the type that the function says, so that the whole statement is
+// there twice.
+func (f *finder) result(n *ast.ReturnStmt, i int, other string) {
+	e := n.Results[i]
+	change := "return " + short(f.code(e)) + " → " + other
+	if !f.constant(e) {
+		function := map[string]string{"nil": "mutantNil_", "true": "mutantTrue_", "false": "mutantFalse_", "0": "mutantZero_"}[other]
+		f.call(e, function, change)
+		return
+	}
+	list := make([]string, len(n.Results))
+	for j, r := range n.Results {
+		list[j] = f.code(r)
+	}
+	list[i] = other
+	text := strings.Join(list, ", ")
+	if strings.Contains(text, "//") {
+		return
+	}
+	m, awake := f.add(n, change)
+	f.source.edits = append(f.source.edits, edit{f.offset(n.Pos()), false, "if " + awake + " { return " + strings.ReplaceAll(text, "\n", " ") + " }; ", m.id})
 }
 
 // others are what may be returned in the place of a result.

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -24,8 +23,11 @@ import (
 // does not end.
 const (
 	patience      = 10
-	leastPatience = 20 * time.Second
+	leastPatience = 10 * time.Second
 )
+
+// worthSplitting is how long a test takes whose subtests are then run one by one: a mutant meets those that it makes a difference to.
+const worthSplitting = 100 * time.Millisecond
 
 // quick is how long the tests take together that a mutant meets first, in one process; each further round may take longer.
 const quick = 300 * time.Millisecond
@@ -42,16 +44,26 @@ type bench struct {
 	program string
 	skip    string   // pattern of tests that are left out
 	flags   []string // that make runs alike
-	tests   []timed
+	tests   []*timed
 
 	mu      sync.Mutex       // killers
 	killers map[string][]int // by function: the tests that noticed its mutants, the last one first
 }
 
-// timed is one test and how long it takes.
+// timed is one test, or one subtest of it, and how long it takes.
 type timed struct {
-	name string
-	took time.Duration
+	name    string // as the test binary prints it
+	took    time.Duration
+	reached []int // the mutants that would make a difference in it
+}
+
+// pattern makes the test binary run it and no other.
+func (t *timed) pattern() string {
+	parts := strings.Split(t.name, "/")
+	for i, p := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
+	}
+	return strings.Join(parts, "/")
 }
 
 // test says of each chosen mutant whether it survives, and at once of those that are not allowed to.
@@ -69,7 +81,7 @@ func (s *subject) test(ctx context.Context, out io.Writer, o *options, allowed m
 	if b.program, err = s.build(ctx, dir); err != nil {
 		return err
 	}
-	if err := b.trace(ctx, dir); err != nil {
+	if err := b.trace(ctx, dir, o.jobs); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "mutate: %s: %d mutants, %d tests (%.0f s to build and trace)\n", s.path, len(s.mutants), len(b.tests), time.Since(began).Seconds())
@@ -105,9 +117,10 @@ func (b *bench) each(ctx context.Context, jobs int, say func(*mutant) error) err
 	return g.Wait()
 }
 
-// trace lists the tests, and says which mutants each of them reaches.
-func (b *bench) trace(ctx context.Context, dir string) error {
+// trace lists the tests, and says which mutants would make a difference in each of them.
+func (b *bench) trace(ctx context.Context, dir string, jobs int) error {
 	help, _ := b.command(ctx, "-h").CombinedOutput()
+	b.flags = append(b.flags, "-test.short")
 	if bytes.Contains(help, []byte("-rapid.seed")) {
 		b.flags = append(b.flags, "-rapid.seed=1", "-rapid.nofailfile")
 	}
@@ -118,61 +131,35 @@ func (b *bench) trace(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("list tests: %w", err)
 	}
-	reached := map[string][]int{}
+	tracer := &tracer{bench: b, dir: dir, jobs: jobs}
 	for name := range strings.Lines(string(names)) {
-		name = strings.TrimSpace(name)
-		if strings.HasPrefix(name, "Benchmark") {
-			continue
-		}
-		file, began := filepath.Join(dir, name), time.Now()
-		cmd := b.command(ctx, "-test.run=^"+name+"$")
-		cmd.Env = append(os.Environ(), traceVariable+"="+file)
-		if said, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s fails without a mutant: %w\n%s", name, err, said)
-		}
-		b.tests = append(b.tests, timed{name, time.Since(began)})
-		if reached[name], err = readNumbers(file); err != nil {
-			return err
+		if name = strings.TrimSpace(name); !strings.HasPrefix(name, "Benchmark") {
+			tracer.names = append(tracer.names, name)
 		}
 	}
-	slices.SortStableFunc(b.tests, func(x, y timed) int { return int(x.took - y.took) })
-	b.place(reached)
+	if err := tracer.all(ctx); err != nil {
+		return err
+	}
+	slices.SortStableFunc(b.tests, func(x, y *timed) int {
+		return cmp.Or(cmp.Compare(x.took, y.took), cmp.Compare(x.name, y.name))
+	})
+	b.place()
 	return nil
 }
 
 // place writes down by which tests each mutant is reached.
-func (b *bench) place(reached map[string][]int) {
+func (b *bench) place() {
 	byID := map[int]*mutant{}
 	for _, m := range b.mutants {
 		byID[m.id] = m
 	}
 	for i, test := range b.tests {
-		for _, id := range reached[test.name] {
+		for _, id := range test.reached {
 			if m := byID[id]; m != nil {
 				m.reached = append(m.reached, i)
 			}
 		}
 	}
-}
-
-func readNumbers(file string) (numbers []int, err error) {
-	f, err := os.Open(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		n, err := strconv.Atoi(lines.Text())
-		if err != nil {
-			return nil, err
-		}
-		numbers = append(numbers, n)
-	}
-	return numbers, lines.Err()
 }
 
 // command runs the test binary where the package's tests run.
@@ -213,7 +200,7 @@ func (b *bench) killersOf(m *mutant) []int {
 
 // killed keeps which test noticed a mutant.
 func (b *bench) killed(m *mutant, name string) {
-	i := slices.IndexFunc(b.tests, func(t timed) bool { return t.name == name })
+	i := slices.IndexFunc(b.tests, func(t *timed) bool { return t.name == name })
 	if i < 0 || b.tests[i].took > maxByKiller {
 		return
 	}
@@ -223,29 +210,29 @@ func (b *bench) killed(m *mutant, name string) {
 	b.killers[m.scope] = append([]int{i}, others[:min(len(others), maxKillers-1)]...)
 }
 
-// failure is how a test binary names the test that failed.
-var failure = regexp.MustCompile(`(?m)^--- FAIL: (\w+)`)
+// failure is how a test binary names a test that failed, and its subtest.
+var failure = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`)
 
 // fails runs some tests with one mutant awake. A test binary that does not end has failed.
 func (b *bench) fails(ctx context.Context, m *mutant, tests []int) (bool, error) {
 	if len(tests) == 0 {
 		return false, nil
 	}
-	names, took := make([]string, len(tests)), time.Duration(0)
+	patterns, took := make([]string, len(tests)), time.Duration(0)
 	for i, t := range tests {
-		names[i] = b.tests[t].name
+		patterns[i] = b.tests[t].pattern()
 		took += b.tests[t].took
 	}
 	within, cancel := context.WithTimeout(ctx, max(took*patience, leastPatience))
 	defer cancel()
-	cmd := b.command(within, "-test.failfast", "-test.run=^("+strings.Join(names, "|")+")$")
+	cmd := b.command(within, "-test.failfast", "-test.run="+strings.Join(patterns, "|"))
 	cmd.Env = append(os.Environ(), awakeVariable+"="+strconv.Itoa(m.id))
 	cmd.WaitDelay = time.Second
 	said, err := cmd.Output()
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	if name := failure.FindSubmatch(said); name != nil {
+	for _, name := range failure.FindAllSubmatch(said, -1) {
 		b.killed(m, string(name[1]))
 	}
 	return err != nil, nil
