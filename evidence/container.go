@@ -68,7 +68,7 @@ func readDirectory(b []byte) ([]entry, error) {
 	if binary.LittleEndian.Uint32(end[16:]) == maxUint32Size && len(rest) >= lenEnd64+lenLocator64 {
 		rest = rest[:len(rest)-lenEnd64-lenLocator64]
 	}
-	if binary.LittleEndian.Uint32(end) != sigEnd || size > len(rest) {
+	if size > len(rest) {
 		return nil, fmt.Errorf("no directory at the end: %w", ErrContainer)
 	}
 	rest = rest[len(rest)-size:]
@@ -131,12 +131,9 @@ func (c *container) open(name string) *io.SectionReader {
 	panic("evidence: no file " + name) // a name of layout.go that is missing from layout
 }
 
-// read returns the contents of a small file.
+// read returns the contents of a file whose limit in layout is maxSmallFile.
 func (c *container) read(name string) ([]byte, error) {
 	f := c.open(name)
-	if f.Size() > maxSmallFile {
-		return nil, fmt.Errorf("%s: %d bytes: %w", name, f.Size(), ErrContainer)
-	}
 	b := make([]byte, f.Size())
 	if _, err := io.ReadFull(f, b); err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)

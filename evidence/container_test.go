@@ -118,6 +118,31 @@ func TestLimitsOfContainers(t *testing.T) {
 	}
 }
 
+// Ends that name more than there is before them.
+func TestEndsOfNothing(t *testing.T) {
+	for before := range lenEnd64 + lenLocator64 + 2 {
+		for _, start := range []uint32{0, maxUint32Size} {
+			for _, size := range []int{before, before + 1, maxUint32Size} {
+				b := binary.LittleEndian.AppendUint32(make([]byte, before), sigEnd)
+				b = binary.LittleEndian.AppendUint32(append(b, make([]byte, 8)...), uint32(size))
+				b = append(binary.LittleEndian.AppendUint32(b, start), 0, 0)
+				if _, err := openContainer(bytes.NewReader(b), int64(len(b))); !errors.Is(err, ErrContainer) {
+					t.Errorf("%d bytes, directory of %d at %d: %v", len(b), size, start, err)
+				}
+			}
+		}
+	}
+}
+
+// What is read whole has the limit of such files.
+func TestFilesThatAreReadWhole(t *testing.T) {
+	for _, l := range layout {
+		if l.mediaType != typeRecords && l.mediaType != typeCSV && !slices.Contains([]string{fileEmitters, fileReport}, l.name) && l.limit != maxSmallFile {
+			t.Errorf("%s: %d bytes", l.name, l.limit)
+		}
+	}
+}
+
 // rezip writes files with the standard library, which has none of our rules.
 func rezip(t *testing.T, bundle []byte, edit func(h *zip.FileHeader, content []byte) [][2]any, finish func(*zip.Writer)) []byte {
 	t.Helper()
