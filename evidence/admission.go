@@ -127,7 +127,7 @@ func (x *export) neighbourBefore(ctx context.Context, p *part) error {
 		return nil
 	}
 	m, err := x.reader.Before(ctx, key, x.scope.Begin)
-	if err != nil || m == nil || m.First >= p.First {
+	if err != nil || m == nil {
 		return err
 	}
 	record, n, err := x.neighbour(ctx, m)

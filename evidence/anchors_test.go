@@ -199,15 +199,117 @@ func TestAnchorAttacks(t *testing.T) {
 	})
 }
 
-// As many earlier states as a bundle may have are read, and no more.
+// As many earlier states as a bundle may have are read, and no more. That they are no states is found only where they are read.
 func TestTooManyAnchors(t *testing.T) {
 	w := hourly(t)
-	bundle := repack(t, w.export, w.bundle("09:00", "10:30"), editRecords(fileAnchors, func(list [][]byte) [][]byte {
-		return slices.Repeat(list[:1], MaxAnchors+1)
-	}))
-	if v := verify(t, bundle, w.policy()); v.Exit != ExitFormat || v.Check(CheckFormat).Result != Failed {
-		t.Errorf("exit %d\n%s", v.Exit, details(v))
+	bundle := w.bundle("09:00", "10:30")
+	for n, exit := range map[int]int{MaxAnchors: ExitHistory, MaxAnchors + 1: ExitFormat} {
+		v := verify(t, repack(t, w.export, bundle, editRecords(fileAnchors, func([][]byte) [][]byte {
+			return slices.Repeat([][]byte{(&anchorRecord{}).append(nil)}, n)
+		})), w.policy())
+		if v.Exit != exit || (v.Check(CheckFormat).Result == Failed) != (exit == ExitFormat) {
+			t.Errorf("%d: exit %d, want %d\n%s", n, v.Exit, exit, details(v))
+		}
 	}
+}
+
+// A state may be shown twice: others can confirm it at two times.
+func TestAnchorsOfOneState(t *testing.T) {
+	w := hourly(t)
+	twice := repack(t, w.export, w.bundle("09:00", "10:30"), editRecords(fileAnchors, func(list [][]byte) [][]byte { return slices.Insert(list, 1, list[1]) }))
+	want{ExitVerified, Complete, 7}.check(t, verify(t, twice, w.policy()))
+}
+
+// A policy that cannot be read gives no verdict, and one whose certificates cannot be read trusts no authority.
+func TestPoliciesThatCannotBeRead(t *testing.T) {
+	w := hourly(t)
+	bundle := w.bundle("09:00", "10:30")
+	p := w.policy()
+	p.Witnesses = []string{"nobody"}
+	if _, err := Verify(t.Context(), bytes.NewReader(bundle), int64(len(bundle)), p, VerifyOptions{}); !errors.Is(err, signer.ErrQuorum) {
+		t.Errorf("witnesses: %v", err)
+	}
+	p = w.policy()
+	p.TimestampRoots = [][]byte{p.TimestampRoots[0], []byte("nothing")}
+	v := verify(t, bundle, p)
+	if c := v.Check(CheckTimestamps); c.Result != Failed || !strings.Contains(c.Detail, "time-stamp root 2: ") {
+		t.Errorf("authorities: %+v", v.Check(CheckTimestamps))
+	}
+}
+
+// Whoever names no authority still hears that a time stamp is of something else.
+func TestTimestampsOfOthersWithoutAuthorities(t *testing.T) {
+	w, other := exported(t).withAuthority("Clock of Example").confirm(), newWorld(t, "umbrella").withAuthority("Clock of Example").confirm()
+	bundle := w.bundle("08:30", "10:30")
+	bad := repack(t, w.export, bundle, func(files map[string][]byte) { files[fileTimestamp] = other.confirmed.Timestamp })
+	p := w.policy()
+	p.TimestampRoots = nil
+	for name, policy := range map[string]*Policy{"no policy": nil, "no authority": p} {
+		for stamp, bundle := range map[string][]byte{"the log": bundle, "another": bad} {
+			v := verify(t, bundle, policy)
+			if c := v.Check(CheckTimestamps); (c.Result == Failed) != (stamp == "another") {
+				t.Errorf("%s, of %s: %+v", name, stamp, c)
+			}
+		}
+	}
+}
+
+// A state bounds times only if a quorum has confirmed it, from the first witness to the last, or an authority that is nobody's own; the
+// operator's clock is no witness.
+func TestWhoBounds(t *testing.T) {
+	at0850, at0900, at0910 := at("08:50"), at("09:00"), at("09:10")
+	for name, test := range map[string]struct {
+		confirm func(w *world, note []byte) []byte // at 09:00
+		edit    func(*Policy)
+		want    *Bound
+		since   Instant
+	}{
+		"two at two times": {func(w *world, n []byte) []byte {
+			return slices.Concat(n, w.line(w.witnesses[0], witnessName(0), n), w.clock("09:10").line(w.witnesses[1], witnessName(1), n))
+		}, nil, &Bound{at0910, 5, "2 of 3 witnesses"}, at0900},
+		"two at two times, the later one first": {func(w *world, n []byte) []byte {
+			late := w.clock("09:10").line(w.witnesses[0], witnessName(0), n)
+			return slices.Concat(n, late, w.clock("09:00").line(w.witnesses[1], witnessName(1), n))
+		}, nil, &Bound{at0910, 5, "2 of 3 witnesses"}, at0900},
+		"one alone": {func(w *world, n []byte) []byte {
+			return append(n, w.line(w.witnesses[0], witnessName(0), n)...)
+		}, nil, nil, 0},
+		"nobody, whom nobody asked": {func(_ *world, n []byte) []byte { return n }, func(p *Policy) {
+			p.Witnesses = []string{p.Witnesses[0], p.Witnesses[1], p.Witnesses[2], "quorum none"}
+		}, nil, 0},
+	} {
+		w := newWorld(t, "acme").withWitnesses(2, 3)
+		w.time = w.key()
+		w.clock("08:45").agent("support-1").send(2)
+		w.now = at0850
+		note, err := w.checkpoint() // cosigned by the operator's clock at 08:50
+		w.must(err)
+		w.now = at0900
+		note = test.confirm(w, note)
+		p := w.policy()
+		if test.edit != nil {
+			test.edit(p)
+		}
+		x := newVerification(p, VerifyOptions{})
+		head, err := signer.OpenCheckpoint(note, w.origin, p.logKey(), mustCosigners(t, p)...)
+		w.must(err)
+		x.keepAnchor(x.vouched(note, nil, head))
+		if diff := cmp.Diff(test.want, x.existed(5)); diff != "" {
+			t.Errorf("%s, before: %s", name, diff)
+		}
+		if since := x.notYet(7); (since == nil) != (test.want == nil) || since != nil && since.At != test.since {
+			t.Errorf("%s, since: %+v", name, since)
+		}
+	}
+}
+
+func mustCosigners(t *testing.T, p *Policy) []signer.Cosigner {
+	t.Helper()
+	list, err := p.cosigners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 func TestTimestampAttacks(t *testing.T) {
@@ -266,6 +368,9 @@ func TestTimestamped(t *testing.T) {
 	v = verify(t, w.bundle("08:30", "10:30"), w.policy())
 	if v.Anchoring != AnchoredByLog || len(v.TimeStamps) != 1 || v.TimeStamps[0].Qualified {
 		t.Errorf("%s, %+v", v.Anchoring, v.TimeStamps)
+	}
+	if got := w.asked(t, "08:30", "10:30", 5)[0]; got.Before != nil {
+		t.Errorf("the operator's own stamp bounds: %+v", got.Before)
 	}
 	if text := v.Text(); !strings.Contains(text, "not qualified: its stamp says what the operator's clock says") {
 		t.Errorf("the text does not say what a stamp of one's own is worth:\n%s", text)
@@ -407,6 +512,21 @@ func TestPolicyOfOthers(t *testing.T) {
 	w.time = w.witnesses[1]
 	if _, err := w.policy().Marshal(); !errors.Is(err, ErrPolicy) {
 		t.Errorf("witness is the operator's clock: %v", err)
+	}
+}
+
+// A record of an earlier state has room for the longest proof and the largest time stamp, and for no more.
+func TestLimitsOfAnchorRecords(t *testing.T) {
+	for _, test := range []struct {
+		path, stamp int
+		want        error
+	}{
+		{maxPath, timestamp.MaxResponse, nil}, {maxPath + 1, 1, ErrRecord}, {1, timestamp.MaxResponse + 1, ErrRecord},
+	} {
+		r := anchorRecord{Anchor{[]byte("note"), make([]byte, test.stamp)}, make([]chain.Hash, test.path)}
+		if _, err := parseAnchorRecord(r.append(nil)); !errors.Is(err, test.want) {
+			t.Errorf("%d hashes, %d bytes: %v", test.path, test.stamp, err)
+		}
 	}
 }
 

@@ -93,8 +93,14 @@ func TestConsistency(t *testing.T) {
 	if diff := cmp.Diff([]chain.Index{4, 9, 13, 14}, sizes) + cmp.Diff([]bool{false, true, false, true}, held); diff != "" {
 		t.Error(diff)
 	}
+	if c := v.Check(CheckHistory); c.Examined != 5 {
+		t.Errorf("%+v", c)
+	}
+	if text := v.Text(); strings.Count(text, "continues its earlier state") != 4 || strings.Count(text, "(held by you)") != 2 || strings.Count(text, "(named in the bundle)") != 2 {
+		t.Errorf("the text of earlier states:\n%s", text)
+	}
 	back := w.exportAt(states[1], s, ExportOptions{Held: [][]byte{states[2]}}) // a smaller state than the one that is held
-	if v := verifyHeld(t, back, w.policy(), states[2]); v.Exit != ExitOpenTail || !v.History[0].Proven {
+	if v := verifyHeld(t, back, w.policy(), states[2]); v.Exit != ExitOpenTail || !v.History[0].Proven || !strings.Contains(v.Text(), "The log's later state of 13 records (held by you) continues this one.") {
 		t.Errorf("exit %d\n%s%s", v.Exit, v.Text(), details(v))
 	}
 }
@@ -109,9 +115,9 @@ func TestExportRefusesAnotherHistory(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for name, held := range map[string][]byte{"no note": []byte("no note"), "no text": bytes.Replace(states[0], []byte("\n\n"), []byte("\n\n\xff"), 1)} {
-		if _, err := Export(t.Context(), &bytes.Buffer{}, w, w.scope("08:30", "11:00"), w.export, ExportOptions{Dir: w.dir(), Held: [][]byte{held}}); err == nil {
-			t.Errorf("%s: exported", name)
+	for name, held := range map[string][]byte{"no note": []byte("no note"), "a bare state": w.leaves[0], "no text": bytes.Replace(states[0], []byte("\n\n"), []byte("\n\n\xff"), 1)} {
+		if _, err := Export(t.Context(), &bytes.Buffer{}, w, w.scope("08:30", "11:00"), w.export, ExportOptions{Dir: w.dir(), Held: [][]byte{held}}); !errors.Is(err, signer.ErrNote) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
@@ -183,6 +189,72 @@ func TestHeldStates(t *testing.T) {
 	}
 }
 
+// Who trusts no key can hold states of the log all the same; one of another log is none.
+func TestHeldStatesWithoutAPolicy(t *testing.T) {
+	w, states := kept(t)
+	bundle := w.exportScope(w.scope("08:30", "11:00"), ExportOptions{Held: states[:2]})
+	strange := bytes.Replace(states[1], []byte("custody/acme"), []byte("custody/acne"), 1)
+	for name, test := range map[string]struct {
+		held []byte
+		err  error
+	}{
+		"of this log":    {states[1], nil},
+		"of another log": {strange, chain.ErrOrigin},
+		"of no log":      {[]byte("nothing"), signer.ErrNote},
+	} {
+		v := verifyHeld(t, bundle, nil, test.held)
+		if c := v.Check(CheckHistory); (c.Result == Failed) != (test.err != nil) || test.err != nil && !strings.Contains(c.Detail, test.err.Error()) {
+			t.Errorf("%s: %s: %s", name, c.Result, c.Detail)
+		}
+	}
+}
+
+// A state that has the size of the bundle's and another content is a fork; one that a bundle names and does not prove shows no fork.
+func TestForksAtASize(t *testing.T) {
+	w, states := kept(t)
+	other := forked(t)
+	earlier, err := readHead(other.note())
+	w.must(err)
+	for other.chain.Size() < w.chain.Size() {
+		other.clock("12:00").access()
+	}
+	head, err := readHead(w.note())
+	w.must(err)
+	for name, test := range map[string]struct {
+		held []byte
+		want error
+	}{
+		"the bundle's own":       {w.note(), nil},
+		"another content":        {other.note(), errFork},
+		"another unproven state": {states[1], errNoProof},
+	} {
+		v := newVerification(nil, VerifyOptions{})
+		v.scope, v.head.Checkpoint, v.history = &Scope{Origin: w.origin}, head, []History{{Size: earlier.Size, Root: earlier.Root}}
+		if err := v.checkHeld(test.held); !errors.Is(err, test.want) || v.history[1].Proven != (err == nil) {
+			t.Errorf("%s: %v, want %v; %+v", name, err, test.want, v.history)
+		}
+	}
+}
+
+// As many states may be named as are read, and no more.
+func TestLimitsOfHeldStates(t *testing.T) {
+	w, states := kept(t)
+	o := ExportOptions{Held: slices.Repeat(states[:1], maxHeld)}
+	bundle := w.exportScope(w.scope("08:30", "11:00"), o)
+	if v := verify(t, bundle, nil); v.Exit != ExitNoPolicy || len(v.History) != maxHeld {
+		t.Errorf("exit %d, %d states", v.Exit, len(v.History))
+	}
+	more := repack(t, w.export, bundle, editProofs(func(c *consistency) { c.Proofs = append(c.Proofs, c.Proofs[0]) }))
+	if v := verify(t, more, nil); v.Exit != ExitFormat {
+		t.Errorf("one more: exit %d", v.Exit)
+	}
+	bad := repack(t, w.export, bundle, editProofs(func(c *consistency) { c.Proofs[0].Checkpoint = "x" }))
+	v := verify(t, bad, nil)
+	if c := v.Check(CheckHistory); !strings.HasPrefix(c.Detail, "state 1 in the bundle: ") {
+		t.Errorf("%s", c.Detail)
+	}
+}
+
 // signedState is the log's state under another key.
 func signedState(t testing.TB, w *world, key *signer.Key) []byte {
 	t.Helper()
@@ -249,6 +321,30 @@ func TestReadCheckpoint(t *testing.T) {
 		note, err := ReadCheckpoint(bytes.NewReader(test.file), int64(len(test.file)))
 		if (err == nil) != (test.want != nil) || err == nil && !bytes.Equal(note, test.want) {
 			t.Errorf("%s: %q, %v", name, note, err)
+		}
+	}
+}
+
+// A file that cannot be read holds no state, and a large one is not read.
+func TestReadCheckpointOfABrokenFile(t *testing.T) {
+	w, states := kept(t)
+	c, err := w.chain.Checkpoint(w.origin)
+	w.must(err)
+	text, err := c.MarshalText()
+	w.must(err)
+	largest := slices.Concat(text, []byte("\n"), make([]byte, maxSmallFile))[:maxSmallFile]
+	for name, test := range map[string]struct {
+		file []byte
+		at   int // the read that fails
+		want error
+	}{
+		"its beginning":   {states[1], 1, errBroken},
+		"the rest":        {states[1], 2, errBroken},
+		"a large one":     {make([]byte, maxSmallFile+1), 2, signer.ErrNote},
+		"the largest one": {largest, 0, nil},
+	} {
+		if _, err := ReadCheckpoint(brokenFile{bytes.NewReader(test.file), &breaks{at: test.at}}, int64(len(test.file))); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
 	}
 }

@@ -174,11 +174,8 @@ func (nu *numbering) add(n *numbered) error {
 	if at == before || at == unplaced && n.verdict == chain.Late {
 		return e.addLate(n)
 	}
-	if at == unplaced {
-		at = follows
-		if n.verdict == chain.Gap {
-			at = leavesGap
-		}
+	if at == unplaced && n.verdict == chain.Gap {
+		at = leavesGap
 	}
 	err := agree(at, n)
 	e.move(n, at)
@@ -281,18 +278,18 @@ func (e *emitter) enter(n *numbered, at position) *epoch {
 	case e.head.epochNo == ep.no: // goes on from before the range
 		ep.last = e.head.last
 	default:
-		e.leave(s, at)
+		e.leave(s)
 	}
 	e.epochs = append(e.epochs, ep)
 	return ep
 }
 
 // leave ends the epoch of the head for one that begins with the statement.
-func (e *emitter) leave(s *eventv1.BatchStatement, at position) {
+func (e *emitter) leave(s *eventv1.BatchStatement) {
 	end, isNext := s.GetPreviousEpoch(), s.GetEpochNo() == e.head.epochNo+1
 	named := isNext && end.GetLastSeq() == e.head.last && bytes.Equal(end.GetLastDigest(), e.head.digest[:])
 	tail := isNext && end.GetLastSeq() > e.head.last && !e.before // numbers of its end are missing
-	e.skipped = e.skipped || at == leavesGap && !named && !tail
+	e.skipped = e.skipped || !named && !tail
 	if e.before {
 		return
 	}

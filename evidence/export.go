@@ -59,11 +59,7 @@ type Summary struct {
 // reader's checkpoint covers it, so that there is a leaf after the range. Memory does not grow with the number of events. On an error what was
 // written is not a bundle.
 func Export(ctx context.Context, w io.Writer, r Reader, scope Scope, key signer.Signer, o ExportOptions) (Summary, error) {
-	x := &export{
-		reader: r, nodes: newNodeCache(r), scope: scope, options: o, key: key, numbering: newNumbering(), emitters: map[signer.KeyID]bool{},
-		files: make([]*staged, len(layout)), own: map[signer.KeyID]bool{}, cited: map[chain.Index]bool{}, erased: map[string]bool{},
-		registry: registry.New(), story: newStory(), sealed: map[string]bool{},
-	}
+	x := newExport(r, scope, key, o)
 	summary, err := x.run(ctx, w)
 	if err := errors.Join(err, x.close()); err != nil {
 		return Summary{}, fmt.Errorf("export evidence of %s: %w", scope.Tenant, err)
@@ -99,10 +95,23 @@ type export struct {
 	expiriesRead bool
 }
 
+func newExport(r Reader, scope Scope, key signer.Signer, o ExportOptions) *export {
+	return &export{
+		reader: r, nodes: newNodeCache(r), scope: scope, options: o, key: key, numbering: newNumbering(), emitters: map[signer.KeyID]bool{},
+		files: make([]*staged, len(layout)), own: map[signer.KeyID]bool{}, cited: map[chain.Index]bool{}, erased: map[string]bool{},
+		registry: registry.New(), story: newStory(), sealed: map[string]bool{},
+	}
+}
+
+// steps are what is done between the reading of the log's state and the signatures, in this order.
+func (x *export) steps() []func(context.Context) error {
+	return []func(context.Context) error{
+		x.anchors, x.keysBefore, x.producers, x.leafBefore, x.messages, x.withheldPaths, x.leafAfter, x.neighbours, x.keysAfter, x.span, x.consistency, x.accounts,
+	}
+}
+
 func (x *export) run(ctx context.Context, w io.Writer) (Summary, error) {
-	for _, step := range []func(context.Context) error{
-		x.begin, x.anchors, x.keysBefore, x.producers, x.leafBefore, x.messages, x.withheldPaths, x.leafAfter, x.neighbours, x.keysAfter, x.span, x.consistency, x.accounts,
-	} {
+	for _, step := range append([]func(context.Context) error{x.begin}, x.steps()...) {
 		if err := step(ctx); err != nil {
 			return Summary{}, err
 		}

@@ -205,6 +205,18 @@ func TestConsent(t *testing.T) {
 		"a retry that failed": {func(a *sender) []*eventv1.Event {
 			return []*eventv1.Event{a.consents(approved, "call-1", "mail"), start(a), a.execute(failed, "call-1", "mail"), start(a)}
 		}, "/approved /used"},
+		"until that very moment": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.consents(approved, "call-1", "mail", until("09:00")), start(a)}
+		}, "/approved"},
+		"given, and the call is over": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.consents(approved, "call-1", "mail", until("10:00")), start(a), a.execute(finished, "call-1", "mail"), start(a)}
+		}, "/approved /none"},
+		"decided, and the call is over": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.execute(decided, "call-1", "mail"), start(a), a.execute(finished, "call-1", "mail"), start(a)}
+		}, "needs_approval/none /none"},
+		"decided, and the call has failed": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.execute(decided, "call-1", "mail"), a.consents(asked, "call-2", "mail"), start(a), a.execute(failed, "call-1", "mail"), start(a)}
+		}, "needs_approval/none /none"},
 		"named, of another call": {func(a *sender) []*eventv1.Event {
 			yes := a.consents(approved, "call-2", "mail")
 			return []*eventv1.Event{yes, a.execute(started, "call-1", "mail", causedBy(yes.Id, eventv1.Relation_RELATION_APPROVAL))}

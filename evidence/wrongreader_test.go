@@ -1,0 +1,192 @@
+package evidence
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"os"
+	"testing"
+
+	"github.com/agentcustody/custody/chain"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer"
+)
+
+// A file that grows and cannot be written ends the export in the step that writes it, not only when it is finished.
+func TestNoBundleWithoutRoomForItsParts(t *testing.T) {
+	anchored, parts := hourly(t), shared(t)
+	part := parts.part("support-1", "ticket-1")
+	for name, test := range map[string]struct {
+		w       *world
+		s       Scope
+		written []string // files that have a record
+	}{
+		"whole": {anchored, anchored.scope("08:45", "09:15"), []string{
+			fileAnchors, fileLeaves, fileBatches, fileEvents, fileOpenings, fileKeysBefore, fileBefore, fileAfter, fileActions,
+		}},
+		"part": {parts, part, []string{fileKeysBefore, fileKeysRange, fileLeaves, fileBatches, fileEvents, fileOpenings, fileActions}},
+	} {
+		for _, file := range append(test.written, "") {
+			if err := exportInto(t, test.w, test.s, file); errors.Is(err, os.ErrClosed) != (file != "") {
+				t.Errorf("%s, %q: %v", name, file, err)
+			}
+		}
+	}
+}
+
+// exportInto is the error of an export whose file of a name is closed, and whose every record is written at once.
+func exportInto(t *testing.T, r Reader, s Scope, name string) (err error) {
+	t.Helper()
+	x := newExport(r, s, signer.FromSeed([32]byte{1}), ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks})
+	if err := x.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer x.close() //nolint:errcheck // one of them is closed
+	if name != "" {
+		x.file(name).room = make([]byte, stageBuffer)
+		_ = x.file(name).file.Close()
+	}
+	for _, step := range x.steps() {
+		if err := step(t.Context()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wrong is a log whose answers are changed.
+type wrong struct {
+	*world
+	message   func(*Message) // of the range, and of Custody's own
+	neighbour func(*Message) *Message
+	anchor    func(*Anchor)
+	leaf      func([]byte) []byte
+}
+
+func (r wrong) changed(list iter.Seq2[*Message, error]) iter.Seq2[*Message, error] {
+	return func(yield func(*Message, error) bool) {
+		for m, err := range list {
+			c := *m
+			if r.message != nil {
+				r.message(&c)
+			}
+			if !yield(&c, err) {
+				return
+			}
+		}
+	}
+}
+
+func (r wrong) Messages(ctx context.Context, begin, end chain.Index) iter.Seq2[*Message, error] {
+	return r.changed(r.world.Messages(ctx, begin, end))
+}
+
+func (r wrong) Admission(ctx context.Context, begin, end chain.Index) iter.Seq2[*Message, error] {
+	return r.changed(r.world.Admission(ctx, begin, end))
+}
+
+func (r wrong) Before(ctx context.Context, key signer.KeyID, index chain.Index) (*Message, error) {
+	return r.beside(r.world.Before(ctx, key, index))
+}
+
+func (r wrong) After(ctx context.Context, key signer.KeyID, begin, end chain.Index) (*Message, error) {
+	return r.beside(r.world.After(ctx, key, begin, end))
+}
+
+func (r wrong) beside(m *Message, err error) (*Message, error) {
+	if m == nil || r.neighbour == nil {
+		return m, err
+	}
+	c := *m
+	return r.neighbour(&c), err
+}
+
+func (r wrong) Anchors(ctx context.Context, begin, size chain.Index) ([]Anchor, error) {
+	list, err := r.world.Anchors(ctx, begin, size)
+	for i := range list {
+		if r.anchor != nil {
+			r.anchor(&list[i])
+		}
+	}
+	return list, err
+}
+
+func (r wrong) Leaf(ctx context.Context, index chain.Index) ([]byte, error) {
+	b, err := r.world.Leaf(ctx, index)
+	if r.leaf != nil {
+		b = r.leaf(b)
+	}
+	return b, err
+}
+
+// Of a log whose answers do not belong together there is no bundle.
+func TestNoBundleOfAWrongLog(t *testing.T) {
+	w := hourly(t)
+	cutLeaf := func(m *Message) *Message { m.Leaves = [][]byte{m.Leaves[0][1:]}; return m }
+	for name, test := range map[string]struct {
+		r    wrong
+		want error
+	}{
+		"right":                      {wrong{}, nil},
+		"an anchor that is no note":  {wrong{anchor: func(a *Anchor) { a.Note = a.Note[:9] }}, signer.ErrNote},
+		"a leaf that is cut":         {wrong{leaf: func(b []byte) []byte { return b[1:] }}, ErrReader},
+		"a neighbour without a leaf": {wrong{neighbour: func(m *Message) *Message { m.Leaves = nil; return m }}, ErrReader},
+		"a neighbour's leaf is cut":  {wrong{neighbour: cutLeaf}, chain.ErrLeaf},
+		"a neighbour's statement is cut": {wrong{neighbour: func(m *Message) *Message {
+			m.Statement = m.Statement[:9]
+			return m
+		}}, errAny},
+		"a message's leaf is cut": {wrong{message: func(m *Message) { cutLeaf(m) }}, errAny},
+	} {
+		test.r.world = w
+		_, err := Export(t.Context(), io.Discard, test.r, w.scope("08:45", "09:15"), w.export, ExportOptions{Dir: w.dir(), Frameworks: noFrameworks})
+		if (err == nil) != (test.want == nil) || test.want != errAny && !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+	}
+}
+
+// errAny stands for an error of any kind.
+var errAny = errors.New("any error")
+
+// Only what was accepted, is here and can be read is chosen.
+func TestWhatIsChosen(t *testing.T) {
+	m := exported(t).opened(exported(t).messages[0])
+	for name, test := range map[string]struct {
+		verdict chain.Verdict
+		events  []Event
+		chosen  bool
+	}{
+		"an event":          {chain.Accepted, m.Events, true},
+		"refused":           {chain.KeyInvalid, m.Events, false},
+		"not here":          {chain.Accepted, nil, false},
+		"of no bytes":       {chain.Accepted, []Event{{}}, false},
+		"that nobody reads": {chain.Accepted, []Event{{Bytes: []byte{1}}}, false},
+	} {
+		leaf := &chain.Leaf{Verdict: test.verdict}
+		b, chosen := chooseEvent(&Message{Events: test.events}, 0, leaf, func(chain.Index, *eventv1.Event) bool { return true })
+		if chosen != test.chosen || chosen && !bytes.Equal(b, m.Events[0].Bytes) {
+			t.Errorf("%s: %t, %x", name, chosen, b)
+		}
+	}
+}
+
+// An export that is broken off says so, though its log does not.
+func TestExportIsBrokenOff(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w, parts := exported(t), shared(t)
+	x := newExport(w, w.scope("08:30", "10:30"), w.export, ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks})
+	y := newExport(parts, parts.part("support-1", ""), parts.export, ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks})
+	w.must(errors.Join(x.begin(ctx), y.begin(ctx)))
+	cancel()
+	for name, step := range map[string]func(context.Context) error{
+		"before": x.keysBefore, "messages": x.messages, "after": x.keysAfter, "producers": y.producers,
+	} {
+		if err := step(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.must(errors.Join(x.close(), y.close()))
+}
