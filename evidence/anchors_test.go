@@ -484,6 +484,10 @@ func TestPolicyOfOthers(t *testing.T) {
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Error(diff)
 	}
+	good.TimestampRoots = slices.Repeat(good.TimestampRoots, maxRoots)
+	if _, err := good.Marshal(); err != nil {
+		t.Errorf("as many roots as one reads: %v", err)
+	}
 	own := func(k *signer.Key) func(*Policy) {
 		return func(p *Policy) {
 			p.Witnesses = []string{"witness w1 " + signer.CosignatureVKey("w", k.Public()), "quorum w1"}
@@ -493,6 +497,8 @@ func TestPolicyOfOthers(t *testing.T) {
 		"witness is the log":        own(w.log),
 		"witness is the system":     own(w.system),
 		"witness is the exporter":   own(w.export),
+		"time key is none":          func(p *Policy) { p.TimeKey = "x" },
+		"no log key of no log":      func(p *Policy) { p.Origin, p.LogKey = "", "x" },
 		"no quorum":                 func(p *Policy) { p.Witnesses = p.Witnesses[:3] },
 		"comment":                   func(p *Policy) { p.Witnesses = append([]string{"# x"}, p.Witnesses...) },
 		"second encoding":           func(p *Policy) { p.Witnesses[3] = strings.Replace(p.Witnesses[3], " 2 ", "  2 ", 1) },

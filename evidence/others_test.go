@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +61,7 @@ func (w *world) trust(p *Policy) {
 	if len(w.witnesses) > 0 {
 		p.Witnesses = append(p.Witnesses, strings.Split(w.quorum, "\n")...)
 	}
-	p.TimestampRoots = w.roots
+	p.TimestampRoots = slices.Clone(w.roots) // whoever edits a policy edits no other
 }
 
 // line is a witness's cosignature of a note at the time of the world.

@@ -37,6 +37,9 @@ func TestPolicyIsStrict(t *testing.T) {
 	w.must(err)
 	good := string(b)
 	key := w.policy().ExportKey.String()
+	if _, err := ParsePolicy([]byte(good + strings.Repeat(" ", maxPolicy-len(good)))); err != nil {
+		t.Errorf("as large as one reads: %v", err)
+	}
 	for name, text := range map[string]string{
 		"empty":           "",
 		"not JSON":        "policy",
@@ -80,6 +83,12 @@ func TestFingerprints(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Error(diff)
+	}
+	w.time = w.key()
+	timed, err := w.policy().Fingerprints()
+	w.must(err)
+	if diff := cmp.Diff(Fingerprint{"time key", groups(w.time.ID())}, timed[len(timed)-1]); diff != "" || len(timed) != len(list)+1 {
+		t.Errorf("of %d: %s", len(timed), diff)
 	}
 	if text := list[0].Text; len(text) != 16*4+15 || strings.Count(text, " ") != 15 {
 		t.Errorf("%q is not sixteen groups of four", text)
