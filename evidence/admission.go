@@ -99,7 +99,7 @@ func (x *export) admissionMessage(ctx context.Context, name string, m *Message, 
 
 // chooseEvent returns the bytes of an accepted event if choose picks it.
 func chooseEvent(m *Message, i int, leaf *chain.Leaf, choose chooser) (b []byte, chosen bool) {
-	if leaf.Verdict != chain.Accepted || i >= len(m.Events) || m.Events[i].Bytes == nil {
+	if leaf.Verdict != chain.Accepted || i >= len(m.Events) {
 		return nil, false
 	}
 	e, err := event.Parse(m.Events[i].Bytes)

@@ -109,13 +109,14 @@ func (b breakable) each(list iter.Seq2[*Message, error]) iter.Seq2[*Message, err
 // Wherever a log cannot be read there is no bundle, and the error says so.
 func TestNoBundleOfABrokenLog(t *testing.T) {
 	anchored, parts := hourly(t), shared(t)
+	held := map[string][][]byte{"whole": {anchored.earlier[1].Note}}
 	for name, w := range map[string]*world{"whole": anchored, "part": parts} {
 		s := w.scope("08:30", "09:30")
 		if name == "part" {
 			s = w.part("support-1", "ticket-1")
 		}
 		export := func(b *breaks) error {
-			_, err := Export(t.Context(), io.Discard, breakable{w, b}, s, w.export, ExportOptions{Dir: w.dir(), Frameworks: noFrameworks})
+			_, err := Export(t.Context(), io.Discard, breakable{w, b}, s, w.export, ExportOptions{Dir: w.dir(), Frameworks: noFrameworks, Held: held[name]})
 			return err
 		}
 		count := new(breaks)
@@ -163,17 +164,19 @@ func (f brokenFile) ReadAt(b []byte, at int64) (int, error) {
 
 // A bundle that cannot be read is not judged.
 func TestNoVerdictOnABrokenFile(t *testing.T) {
-	w := hourly(t)
-	bundle := w.bundle("08:30", "10:30")
-	check := func(b *breaks) (Verdict, error) {
-		return Verify(t.Context(), brokenFile{bytes.NewReader(bundle), b}, int64(len(bundle)), w.policy(), VerifyOptions{Workers: 1})
-	}
-	count := new(breaks)
-	_, err := check(count)
-	w.must(err)
-	for at := 1; at <= count.calls; at++ {
-		if v, err := check(&breaks{at: at}); !errors.Is(err, errBroken) {
-			t.Errorf("read %d of %d: %v, exit %d\n%s", at, count.calls, err, v.Exit, details(v))
+	whole, part := hourly(t), shared(t)
+	for name, bundle := range map[string][]byte{"whole": whole.bundle("08:30", "10:30"), "part": part.exportScope(part.part("support-1", "ticket-1"), ExportOptions{})} {
+		policy := map[string]*Policy{"whole": whole.policy(), "part": part.policy()}[name]
+		check := func(b *breaks) (Verdict, error) {
+			return Verify(t.Context(), brokenFile{bytes.NewReader(bundle), b}, int64(len(bundle)), policy, VerifyOptions{Workers: 1})
+		}
+		count := new(breaks)
+		_, err := check(count)
+		whole.must(err)
+		for at := 1; at <= count.calls; at++ {
+			if v, err := check(&breaks{at: at}); !errors.Is(err, errBroken) {
+				t.Errorf("%s: read %d of %d: %v, exit %d\n%s", name, at, count.calls, err, v.Exit, details(v))
+			}
 		}
 	}
 }

@@ -231,7 +231,7 @@ func readCustodyFile(file []byte, key *signer.PublicKey, s *Scope, scopeFile cha
 		}
 		list, prev = append(list, h), sha256Of(bytes.TrimSuffix(line, []byte("\n")))
 	}
-	if len(list) == 0 || !bytes.HasSuffix(file, []byte("\n")) {
+	if !bytes.HasSuffix(file, []byte("\n")) {
 		return list, fmt.Errorf("no whole line: %w", ErrEnvelope)
 	}
 	if h := list[0]; h.Actor != s.Requester || h.Purpose != s.Purpose || h.Action != actionExported {

@@ -166,7 +166,7 @@ func TestWrongAccountsOfHandling(t *testing.T) {
 		"a line twice":          {slices.Concat(first, first), ErrEnvelope, "line 2: "},
 		"no JSON":               {slices.Concat(first, []byte("x\n")), ErrJSON, "line 2: "},
 		"another encoding":      {append([]byte(" "), first...), ErrJSON, "line 1: "},
-		"two signatures":        {w.handled(right, func(e *envelope) { e.Signatures = slices.Repeat(e.Signatures, 2) }), ErrEnvelope, "line 1: "},
+		"two signatures":        {w.handled(right, func(e *envelope) { e.Signatures = slices.Repeat(e.Signatures, 2) }), ErrEnvelope, "line 1: not one signature"},
 		"no signature":          {w.handled(right, func(e *envelope) { e.Signatures = nil }), ErrEnvelope, "line 1: "},
 		"no key id":             {w.handled(right, func(e *envelope) { e.Signatures[0].KeyID = nil }), ErrEnvelope, "line 1: "},
 		"another key id":        {w.handled(right, func(e *envelope) { e.Signatures[0].KeyID = &signer.KeyID{1} }), signer.ErrSignature, "line 1: "},

@@ -141,13 +141,7 @@ func (v *verification) keysBefore() error {
 	if v.policy != nil {
 		v.system = &v.policy.SystemKey
 	}
-	if err := v.provenFile(fileKeysBefore, 0, v.scope.Begin, v.checkSystem, v.applySystem); err != nil {
-		return err
-	}
-	if v.scope.Begin > 0 && v.registry.Genesis() == nil {
-		v.fail(CheckGenesis, errGenesis)
-	}
-	return nil
+	return v.provenFile(fileKeysBefore, 0, v.scope.Begin, v.checkSystem, v.applySystem)
 }
 
 // keysRange does the same within the range, where the scope is not the whole tenant. Otherwise they stand among the other records.

@@ -88,7 +88,7 @@ func TestInstants(t *testing.T) {
 	for text, ok := range map[string]bool{
 		"1970-01-01T00:00:00.000000000Z": true, "2026-01-31T23:59:59.999999999Z": true, "2262-04-11T23:47:16.854775807Z": true,
 		"1969-12-31T23:59:59.999999999Z": false, "2262-04-11T23:47:16.854775808Z": false, "2026-01-31T24:00:00.000000000Z": false,
-		"2026-01-31T23:59:59.5Z": false, "2026-01-31T23:59:59.999999999+00:00": false, "2026-01-31": false, "": false, "3000-01-01T00:00:00.000000000Z": false,
+		"2026-01-31T23:59:59.5Z": false, "2026-01-31T23:59:59.999999999+00:00": false, "2026-01-31": false, "": false, "3000-01-01T00:00:00.000000000Z": false, "2600-01-01T00:00:00.000000000Z": false,
 	} {
 		var i Instant
 		if err := i.UnmarshalText([]byte(text)); (err == nil) != ok || ok && i.String() != text {

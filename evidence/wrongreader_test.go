@@ -60,17 +60,20 @@ func exportInto(t *testing.T, r Reader, s Scope, name string) (err error) {
 type wrong struct {
 	*world
 	message   func(*Message) // of the range, and of Custody's own
+	own       func(*Message) // of Custody's own alone
 	neighbour func(*Message) *Message
 	anchor    func(*Anchor)
 	leaf      func([]byte) []byte
 }
 
-func (r wrong) changed(list iter.Seq2[*Message, error]) iter.Seq2[*Message, error] {
+func (r wrong) changed(list iter.Seq2[*Message, error], edits ...func(*Message)) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		for m, err := range list {
 			c := *m
-			if r.message != nil {
-				r.message(&c)
+			for _, edit := range edits {
+				if edit != nil {
+					edit(&c)
+				}
 			}
 			if !yield(&c, err) {
 				return
@@ -80,11 +83,11 @@ func (r wrong) changed(list iter.Seq2[*Message, error]) iter.Seq2[*Message, erro
 }
 
 func (r wrong) Messages(ctx context.Context, begin, end chain.Index) iter.Seq2[*Message, error] {
-	return r.changed(r.world.Messages(ctx, begin, end))
+	return r.changed(r.world.Messages(ctx, begin, end), r.message)
 }
 
 func (r wrong) Admission(ctx context.Context, begin, end chain.Index) iter.Seq2[*Message, error] {
-	return r.changed(r.world.Admission(ctx, begin, end))
+	return r.changed(r.world.Admission(ctx, begin, end), r.message, r.own)
 }
 
 func (r wrong) Before(ctx context.Context, key signer.KeyID, index chain.Index) (*Message, error) {
@@ -138,7 +141,8 @@ func TestNoBundleOfAWrongLog(t *testing.T) {
 			m.Statement = m.Statement[:9]
 			return m
 		}}, errAny},
-		"a message's leaf is cut": {wrong{message: func(m *Message) { cutLeaf(m) }}, errAny},
+		"a leaf of Custody's own is cut": {wrong{own: func(m *Message) { cutLeaf(m) }}, chain.ErrLeaf},
+		"a message's leaf is cut":        {wrong{message: func(m *Message) { cutLeaf(m) }}, errAny},
 	} {
 		test.r.world = w
 		_, err := Export(t.Context(), io.Discard, test.r, w.scope("08:45", "09:15"), w.export, ExportOptions{Dir: w.dir(), Frameworks: noFrameworks})
