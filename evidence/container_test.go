@@ -106,6 +106,21 @@ func TestLargeContainers(t *testing.T) {
 	}
 }
 
+// The header of a large file has its sizes in 64 bits behind its name (PKWARE APPNOTE 4.5.3), and that of another has none.
+func TestHeadersOfLargeFiles(t *testing.T) {
+	const head, name = "PK\x03\x04", "large.bin"
+	for size, want := range map[uint64]string{
+		maxUint32Size - 1: head + "\x14\x00" + strings.Repeat("\x00", 6) + "\x21\x00" + "\x04\x03\x02\x01" + "\xfe\xff\xff\xff\xfe\xff\xff\xff" + "\x09\x00\x00\x00" + name,
+		maxUint32Size + 1: head + "\x2d\x00" + strings.Repeat("\x00", 6) + "\x21\x00" + "\x04\x03\x02\x01" + strings.Repeat("\xff", 8) + "\x09\x00\x14\x00" + name +
+			"\x01\x00\x10\x00" + strings.Repeat("\x00\x00\x00\x00\x01\x00\x00\x00", 2),
+	} {
+		e := entry{name: name, size: size, crc: 0x01020304}
+		if diff := cmp.Diff(want, string(e.localHeader())); diff != "" {
+			t.Errorf("%d bytes: %s", size, diff)
+		}
+	}
+}
+
 func TestLimitsOfContainers(t *testing.T) {
 	for name, sizes := range map[string]map[string]uint64{
 		"small file too large":  {fileScope: maxSmallFile + 1},

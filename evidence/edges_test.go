@@ -87,6 +87,29 @@ func TestQuestionsOfOthers(t *testing.T) {
 	}
 }
 
+// Integrity rests on those checks alone that the signatures and hashes of the records answer, and is not known unless all of them ran.
+func TestWhatIntegrityRestsOn(t *testing.T) {
+	for name, test := range map[string]struct {
+		run  func(*rule) bool
+		want string
+	}{
+		"nothing ran":       {func(*rule) bool { return false }, Unknown},
+		"all ran":           {func(*rule) bool { return true }, Intact},
+		"those alone":       {func(r *rule) bool { return r.broken }, Intact},
+		"all but the chain": {func(r *rule) bool { return r.name != CheckChain }, Unknown},
+	} {
+		v := newVerification(nil, VerifyOptions{})
+		for i := range rules {
+			if test.run(&rules[i]) {
+				v.done(rules[i].name)
+			}
+		}
+		if got := v.integrity(); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
 // Of a message that is shown as a whole nothing may be kept closed, and the leaf of one that nobody can read names nobody.
 func TestMessagesWithOneLeaf(t *testing.T) {
 	day := eventful(t)
