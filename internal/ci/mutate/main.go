@@ -19,9 +19,10 @@
 //	statement   an assignment, a call, a ++ or a continue is left out
 //
 // All mutants of a package are compiled into one test binary (an overlay of go build), each asleep until the environment names it, so a
-// mutant costs a run and no compilation. A first run of each test records which mutants it reaches; a mutant then meets only the tests
-// that reach it: first those that noticed other mutants of the same function, then the quickest first. It is killed if a test fails
-// or does not end.
+// mutant costs a run and no compilation. A first run of each test, and of each subtest of a slow one, records in which mutants it makes
+// a difference: a condition that was never otherwise, a comparison that never had equal sides, an error that was always nil are as they
+// were. A mutant then meets only those tests: first those that noticed other mutants of the same function, then the quickest first. It is
+// killed if a test fails or does not end. Tests run with -short.
 //
 // # Survivors
 //

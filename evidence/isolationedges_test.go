@@ -1,0 +1,173 @@
+package evidence
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/signer"
+)
+
+// A leaf at an end of the period is that of its place and log, and on its side of the period. Here it is the only one of its log.
+func TestLeavesAtTheEnds(t *testing.T) {
+	const from, to = 100, 200
+	for name, test := range map[string]struct {
+		begin, end chain.Index
+		received   Instant
+		edit       func(leaf []byte)
+		fails      string
+	}{
+		"before the period":            {1, 2, from - 1, nil, ""},
+		"before, and inside":           {1, 2, from, nil, CheckBoundaries},
+		"the first inside":             {0, 1, from, nil, ""},
+		"the first inside, and before": {0, 1, from - 1, nil, CheckBoundaries},
+		"the last inside":              {0, 1, to - 1, nil, ""},
+		"the last inside, and after":   {0, 1, to, nil, CheckBoundaries},
+		"after the period":             {0, 0, to, nil, ""},
+		"after, and inside":            {0, 0, to - 1, nil, CheckBoundaries},
+		"of another place":             {0, 1, from, func(leaf []byte) { leaf[1+32+7] = 3 }, CheckRange},
+		"of another log":               {0, 1, from, func(leaf []byte) { leaf[1] ^= 1 }, CheckRange},
+		"of no format":                 {0, 1, from, func(leaf []byte) { leaf[0] = 9 }, CheckRange},
+	} {
+		w := newWorld(t, "acme")
+		leaf := bytes.Clone(w.leaves[0])
+		parsed, err := chain.ParseLeaf(leaf)
+		w.must(err)
+		parsed.Time = int64(test.received)
+		leaf, err = parsed.AppendBinary(nil)
+		w.must(err)
+		if test.edit != nil {
+			test.edit(leaf)
+		}
+		v := &isolationCheck{findings: newFindings(isolationRules, false), said: &Isolation{}}
+		v.said.Scope = Scope{Origin: w.origin, From: from, To: to, Begin: test.begin, End: test.end, Size: 1}
+		v.bound(0, &ProvenLeaf{Leaf: leaf}, chain.Checkpoint{Origin: w.origin, Size: 1, Root: chain.LeafHash(leaf)})
+		for _, check := range []string{CheckRange, CheckBoundaries} {
+			if c := v.checks[check]; (c.Result == Failed) != (check == test.fails) || c.Examined != 1 && test.fails != CheckRange {
+				t.Errorf("%s: %s: %+v", name, check, c)
+			}
+		}
+	}
+}
+
+// What a statement says of other tenants is compared with the tenant's own records, value by value.
+func TestSightings(t *testing.T) {
+	w := newWorld(t, "acme")
+	a := w.agent("support-1")
+	caused, plain := a.execute(started, "call-1", "mail", causedBy(a.envelope().Id, eventv1.Relation_RELATION_INPUT)), a.execute(started, "call-2", "mail")
+	id := func(e *eventv1.Event) string { return event.ID(e.GetId()).String() }
+	said := &Isolation{Connections: []Connection{
+		{Kind: "cause", Value: id(caused)}, {Kind: "cause", Value: id(plain)}, {Kind: "effect", Value: id(plain)}, {Kind: "connector", Value: "gmail"},
+	}}
+	s := newSightings(said)
+	s.watch(5, caused)
+	s.watch(7, plain)
+	for i, want := range []Connection{{Records: 1, First: 5, Last: 5}, {}, {Records: 1, First: 7, Last: 7}, {Records: 2, First: 5, Last: 7}} {
+		c := said.Connections[i]
+		if got := s.values[sighting{c.Kind, c.Value}]; got.Records != want.Records || got.First != want.First || got.Last != want.Last {
+			t.Errorf("%s %s: %+v", c.Kind, c.Value, got)
+		}
+	}
+	for name, test := range map[string]struct {
+		c      Connection
+		agrees bool
+	}{
+		"right":                {Connection{Kind: "connector", Value: "gmail", Records: 2, First: 5, Last: 7}, true},
+		"another first":        {Connection{Kind: "connector", Value: "gmail", Records: 2, First: 6, Last: 7}, false},
+		"another last":         {Connection{Kind: "connector", Value: "gmail", Records: 2, First: 5, Last: 6}, false},
+		"another number":       {Connection{Kind: "connector", Value: "gmail", Records: 3, First: 5, Last: 7}, false},
+		"a cause of many":      {Connection{Kind: "cause", Value: id(caused), Records: 3, First: 5, Last: 9}, true},
+		"an effect of many":    {Connection{Kind: "effect", Value: id(plain), Records: 3, First: 7, Last: 9}, true},
+		"a cause of another":   {Connection{Kind: "cause", Value: id(caused), Records: 1, First: 6, Last: 6}, false},
+		"a cause that is none": {Connection{Kind: "cause", Value: id(plain)}, false},
+	} {
+		if err := s.agrees(&test.c); (err == nil) != test.agrees {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A statement is of the policy's log, its state is of its own, and the bundle beside it is a good one of the same records.
+func TestStatementsBesideOthers(t *testing.T) {
+	w := house(t)
+	file, bundle := w.statement(w, "08:30", "10:30", connections(t, w)...), w.bundle("08:30", "10:30")
+	longer := w.bundle("08:30", "11:30")
+	policy, other, broken := w.policy(), w.policy(), w.policy()
+	other.Origin += "x"
+	other.LogKey = signer.VKey(other.Origin, w.log.Public())
+	broken.Witnesses = []string{"nobody"}
+	export := w.export
+	w.export = w.key()
+	foreign := w.bundle("08:30", "10:30")
+	w.export = export
+	acne := func(text string) string { return strings.Replace(text, "custody/acme", "custody/acne", 1) }
+	moved := w.resigned(w.export, file, func(i *Isolation) { i.Checkpoint = acne(i.Checkpoint) })
+	elsewhere := w.resigned(w.export, file, func(i *Isolation) { i.Checkpoint, i.Scope.Origin = acne(i.Checkpoint), acne(i.Scope.Origin) })
+	for name, test := range map[string]struct {
+		file, bundle []byte
+		policy       *Policy
+		fails        string
+		text         string
+	}{
+		"right":                         {file, bundle, policy, "", "compare by telephone"},
+		"another log's policy":          {file, nil, other, CheckPolicy, "The statement is about another log or another tenant than the policy."},
+		"a policy that cannot be read":  {file, nil, broken, CheckPolicy, ""},
+		"another log's state":           {moved, nil, nil, CheckCheckpoint, "does not verify: see below"},
+		"a bundle of another log":       {elsewhere, bundle, nil, CheckBundle, ""},
+		"a bundle of more records":      {file, longer, policy, CheckBundle, ""},
+		"a bundle signed by a stranger": {file, foreign, policy, CheckBundle, ""},
+		"no bundle":                     {file, []byte("no bundle at all"), policy, CheckBundle, ""},
+		"no statement":                  {file[:9], nil, policy, CheckFormat, "This file is no statement of isolation that can be read."},
+	} {
+		var beside *Beside
+		if test.bundle != nil {
+			beside = &Beside{bytes.NewReader(test.bundle), int64(len(test.bundle))}
+		}
+		v, err := VerifyIsolation(t.Context(), test.file, test.policy, beside, VerifyOptions{})
+		switch {
+		case name == "a policy that cannot be read":
+			if v.Policy != "" {
+				t.Errorf("%s: %q", name, v.Policy)
+			}
+			continue
+		case err != nil:
+			t.Errorf("%s: %v", name, err)
+		case test.fails == "" && (v.Exit != ExitVerified || v.check(CheckConnections).Examined != 5):
+			t.Errorf("%s: exit %d\n%s", name, v.Exit, v.Text())
+		case test.fails != "" && v.check(test.fails).Result != Failed, test.fails == CheckBundle && v.check(CheckConnections).Result != NotRun:
+			t.Errorf("%s: %s: %+v", name, test.fails, v.Checks)
+		case !strings.Contains(v.Text(), test.text) || strings.Contains(v.Text(), "compare by telephone") != (test.policy != nil && test.fails != CheckFormat):
+			t.Errorf("%s: does not say %q:\n%s", name, test.text, v.Text())
+		}
+	}
+}
+
+// What could not be compared is said, and what a person has decided about a connection.
+func TestStatementsInWords(t *testing.T) {
+	w := house(t)
+	file, err := StateIsolation(t.Context(), w, w.scope("08:30", "10:30"), w.export, func(chain.Index, chain.Index) ([]Connection, uint64, error) { return nil, 2, nil })
+	w.must(err)
+	if v := w.isolation(t, file, nil); !strings.Contains(v.Text(), "2 of them could not be compared") {
+		t.Errorf("%s", v.Text())
+	}
+	review := func(outcome, reason string, until Instant) *Connection {
+		return &Connection{Review: &Review{Reviewer: "dana", At: at("09:00"), Record: 8, Outcome: outcome, Reason: reason, Until: until}}
+	}
+	for name, test := range map[string]struct {
+		c    *Connection
+		want string
+	}{
+		"nobody":            {&Connection{}, "nobody has reviewed it"},
+		"for good":          {review("approved", "", 0), `an exception, approved by “dana” on 2026-03-02 09:00:00 UTC (record 8)`},
+		"until later":       {review("approved", "", at("11:00")), `an exception, approved by “dana” on 2026-03-02 09:00:00 UTC (record 8), until 2026-03-02 11:00:00 UTC`},
+		"it had ended":      {review("approved", "", at("09:30")), `an exception, approved by “dana” on 2026-03-02 09:00:00 UTC (record 8), until 2026-03-02 09:30:00 UTC: it had ended before the period did`},
+		"refused, with why": {review("rejected", "no need", 0), `refused by “dana” on 2026-03-02 09:00:00 UTC (record 8); reason: “no need”`},
+	} {
+		if got := test.c.exception(at("10:30")); got != test.want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
