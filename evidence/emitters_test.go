@@ -10,16 +10,16 @@ import (
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
-// counted is a batch of one emitter: numbers first to last of an epoch.
-func counted(epoch, first, last uint64, verdict chain.Verdict, edits ...func(*numbered)) *numbered {
+// numberedAs is a batch of one emitter: numbers first to last of an epoch.
+func numberedAs(epoch, first, last uint64, verdict chain.Verdict, edits ...func(*numbered)) *numbered {
 	n := &numbered{
 		statement: &eventv1.BatchStatement{
 			KeyId: make([]byte, 32), Instance: "support-1", EpochNo: epoch, Epoch: []byte{byte(epoch)}, FirstSeq: first, Count: uint32(last - first + 1),
 		},
-		digest: digestOf(epoch, last), verdict: verdict,
+		digest: batchDigest(epoch, last), verdict: verdict,
 	}
 	if first > 1 {
-		before := digestOf(epoch, first-1)
+		before := batchDigest(epoch, first-1)
 		n.statement.PrevBatch = before[:]
 	}
 	for _, edit := range edits {
@@ -28,8 +28,8 @@ func counted(epoch, first, last uint64, verdict chain.Verdict, edits ...func(*nu
 	return n
 }
 
-// digestOf is that of the batch with the last number of an epoch.
-func digestOf(epoch, last uint64) chain.Hash { return chain.Hash{byte(epoch), byte(last)} }
+// batchDigest is that of the batch with the last number of an epoch.
+func batchDigest(epoch, last uint64) chain.Hash { return chain.Hash{byte(epoch), byte(last)} }
 
 // after names the end of the epoch before.
 func after(last uint64, digest chain.Hash) func(*numbered) {
@@ -42,7 +42,7 @@ func isCut(n *numbered) { n.cut = true }
 
 // follower is the first batch of the second epoch, which names the end of the first: number 5.
 func follower(verdict chain.Verdict) *numbered {
-	return counted(2, 1, 1, verdict, after(5, digestOf(1, 5)))
+	return numberedAs(2, 1, 1, verdict, after(5, batchDigest(1, 5)))
 }
 
 // What a numbering makes of batches, one after the other. The first five numbers were accepted before.
@@ -59,35 +59,35 @@ func TestNumbering(t *testing.T) {
 		late  uint64   // events
 		not   position // the place that it has, if it is not follows
 	}{
-		"the next":                        {batch: counted(1, 6, 7, yes)},
-		"the next, held":                  {batch: counted(1, 6, 7, chain.Held)},
-		"the next, as a gap":              {batch: counted(1, 6, 7, chain.Gap), want: errNoGap},
-		"the next, late":                  {batch: counted(1, 6, 7, chain.Late), want: errNotLate},
-		"the next, as another story":      {batch: counted(1, 6, 7, chain.Equivocation), want: errNoReason},
-		"later ones":                      {batch: counted(1, 8, 9, chain.Gap), gaps: []span{{6, 7}}, not: leavesGap},
-		"later ones, accepted":            {batch: counted(1, 8, 9, yes), want: errNotGap, gaps: []span{{6, 7}}, not: leavesGap},
-		"later ones, cut":                 {batch: counted(1, 8, 9, yes, isCut), gaps: []span{{6, 7}}, not: leavesGap},
-		"later ones, with no key":         {batch: counted(1, 8, 9, chain.KeyInvalid), gaps: []span{{6, 7}}, not: leavesGap},
-		"later ones, as another story":    {batch: counted(1, 8, 9, chain.Equivocation), want: errNoReason, not: leavesGap},
-		"the same":                        {batch: counted(1, 1, 5, yes), want: errDuplicate, not: isHead},
-		"used ones":                       {batch: counted(1, 2, 3, chain.Late), want: errReused, late: 2, not: before},
-		"used ones, as another story":     {batch: counted(1, 2, 3, chain.Equivocation), not: before},
-		"of an epoch before":              {batch: counted(0, 2, 3, chain.Late), late: 2, not: before},
-		"of an epoch before, with no key": {batch: counted(0, 2, 3, chain.KeyInvalid), late: 2, not: before},
-		"of an epoch before, accepted":    {batch: counted(0, 2, 3, yes), want: errNotLate, late: 2, not: before},
-		"of another history":              {batch: counted(1, 6, 7, yes, func(n *numbered) { n.statement.PrevBatch = other[:] }), want: errConflict, not: conflicts},
-		"of an epoch of that number":      {batch: counted(1, 6, 7, yes, func(n *numbered) { n.statement.Epoch = other[:] }), want: errConflict, not: conflicts},
+		"the next":                        {batch: numberedAs(1, 6, 7, yes)},
+		"the next, held":                  {batch: numberedAs(1, 6, 7, chain.Held)},
+		"the next, as a gap":              {batch: numberedAs(1, 6, 7, chain.Gap), want: errNoGap},
+		"the next, late":                  {batch: numberedAs(1, 6, 7, chain.Late), want: errNotLate},
+		"the next, as another story":      {batch: numberedAs(1, 6, 7, chain.Equivocation), want: errNoReason},
+		"later ones":                      {batch: numberedAs(1, 8, 9, chain.Gap), gaps: []span{{6, 7}}, not: leavesGap},
+		"later ones, accepted":            {batch: numberedAs(1, 8, 9, yes), want: errNotGap, gaps: []span{{6, 7}}, not: leavesGap},
+		"later ones, cut":                 {batch: numberedAs(1, 8, 9, yes, isCut), gaps: []span{{6, 7}}, not: leavesGap},
+		"later ones, with no key":         {batch: numberedAs(1, 8, 9, chain.KeyInvalid), gaps: []span{{6, 7}}, not: leavesGap},
+		"later ones, as another story":    {batch: numberedAs(1, 8, 9, chain.Equivocation), want: errNoReason, not: leavesGap},
+		"the same":                        {batch: numberedAs(1, 1, 5, yes), want: errDuplicate, not: isHead},
+		"used ones":                       {batch: numberedAs(1, 2, 3, chain.Late), want: errReused, late: 2, not: before},
+		"used ones, as another story":     {batch: numberedAs(1, 2, 3, chain.Equivocation), not: before},
+		"of an epoch before":              {batch: numberedAs(0, 2, 3, chain.Late), late: 2, not: before},
+		"of an epoch before, with no key": {batch: numberedAs(0, 2, 3, chain.KeyInvalid), late: 2, not: before},
+		"of an epoch before, accepted":    {batch: numberedAs(0, 2, 3, yes), want: errNotLate, late: 2, not: before},
+		"of another history":              {batch: numberedAs(1, 6, 7, yes, func(n *numbered) { n.statement.PrevBatch = other[:] }), want: errConflict, not: conflicts},
+		"of an epoch of that number":      {batch: numberedAs(1, 6, 7, yes, func(n *numbered) { n.statement.Epoch = other[:] }), want: errConflict, not: conflicts},
 		"an epoch":                        {batch: follower(yes), ends: endSuccessor},
-		"an epoch, from its third":        {batch: counted(2, 3, 3, chain.Gap, after(5, digestOf(1, 5))), ends: endSuccessor, more: []span{{1, 2}}, not: leavesGap},
-		"an epoch after nothing":          {batch: counted(2, 1, 1, chain.Gap), ends: endOpen, skips: true, not: leavesGap},
-		"an epoch after another end":      {batch: counted(2, 1, 1, chain.Gap, after(5, other)), ends: endOpen, skips: true, not: leavesGap},
-		"an epoch after an earlier end":   {batch: counted(2, 1, 1, chain.Gap, after(3, digestOf(1, 5))), ends: endOpen, skips: true, not: leavesGap},
-		"an epoch after a later end":      {batch: counted(2, 1, 1, chain.Gap, after(7, other)), ends: endOpen, gaps: []span{{6, 7}}, not: leavesGap},
-		"the epoch after the next":        {batch: counted(3, 1, 1, chain.Gap, after(5, digestOf(1, 5))), ends: endOpen, skips: true, not: leavesGap},
-		"the one after, after more":       {batch: counted(3, 1, 1, chain.Gap, after(7, other)), ends: endOpen, skips: true, not: leavesGap},
+		"an epoch, from its third":        {batch: numberedAs(2, 3, 3, chain.Gap, after(5, batchDigest(1, 5))), ends: endSuccessor, more: []span{{1, 2}}, not: leavesGap},
+		"an epoch after nothing":          {batch: numberedAs(2, 1, 1, chain.Gap), ends: endOpen, skips: true, not: leavesGap},
+		"an epoch after another end":      {batch: numberedAs(2, 1, 1, chain.Gap, after(5, other)), ends: endOpen, skips: true, not: leavesGap},
+		"an epoch after an earlier end":   {batch: numberedAs(2, 1, 1, chain.Gap, after(3, batchDigest(1, 5))), ends: endOpen, skips: true, not: leavesGap},
+		"an epoch after a later end":      {batch: numberedAs(2, 1, 1, chain.Gap, after(7, other)), ends: endOpen, gaps: []span{{6, 7}}, not: leavesGap},
+		"the epoch after the next":        {batch: numberedAs(3, 1, 1, chain.Gap, after(5, batchDigest(1, 5))), ends: endOpen, skips: true, not: leavesGap},
+		"the one after, after more":       {batch: numberedAs(3, 1, 1, chain.Gap, after(7, other)), ends: endOpen, skips: true, not: leavesGap},
 	} {
 		nu := newNumbering()
-		if err := nu.add(counted(1, 1, 5, yes)); err != nil {
+		if err := nu.add(numberedAs(1, 1, 5, yes)); err != nil {
 			t.Fatal(err)
 		}
 		e := nu.of(test.batch)
@@ -116,7 +116,7 @@ func TestNumbering(t *testing.T) {
 // Epochs that were left out stay left out, whatever follows.
 func TestSkippedForGood(t *testing.T) {
 	nu := newNumbering()
-	for _, n := range []*numbered{counted(1, 1, 5, chain.Accepted), counted(3, 1, 1, chain.Gap), counted(4, 1, 1, chain.Accepted, after(1, digestOf(3, 1)))} {
+	for _, n := range []*numbered{numberedAs(1, 1, 5, chain.Accepted), numberedAs(3, 1, 1, chain.Gap), numberedAs(4, 1, 1, chain.Accepted, after(1, batchDigest(3, 1)))} {
 		if err := nu.add(n); err != nil {
 			t.Fatal(err)
 		}
@@ -133,15 +133,15 @@ func TestBeginnings(t *testing.T) {
 		want         string
 		skips        bool
 	}{
-		"the first":               {nil, counted(1, 1, 2, chain.Accepted), beginFirst, false},
-		"the first, late":         {nil, counted(1, 1, 2, chain.Late), beginClaimed, false},
-		"a later one":             {nil, counted(1, 3, 4, chain.Accepted), beginClaimed, false},
-		"a later one, as a gap":   {nil, counted(1, 3, 4, chain.Gap), beginFirst, false},
-		"a later epoch":           {nil, counted(2, 1, 2, chain.Accepted), beginClaimed, false},
-		"a later epoch, as a gap": {nil, counted(2, 1, 2, chain.Gap), beginClaimed, true},
-		"the next":                {counted(1, 1, 5, chain.Accepted), counted(1, 6, 7, chain.Accepted), beginProven, false},
-		"an epoch":                {counted(1, 1, 5, chain.Accepted), follower(chain.Accepted), beginProven, false},
-		"an epoch after more":     {counted(1, 1, 5, chain.Accepted), counted(2, 1, 1, chain.Gap, after(7, chain.Hash{})), beginProven, true},
+		"the first":               {nil, numberedAs(1, 1, 2, chain.Accepted), beginFirst, false},
+		"the first, late":         {nil, numberedAs(1, 1, 2, chain.Late), beginClaimed, false},
+		"a later one":             {nil, numberedAs(1, 3, 4, chain.Accepted), beginClaimed, false},
+		"a later one, as a gap":   {nil, numberedAs(1, 3, 4, chain.Gap), beginFirst, false},
+		"a later epoch":           {nil, numberedAs(2, 1, 2, chain.Accepted), beginClaimed, false},
+		"a later epoch, as a gap": {nil, numberedAs(2, 1, 2, chain.Gap), beginClaimed, true},
+		"the next":                {numberedAs(1, 1, 5, chain.Accepted), numberedAs(1, 6, 7, chain.Accepted), beginProven, false},
+		"an epoch":                {numberedAs(1, 1, 5, chain.Accepted), follower(chain.Accepted), beginProven, false},
+		"an epoch after more":     {numberedAs(1, 1, 5, chain.Accepted), numberedAs(2, 1, 1, chain.Gap, after(7, chain.Hash{})), beginProven, true},
 	} {
 		nu := newNumbering()
 		if test.known != nil {
@@ -167,20 +167,20 @@ func TestEnds(t *testing.T) {
 		want string
 	}{
 		"nothing":            {nil, endOpen},
-		"the next":           {counted(1, 6, 6, chain.Accepted), endContinued},
-		"the next, held":     {counted(1, 6, 6, chain.Held), endContinued},
-		"with no key":        {counted(1, 6, 6, chain.KeyInvalid), endOpen},
-		"after a gap":        {counted(1, 7, 7, chain.Gap), endOpen},
-		"later, and no gap":  {counted(1, 7, 7, chain.Accepted), endOpen},
+		"the next":           {numberedAs(1, 6, 6, chain.Accepted), endContinued},
+		"the next, held":     {numberedAs(1, 6, 6, chain.Held), endContinued},
+		"with no key":        {numberedAs(1, 6, 6, chain.KeyInvalid), endOpen},
+		"after a gap":        {numberedAs(1, 7, 7, chain.Gap), endOpen},
+		"later, and no gap":  {numberedAs(1, 7, 7, chain.Accepted), endOpen},
 		"of another epoch":   {follower(chain.Accepted), endSuccessor},
-		"after another end":  {counted(2, 1, 1, chain.Accepted, after(4, digestOf(1, 5))), endOpen},
-		"after another text": {counted(2, 1, 1, chain.Accepted, after(5, digestOf(1, 4))), endOpen},
+		"after another end":  {numberedAs(2, 1, 1, chain.Accepted, after(4, batchDigest(1, 5))), endOpen},
+		"after another text": {numberedAs(2, 1, 1, chain.Accepted, after(5, batchDigest(1, 4))), endOpen},
 	} {
 		nu := newNumbering()
-		if err := nu.add(counted(1, 1, 5, chain.Accepted)); err != nil {
+		if err := nu.add(numberedAs(1, 1, 5, chain.Accepted)); err != nil {
 			t.Fatal(err)
 		}
-		e := nu.of(counted(1, 1, 5, chain.Accepted))
+		e := nu.of(numberedAs(1, 1, 5, chain.Accepted))
 		if e.finish(test.next); e.newest().ends != test.want {
 			t.Errorf("%s: %q, want %q", name, e.newest().ends, test.want)
 		}

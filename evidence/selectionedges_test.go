@@ -65,7 +65,7 @@ func TestFollowingARun(t *testing.T) {
 	if len(v.threads) != 0 {
 		t.Errorf("a message that is kept whole: %v", v.threads)
 	}
-	j.follow(&job{record: batchRecord{form: formEvents}, statement: statement, count: Disclosure{Held: 1, Withheld: 2, Expired: 4}, runs: []runNumber{{1, false}, {2, false}, {2, false}, {3, false}, {3, true}}})
+	j.follow(&job{record: batchRecord{form: formEvents}, statement: statement, count: Disclosure{Held: 1, Withheld: 2, Expired: 4}, runs: []runNumber{{number: 1}, {number: 2}, {number: 2}, {number: 3}, {3, eventv1.IdentityAction_IDENTITY_ACTION_RUN_ENDED}}})
 	thread := v.threads[threadID{epochNo: 1}]
 	if thread == nil || thread.unread != 7 || thread.missing(true) != 0 || !thread.ended || thread.last != 3 {
 		t.Errorf("%+v", thread)

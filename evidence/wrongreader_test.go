@@ -36,17 +36,20 @@ func TestNoBundleWithoutRoomForItsParts(t *testing.T) {
 	}
 }
 
-// exportInto is the error of an export whose file of a name is closed, and whose every record is written at once.
+// exportInto is the error of an export whose file of a name is full and could not be written before.
 func exportInto(t *testing.T, r Reader, s Scope, name string) (err error) {
 	t.Helper()
 	x := newExport(r, s, signer.FromSeed([32]byte{1}), ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks})
 	if err := x.begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	defer x.close() //nolint:errcheck // one of them is closed
+	defer x.close() //nolint:errcheck // one of them has failed
 	if name != "" {
-		x.file(name).room = make([]byte, stageBuffer)
-		_ = x.file(name).file.Close()
+		f := x.file(name)
+		f.room = make([]byte, stageBuffer)
+		f.behind = &behind{full: make(chan []byte), written: make(chan written, 1), done: make(chan struct{}), err: os.ErrClosed}
+		f.behind.written <- written{err: os.ErrClosed}
+		go f.run(f.behind)
 	}
 	for _, step := range x.steps() {
 		if err := step(t.Context()); err != nil {
