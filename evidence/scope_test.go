@@ -66,8 +66,12 @@ func TestGraceEndsWithTime(t *testing.T) {
 		grace Seconds
 		want  Instant
 	}{
-		{5, 0, 5}, {5, 2, 5 + 2*second}, {math.MaxInt64, 0, math.MaxInt64}, {math.MaxInt64 - second, 1, math.MaxInt64},
-		{math.MaxInt64 - second + 1, 1, math.MaxInt64}, {math.MaxInt64 - second - 1, 1, math.MaxInt64 - 1},
+		{5, 0, 5},
+		{5, 2, 5 + 2*second},
+		{math.MaxInt64, 0, math.MaxInt64},
+		{math.MaxInt64 - second, 1, math.MaxInt64},
+		{math.MaxInt64 - second + 1, 1, math.MaxInt64},
+		{math.MaxInt64 - second - 1, 1, math.MaxInt64 - 1},
 	} {
 		if got := (&Scope{To: test.to, Grace: test.grace}).until(); got != test.want {
 			t.Errorf("%d and %d s: %d, want %d", test.to, test.grace, got, test.want)
