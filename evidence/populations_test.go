@@ -178,6 +178,9 @@ func TestConsent(t *testing.T) {
 		"for arguments that were changed before": {func(a *sender) []*eventv1.Event {
 			return []*eventv1.Event{a.arguing(proposed, 1), a.arguing(proposed, 2), a.consents(approved, "call-1", "mail"), a.arguing(started, 2)}
 		}, "/approved"},
+		"for arguments that a later proposal does not name": {func(a *sender) []*eventv1.Event {
+			return []*eventv1.Event{a.arguing(proposed, 1), a.execute(proposed, "call-1", "mail"), a.consents(approved, "call-1", "mail"), a.arguing(started, 2)}
+		}, "/other_arguments"},
 		"for arguments of a call that is over": {func(a *sender) []*eventv1.Event {
 			return []*eventv1.Event{a.arguing(proposed, 1), a.execute(failed, "call-1", "mail"), a.consents(approved, "call-1", "mail"), a.arguing(started, 2)}
 		}, "/approved"},
