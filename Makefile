@@ -51,6 +51,8 @@ in_tests = grep -rE --include='*_test.go' --exclude-dir=node_modules --exclude-d
 existing = $(foreach p,$(1),$(if $(shell find $(p:/...=) -name '*.go' -print -quit 2>/dev/null),$(p)))
 # $(call tagged,TAG) is the packages that have a test file with that build tag.
 tagged = $(sort $(dir $(shell $(in_tests) -l '^//go:build .*\b$(1)\b' .)))
+# $(call named,TAG) matches the tests in those files: the others of their packages are run by `make test`, and no other file has a tag.
+named = ^($(shell grep -hoE '^func Test\w+' $$($(in_tests) -l '^//go:build .*\b$(1)\b' .) | cut -c6- | sort -u | paste -sd'|'))$$
 # folder/FuzzName of every fuzz target.
 fuzzes = $(shell $(in_tests) -o '^func Fuzz\w+' . | sed -E 's|^\./||; s|[^/]+:func ||' | sort)
 
@@ -151,7 +153,7 @@ e2e: $(ENGINE)
 	@packages='$(call tagged,e2e)'
 	if [ -z "$$packages" ]; then echo 'e2e: no test file has the build tag e2e'; exit; fi
 	for lock in $$(git ls-files '*e2e/package-lock.json'); do npm ci --prefix "$$(dirname "$$lock")"; done
-	go test -json -tags=e2e $$packages | $(REPORT)
+	go test -json -tags=e2e -run='$(call named,e2e)' $$packages | $(REPORT)
 
 # The packages and files whose survivors are all listed in mutants.allow; MUTATE_FLAGS='-sample 100 -seed 7' takes some of them.
 MUTATE_PKGS ?= ./chain ./signer $(MUTATE_EVIDENCE:%=./evidence/%.go)
@@ -180,7 +182,7 @@ interop: $(ENGINE) $(if $(call tagged,interop),cosign)
 	(cd $(INTEROP_LOGS) && go run prepare.go && go vet -tags=interop .)
 	(cd $(INTEROP_SIGSTORE) && go vet -tags=interop .)
 	{
-	  go test -json -tags=interop $$packages
+	  go test -json -tags=interop -run='$(call named,interop)' $$packages
 	  for module in $(INTEROP_LOGS) $(INTEROP_SIGSTORE); do (cd $$module && go test -json -tags=interop .); done
 	} | $(REPORT)
 
