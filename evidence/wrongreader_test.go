@@ -205,3 +205,19 @@ func TestExportIsBrokenOff(t *testing.T) {
 	}
 	w.must(errors.Join(x.close(), y.close()))
 }
+
+// Of a message of Custody's own across an end of the range what lies on this side is shown.
+func TestMessagesAcrossAnEnd(t *testing.T) {
+	w := exported(t) // leaves 1 and 2 are one message
+	for _, test := range []struct{ begin, end, position uint32 }{{2, 3, 1}, {1, 2, 0}} {
+		x := newExport(w, w.scope("08:30", "10:30"), w.export, ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks})
+		w.must(x.begin(t.Context()))
+		all := func(chain.Index, *eventv1.Event) bool { return true }
+		w.must(x.admissionMessage(t.Context(), fileKeysAfter, w.opened(w.messages[1]), chain.Index(test.begin), chain.Index(test.end), all))
+		r, err := parseProvenRecord(splitRecords(x.file(fileKeysAfter).room)[0])
+		w.must(errors.Join(err, x.close()))
+		if len(r.shown) != 1 || r.shown[0].position != test.position {
+			t.Errorf("[%d, %d): %d shown", test.begin, test.end, len(r.shown))
+		}
+	}
+}
