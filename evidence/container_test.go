@@ -339,3 +339,12 @@ func contentsOf(t *testing.T, bundle []byte, names ...string) func(i int) bool {
 		})
 	}
 }
+
+// An entry of the directory whose extra field goes on behind the directory is none.
+func TestExtraFieldBeyondTheDirectory(t *testing.T) {
+	b := (&entry{name: layout[0].name}).appendCentral(nil)
+	b[30], b[31] = 0xff, 0xff
+	if _, err := new(entry).take(b, layout[0]); !errors.Is(err, ErrContainer) {
+		t.Error(err)
+	}
+}
