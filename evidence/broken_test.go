@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/agentcustody/custody/chain"
@@ -18,9 +19,14 @@ import (
 var errBroken = errors.New("broken")
 
 // breaks fails once, at a call.
-type breaks struct{ calls, at int }
+type breaks struct {
+	mu        sync.Mutex // a bundle is read by several goroutines
+	calls, at int
+}
 
 func (b *breaks) next() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.calls++; b.calls == b.at {
 		return errBroken
 	}
