@@ -26,7 +26,8 @@ func (a *app) firingsList() *cobra.Command {
 		Short: "List firings of live rules that nobody has in hand, the newest first",
 		Long: "List firings, the newest first. A rule that fires again in the same run counts as a repeat. DOES is the containment that came of\n" +
 			"it, or NEEDS A PERSON where the rule may not act by itself any more. The server remembers 2048 of a tenant, those that wait for a\n" +
-			"person and are grave before others; custody rules backtest finds the rest. A list that is cut keeps the gravest. The read is recorded.",
+			"person and are grave before others; custody rules backtest finds the rest.\n" +
+			"A list that is cut keeps the gravest. The read is recorded.",
 		Example: "  custody firings list\n  custody firings list --tenant acme --all -o jsonl",
 		Args:    cobra.NoArgs,
 		RunE: a.call(a.read(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
