@@ -88,6 +88,21 @@ func TestLongestReceiptIsKept(t *testing.T) {
 	}
 }
 
+// A line as long as is allowed is kept, and one byte more is not.
+func TestLongestLine(t *testing.T) {
+	r := signer.KeptReceipt{Note: "x", Statement: []byte{1}}
+	r.Note = strings.Repeat("x", 1+signer.MaxKeptReceipt-len(keptLine(t, r)))
+	if line := keptLine(t, r); len(line) != signer.MaxKeptReceipt {
+		t.Errorf("line of %d bytes, want %d", len(line), signer.MaxKeptReceipt)
+	} else if _, err := signer.ParseKeptReceipt(line); err != nil {
+		t.Error(err)
+	}
+	r.Note += "x"
+	if _, err := r.Line(); !errors.Is(err, signer.ErrReceipt) {
+		t.Errorf("one byte more: %v", err)
+	}
+}
+
 func FuzzKeptReceipt(f *testing.F) {
 	f.Add(keptLine(f, keptReceipt(f)))
 	f.Fuzz(func(t *testing.T, line []byte) {

@@ -111,6 +111,7 @@ func TestQuorumIsStrict(t *testing.T) {
 		"threshold too great":   two + "group g 3 a b\nquorum g\n",
 		"threshold +1":          two + "group g +1 a b\nquorum g\n",
 		"threshold 01":          two + "group g 01 a b\nquorum g\n",
+		"group named as a witness": two + "group a any b\nquorum a\n",
 		"member twice":          two + "group g 2 a a\nquorum g\n",
 		"member of two groups":  two + "group g any a\ngroup h any a\nquorum h\n",
 		"more than one can use": two + many.String() + "quorum a\n",
