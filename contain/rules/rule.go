@@ -157,7 +157,11 @@ func Parse(files ...[]byte) (*Set, error) {
 			continue
 		}
 		errs = append(errs, c.names(f))
-		for _, r := range f.Rules {
+		for j, r := range f.Rules {
+			if r == nil {
+				errs = append(errs, fmt.Errorf("rule file %d: rules[%d] is empty", i+1, j))
+				continue
+			}
 			errs = append(errs, set.add(c, r))
 		}
 	}

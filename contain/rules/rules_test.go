@@ -98,6 +98,7 @@ func TestJoins(t *testing.T) {
 func TestRefused(t *testing.T) {
 	const head = "rules:\n- {rule: abc, version: 1, description: d, severity: low, on: [execution.started], "
 	tests := map[string]struct{ source, says string }{
+		"empty rule":          {"rules:\n-", "rules[0] is empty"},
 		"unknown field":       {head + "colour: red}", "colour"},
 		"no such variable":    {head + "when: toool == 'x'}", "toool"},
 		"not a condition":     {head + "when: tool}", "want a bool"},
@@ -337,6 +338,7 @@ func BenchmarkPack(b *testing.B) {
 func FuzzParse(f *testing.F) {
 	f.Add(rules.DefaultSource)
 	f.Add([]byte("rules:\n- {rule: abc, version: 1, description: d, severity: low, on: [execution.started], when: 'tool.matches(\"(a+)+\")'}"))
+	f.Add([]byte("rules:\n-"))
 	f.Add([]byte("lists: {x: [a]}\nmacros: [{macro: y, when: 'tool in x'}]"))
 	f.Fuzz(func(t *testing.T, source []byte) {
 		set, err := rules.Parse(source)
