@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -211,12 +210,7 @@ func (e *Engine) tryPath(ctx context.Context, name event.TenantID, r *Trial) {
 	if err != nil {
 		evidence = err.Error()
 	}
-	r.take(e.cfg.Now().UnixNano(), err == nil, observer, brief(short(evidence)))
-}
-
-// brief is evidence of which many fit an event.
-func brief(text string) string {
-	return strings.ToValidUTF8(text[:min(len(text), maxArmedEvidence)], "")
+	r.take(e.cfg.Now().UnixNano(), err == nil, observer, event.Cut(short(evidence), maxArmedEvidence))
 }
 
 // try tries a connector on the live credential. One that is dead cannot show that the connector would be seen to work.

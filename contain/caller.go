@@ -258,10 +258,7 @@ func (w *caller) record(ctx context.Context, c *Containment, s *Step, state even
 
 // short is evidence that fits an event and holds nothing that looks like a secret.
 func short(text string) string {
-	text = event.Escape(text)
-	if len(text) > maxEvidence {
-		text = strings.ToValidUTF8(text[:maxEvidence], "")
-	}
+	text = event.Cut(event.Escape(text), maxEvidence)
 	if _, found := event.ScanSecrets([]byte(text)); found {
 		return "(withheld: it looked like a secret)"
 	}

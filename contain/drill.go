@@ -86,15 +86,15 @@ func (e *Engine) Drill(ctx context.Context, o Order, wait time.Duration) (r *Dri
 }
 
 // endDrill releases what the drill has contained, and nothing that somebody or a rule has asked for meanwhile. It returns when that was
-// released; somebody may have done it before.
+// released; somebody may have done it before. What cannot be released is a containment as any other from then on.
 func (e *Engine) endDrill(ctx context.Context, o Order, id ID) (releasedAt int64, err error) {
 	_, _, err = e.lift(ctx, o, func(c *Containment) bool { return c.ID == id })
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return 0, err
-	}
 	e.acting.Lock()
 	defer e.acting.Unlock()
 	delete(e.drills, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return 0, err
+	}
 	if c := e.snapshot(o.Target.Tenant, id); c != nil {
 		releasedAt = c.ReleaseAt
 	}
@@ -162,7 +162,7 @@ func (r *DrillReport) event(o Order) *eventv1.System {
 	for _, s := range r.Steps {
 		d.Steps = append(d.Steps, &eventv1.DrillStep{
 			Path: s.Path, RequestedAt: s.RequestedAt, DeliveredAt: s.DeliveredAt, AcknowledgedAt: s.AcknowledgedAt, VerifiedAt: s.VerifiedAt,
-			Evidence: brief(s.Evidence),
+			Evidence: event.Cut(s.Evidence, maxArmedEvidence),
 		})
 	}
 	return &eventv1.System{Actor: o.Actor, Reason: o.Reason, Detail: &eventv1.System_Drill{Drill: d}}

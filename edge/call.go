@@ -310,9 +310,9 @@ func (c *call) approve(ctx context.Context, p *Proposal, decided event.ID) error
 	return c.askCustody(ctx, text, asked)
 }
 
-// consent keeps until when the caller's own approver allows the call.
+// consent keeps whether, and until when, the caller's own approver allows the call.
 func (c *call) consent(a *Consent) {
-	c.consented, c.until = true, math.MaxInt64
+	c.consented, c.until = a.Approved, math.MaxInt64
 	if !a.ValidUntil.IsZero() {
 		c.until = bootClock() + time.Until(a.ValidUntil)
 	}

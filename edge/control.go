@@ -435,7 +435,7 @@ func (c *control) report() *apiv1.Renew {
 			r.Stopping++
 		}
 		if call.consequence == High && len(r.Running) < maxReported {
-			r.Running = append(r.Running, &apiv1.RunningCall{Run: call.act.Run, Call: call.call, Tool: cutText(call.tool)})
+			r.Running = append(r.Running, &apiv1.RunningCall{Run: call.act.Run, Call: call.call, Tool: event.Cut(call.tool, event.MaxID)})
 		}
 	}
 	return r

@@ -60,7 +60,7 @@ func (e *Emitter) deliver(ctx context.Context) {
 		e.lost(err, failures)
 		pause(ctx, backoff(failures, e.config.MaxBackoff))
 	}
-	if err := errors.Join(e.receipts.close(), e.ledger.close()); err != nil {
+	if err := errors.Join(e.receipts.close(), e.archive.close()); err != nil {
 		e.report(err)
 	}
 }

@@ -30,7 +30,7 @@ type Emitter struct {
 	spool    *spool.Spool
 	queue    *spool.Queue // of this start
 	receipts receiptFile
-	ledger   receiptLedger
+	archive  receiptArchive
 	taken    atomic.Uint64 // newest stream sequence of a receipt
 
 	fingerprint atomic.Pointer[fingerprintKey]
@@ -93,13 +93,13 @@ func open(config Config) (*Emitter, error) {
 	e := &Emitter{
 		config: config, runs: runs{all: make(map[string]*runCounter)}, urge: make(chan struct{}, 1),
 		welcome: make(chan struct{}), closing: make(chan struct{}), done: make(chan struct{}),
-		receipts: receiptFile{dir: filepath.Join(config.Dir, receiptsDir)}, ledger: receiptLedger{name: config.Receipts},
+		receipts: receiptFile{dir: filepath.Join(config.Dir, receiptsDir)}, archive: receiptArchive{name: config.Receipts},
 	}
 	e.control = newControl(e)
 	if config.Detect {
 		e.watch.watcher = detect.NewWatcher()
 	}
-	for _, step := range []func() error{e.takeLock, e.load, e.openSpool, e.ledger.open} {
+	for _, step := range []func() error{e.takeLock, e.load, e.openSpool, e.archive.open} {
 		if err := step(); err != nil {
 			e.freeFolder()
 			return nil, err

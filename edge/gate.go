@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/agentcustody/custody/event"
@@ -141,16 +140,12 @@ func (c *control) refuse(by *contained, p *Proposal) {
 // refuseLocked is refuse for whoever holds the mutex.
 func (c *control) refuseLocked(by *contained, p *Proposal) {
 	if len(c.refused) < maxReported {
-		c.refused = append(c.refused, &apiv1.RefusedCall{Containment: by.ID, Call: p.Call, Tool: cutText(p.Tool)})
+		c.refused = append(c.refused, &apiv1.RefusedCall{Containment: by.ID, Call: p.Call, Tool: event.Cut(p.Tool, event.MaxID)})
 	}
 	if c.refusals++; c.refusals == 1 {
 		c.hurry() // the first refusal may be what proves that the path is closed
 	}
 }
-
-// cutText keeps what is reported small; the record has it in full. What is no UTF-8 any more could not be sent, and the control stream would
-// end over a name that an agent has chosen.
-func cutText(s string) string { return strings.ToValidUTF8(s[:min(len(s), event.MaxID)], "") }
 
 // Levels of containment, as Custody names them.
 const (

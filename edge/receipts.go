@@ -84,10 +84,10 @@ func (r *receiptFile) close() error {
 	return err
 }
 
-// receiptLedger is Config.Receipts: every receipt, one signer.KeptReceipt a line, added before the batch leaves the spool. Each line is
+// receiptArchive is Config.Receipts: every receipt, one signer.KeptReceipt a line, added before the batch leaves the spool. Each line is
 // one write, so a kill -9 leaves whole lines; what a loss of power or a full disk cuts short is taken off before the next line, and its
 // batch is still in the spool. It is synced when it is closed. It belongs to the goroutine of the session.
-type receiptLedger struct {
+type receiptArchive struct {
 	name string // empty: nothing is kept
 	file *os.File
 }
@@ -98,7 +98,7 @@ const receiptBegins = `{"note":"custody/receipt/v1\n`
 var errNoReceipts = errors.New("is no file of receipts: its last line is something else")
 
 // open says early that nothing can be kept there.
-func (l *receiptLedger) open() error {
+func (l *receiptArchive) open() error {
 	if l.name == "" {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (l *receiptLedger) open() error {
 	return nil
 }
 
-func (l *receiptLedger) add(line []byte) error {
+func (l *receiptArchive) add(line []byte) error {
 	if err := l.open(); err != nil || l.name == "" {
 		return err
 	}
@@ -119,7 +119,7 @@ func (l *receiptLedger) add(line []byte) error {
 }
 
 // ready opens the file, anew if it was moved away.
-func (l *receiptLedger) ready() error {
+func (l *receiptArchive) ready() error {
 	if l.file != nil {
 		if l.stands() {
 			return nil
@@ -140,7 +140,7 @@ func (l *receiptLedger) ready() error {
 }
 
 // stands reports whether the open file is still the one of that name.
-func (l *receiptLedger) stands() bool {
+func (l *receiptArchive) stands() bool {
 	open, err1 := l.file.Stat()
 	named, err2 := os.Stat(l.name)
 	return err1 == nil && err2 == nil && os.SameFile(open, named)
@@ -168,7 +168,7 @@ func cutHalfLine(file *os.File) error {
 	return file.Truncate(info.Size() - int64(len(half)))
 }
 
-func (l *receiptLedger) close() error {
+func (l *receiptArchive) close() error {
 	if l.file == nil {
 		return nil
 	}

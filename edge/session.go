@@ -420,7 +420,7 @@ func (e *Emitter) keep(out *outgoing, r *apiv1.Receipt) error {
 	if err := e.receipts.add(line); err != nil {
 		e.report(err)
 	}
-	return e.ledger.add(line)
+	return e.archive.add(line)
 }
 
 // received takes a receipt. If the process dies before the acknowledgement is recorded, the batch is sent again and the

@@ -70,3 +70,7 @@ func visible(r rune) bool {
 	}
 	return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r)
 }
+
+// Cut is as much of the beginning of s as fits into so many bytes, without what is not UTF-8: no letter is cut in the middle, so it can be
+// sent and stored. An agent chooses its names, and must not end a stream with them.
+func Cut(s string, most int) string { return strings.ToValidUTF8(s[:min(len(s), most)], "") }

@@ -46,3 +46,24 @@ func FuzzEscape(f *testing.F) {
 		}
 	})
 }
+
+func TestCut(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		most int
+		want string
+	}{
+		{"", 3, ""},
+		{"abc", 3, "abc"},
+		{"abcd", 3, "abc"},
+		{"aé", 2, "a"},
+		{"aé", 3, "aé"},
+		{"a\xffb", 3, "ab"},
+		{"東京", 5, "東"},
+		{"x", 0, ""},
+	} {
+		if got := event.Cut(c.text, c.most); got != c.want {
+			t.Errorf("%q to %d bytes is %q, want %q", c.text, c.most, got, c.want)
+		}
+	}
+}

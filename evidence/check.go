@@ -267,9 +267,9 @@ var receiptRules = []rule{
 	},
 }
 
-// rulesFor are the rules of a verification.
-func rulesFor(o *VerifyOptions) []rule {
-	if len(o.Receipts) == 0 {
+// rulesWith are the rules of a verification with or without receipts.
+func rulesWith(receipts bool) []rule {
+	if !receipts {
 		return rules
 	}
 	return slices.Concat(rules, receiptRules)

@@ -19,8 +19,8 @@ const stageBuffer = 256 << 10
 // staged is one file of a bundle before the bundle is written: in memory, or in a temporary file that is removed by close.
 type staged struct {
 	size uint64
-	crc  uint32    // complete after finish, like sum
-	sum  hash.Hash //
+	crc  uint32 // complete after finish, like sum
+	sum  hash.Hash
 
 	data   *bytes.Reader // a small file
 	file   *os.File      // a large one

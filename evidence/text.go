@@ -34,12 +34,7 @@ func (v *Verdict) Text() string {
 }
 
 // rules are those of its checks.
-func (v *Verdict) rules() []rule {
-	if len(v.Checks) > len(rules) {
-		return slices.Concat(rules, receiptRules)
-	}
-	return rules
-}
+func (v *Verdict) rules() []rule { return rulesWith(len(v.Checks) > len(rules)) }
 
 // page is text under construction.
 type page struct{ strings.Builder }

@@ -52,7 +52,7 @@ func newVerification(policy *Policy, o VerifyOptions) *verification {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	return &verification{
-		policy: policy, options: o, findings: newFindings(rulesFor(&o), policy != nil), registry: registry.New(), numbering: newNumbering(),
+		policy: policy, options: o, findings: newFindings(rulesWith(len(o.Receipts) > 0), policy != nil), registry: registry.New(), numbering: newNumbering(),
 		tombstones: map[chain.Index]tombstone{}, erasures: map[erasure]*claimed{}, signers: map[signer.KeyID]*activity{},
 		threads: map[threadID]*thread{}, dated: map[event.ID]datedEvent{}, promised: newPromised(o.Receipts),
 	}

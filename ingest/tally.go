@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
@@ -88,8 +87,7 @@ func (t *tallies) entry(key tallyKey, now time.Time) *tally {
 // exampleText is a detail without secrets, escaped and cut.
 func exampleText(detail string) string {
 	clean, _ := event.Scrub([]byte(detail))
-	text := event.Escape(string(clean))
-	return strings.ToValidUTF8(text[:min(len(text), maxDetail)], "")
+	return event.Cut(event.Escape(string(clean)), maxDetail)
 }
 
 // counts returns what was refused since the process started, by reason.

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/agentcustody/custody/event"
 )
 
 // request makes the request that tells a receiver.
@@ -96,7 +98,7 @@ func pagerDutyBody(n *Notification, routingKey string) any {
 	return map[string]any{
 		"routing_key": routingKey, "event_action": action, "dedup_key": dedupKey(n.Key), "client": "custody",
 		"payload": map[string]any{
-			"summary": strings.ToValidUTF8(n.Title[:min(len(n.Title), maxSummary)], ""), "source": n.source(), "severity": string(n.Severity),
+			"summary": event.Cut(n.Title, maxSummary), "source": n.source(), "severity": string(n.Severity),
 			"timestamp": stamp(n.At), "component": n.Target, "group": string(n.Tenant), "class": string(n.Kind),
 			"custom_details": map[string]any{"detail": n.Detail, "next": n.Commands, "id": n.ID},
 		},
@@ -109,7 +111,7 @@ func dedupKey(key string) string {
 		return key
 	}
 	sum := sha256.Sum256([]byte(key))
-	return strings.ToValidUTF8(key[:maxKey-1-2*len(sum)], "") + "/" + hex.EncodeToString(sum[:])
+	return event.Cut(key, maxKey-1-2*len(sum)) + "/" + hex.EncodeToString(sum[:])
 }
 
 // source is never empty: PagerDuty refuses an event without.

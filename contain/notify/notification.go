@@ -57,7 +57,7 @@ func (n *Notification) complete(unique string) *Notification {
 func clean(text string) string {
 	text = event.Escape(text)
 	if len(text) > maxDetail {
-		text = strings.ToValidUTF8(text[:maxDetail], "") + "…"
+		text = event.Cut(text, maxDetail) + "…"
 	}
 	if _, found := event.ScanSecrets([]byte(text)); found {
 		return "(withheld: it looked like a secret)"

@@ -266,7 +266,7 @@ func (t *tools) report(ctx context.Context, list event.ID, found map[string]stri
 		t.gateway.Log.WarnContext(ctx, "a tool of the server is not as it was first seen",
 			slog.String("tool", event.Escape(name)), slog.String("is", found[name]))
 		ev := dataEvent(&eventv1.Data{
-			Action: eventv1.DataAction_DATA_ACTION_CONTENT_FINDING, Source: t.gateway.Connector, Resource: cutName(name),
+			Action: eventv1.DataAction_DATA_ACTION_CONTENT_FINDING, Source: t.gateway.Connector, Resource: event.Cut(name, event.MaxText),
 			Detector: Detector, DetectorVersion: DetectorVersion, Label: found[name],
 		})
 		ev.Plain.Causes = append(ev.Plain.Causes, &eventv1.Cause{
@@ -282,11 +282,6 @@ func (t *tools) report(ctx context.Context, list event.ID, found map[string]stri
 // dataEvent is about the server, and caused by nothing that the agent has read.
 func dataEvent(x *eventv1.Data) *edge.Event {
 	return &edge.Event{Plain: &eventv1.Event{Causes: []*eventv1.Cause{}, Body: &eventv1.Event_Data{Data: x}}}
-}
-
-// cutName keeps a hostile name to the size of a field.
-func cutName(name string) string {
-	return strings.ToValidUTF8(name[:min(len(name), event.MaxText)], "")
 }
 
 // gate refuses tools that are not as they were first seen. It is asked after Custody's own gate.
