@@ -141,16 +141,11 @@ func parseMapping(b []byte) (*Mapping, error) {
 	return m, nil
 }
 
-// clear removes the answers and leaves the mapping.
+// clear removes the answers to the questions. Those of the controls are written anew at the end.
 func (m *Mapping) clear() {
 	for i := range m.Tests {
 		t := &m.Tests[i]
 		*t = Test{ID: t.ID, What: t.What, Select: t.Select, Require: t.Require}
-	}
-	for i := range m.Frameworks {
-		for j := range m.Frameworks[i].Controls {
-			m.Frameworks[i].Controls[j].State = ""
-		}
 	}
 }
 

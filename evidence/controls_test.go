@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
@@ -263,5 +266,95 @@ func TestTerms(t *testing.T) {
 				t.Errorf("%s of %s is %d", x.name, action, code)
 			}
 		}
+	}
+}
+
+// A mapping is of its version, has few enough questions, frameworks and controls, and asks each question once.
+func TestLimitsOfMappings(t *testing.T) {
+	questions := func(n int) (list []Test) {
+		for i := range n {
+			list = append(list, Test{ID: fmt.Sprint("q", i)})
+		}
+		return list
+	}
+	controls := func(n int) []Framework { return []Framework{{ID: "f", Controls: make([]Control, n)}} }
+	for name, test := range map[string]struct {
+		m    Mapping
+		want error
+	}{
+		"empty":                {Mapping{Version: 1}, nil},
+		"another version":      {Mapping{Version: 2}, ErrControls},
+		"most questions":       {Mapping{Version: 1, Tests: questions(maxTests)}, nil},
+		"too many questions":   {Mapping{Version: 1, Tests: questions(maxTests + 1)}, ErrControls},
+		"most frameworks":      {Mapping{Version: 1, Frameworks: make([]Framework, maxFrameworks)}, nil},
+		"too many frameworks":  {Mapping{Version: 1, Frameworks: make([]Framework, maxFrameworks+1)}, ErrControls},
+		"most controls":        {Mapping{Version: 1, Frameworks: controls(maxControls)}, nil},
+		"too many controls":    {Mapping{Version: 1, Frameworks: controls(maxControls + 1)}, ErrControls},
+		"a question twice":     {Mapping{Version: 1, Tests: append(questions(1), questions(1)...)}, ErrControls},
+		"selects by no query":  {Mapping{Version: 1, Tests: []Test{{ID: "q", Select: "?"}}}, ErrQuery},
+		"requires by no query": {Mapping{Version: 1, Tests: []Test{{ID: "q", Require: "?"}}}, ErrQuery},
+	} {
+		if _, err := newExamination(&test.m); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+	}
+}
+
+// What a question answers: how many records, how many of them are exceptions, the first of both by name, and how many of its kinds nobody sees.
+func TestAnswers(t *testing.T) {
+	exam, err := newExamination(&Mapping{Version: 1, Tests: []Test{
+		{ID: "some", Select: "kind=execution", State: Exception, Unseen: 9},
+		{ID: "all", Select: "kind=execution", Require: "trust=trusted"},
+		{ID: "none", Select: "kind=data", Require: "trust=trusted"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxShown + 5 {
+		e := event.Example("execution.started")
+		e.Trust = eventv1.Trust_TRUST_TRUSTED
+		exam.add(&fact{index: chain.Index(i), event: e})
+	}
+	exam.missing(chain.KindExecution)
+	exam.missing(chain.KindExecution)
+	exam.missing(chain.KindApproval)
+	exam.missing(chain.KindNone) // of no kind that a question is about
+	exam.missing(chain.Kind(event.KindSystem + 1))
+	_ = exam.answer()
+	m := exam.answer() // it is the same whoever asks
+	for i, want := range []Test{{State: Supported, Population: 25, Unseen: 2}, {State: NotEvidenced, Population: 25, Unseen: 2}, {State: NotEvidenced}} {
+		if got := m.Tests[i]; got.State != want.State || got.Population != want.Population || got.Exceptions != 0 || got.Unseen != want.Unseen ||
+			len(got.Records) != int(min(want.Population, maxShown)) || len(got.Events) != len(got.Records) {
+			t.Errorf("%s: %+v", got.ID, got)
+		}
+	}
+}
+
+// A framework or a control under another name is not this program's, though all else is.
+func TestOtherNamesAreForeign(t *testing.T) {
+	for name, edit := range map[string]func(*Mapping){
+		"a framework": func(m *Mapping) { m.Frameworks[0].ID = "mine" },
+		"a control":   func(m *Mapping) { m.Frameworks[0].Controls[0].ID = "mine" },
+	} {
+		m, err := ownMapping()
+		if err != nil || !m.sum().Known {
+			t.Fatalf("%v, %+v", err, m.sum())
+		}
+		if edit(m); m.sum().Known {
+			t.Errorf("%s is known", name)
+		}
+	}
+}
+
+// A mapping of this program is read as it is written, or not at all.
+func TestMappingsAreReadWhole(t *testing.T) {
+	if err := readMapping("nobody", &[]Test{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	if err := readMapping("tests", &[]struct{ ID string }{}); err == nil {
+		t.Error("fields that nobody knows")
+	}
+	if err := readMapping("tests", new(string)); err == nil {
+		t.Error("another type")
 	}
 }

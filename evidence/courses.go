@@ -124,9 +124,7 @@ func (c *courses) question(f *fact, s *eventv1.System, x *eventv1.ApprovalStep) 
 	if s.GetActor() != "" && x.GetTook() > 0 {
 		next.What += fmt.Sprintf(", %s after it was asked", time.Duration(x.GetTook()).Round(time.Second/10))
 	}
-	if x.GetEscalatedTo() != "" {
-		next.To = report.Text(x.GetEscalatedTo())
-	}
+	next.To = report.Text(x.GetEscalatedTo())
 	c.questions.tell(string(x.GetRequest()), func() *report.Course {
 		return &report.Course{Name: report.Text(x.GetTool()), About: report.Text(x.GetInstance()), For: report.Text(x.GetPrincipal())}
 	}, next)

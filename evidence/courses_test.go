@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/agentcustody/custody/chain"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
@@ -160,5 +161,143 @@ func TestAnAgentTellsNoIncident(t *testing.T) {
 	c.add(&fact{event: e, producer: eventv1.ProducerClass_PRODUCER_CLASS_AGENT})
 	if len(c.cases.shown) != 0 {
 		t.Error("an agent has opened a case")
+	}
+}
+
+// told is what Custody's own records tell of courses, one after the other.
+func toldCourses(list ...*eventv1.System) *courses {
+	c := newCourses()
+	for i, s := range list {
+		e := &eventv1.Event{Id: fmt.Appendf(nil, "event-%010d", i), Body: &eventv1.Event_System{System: s}}
+		c.add(&fact{index: chain.Index(i), event: e, producer: eventv1.ProducerClass_PRODUCER_CLASS_CUSTODY, verdict: chain.Accepted})
+	}
+	return &c
+}
+
+// Only what the log accepted of Custody tells.
+func TestWhoTellsAnIncident(t *testing.T) {
+	e := &eventv1.Event{Body: &eventv1.Event_System{System: caseAct(eventv1.CaseAction_CASE_ACTION_OPENED, "")}}
+	for _, test := range []struct {
+		producer eventv1.ProducerClass
+		verdict  chain.Verdict
+		tells    int
+	}{
+		{eventv1.ProducerClass_PRODUCER_CLASS_CUSTODY, chain.Accepted, 1},
+		{eventv1.ProducerClass_PRODUCER_CLASS_AGENT, chain.Accepted, 0},
+		{eventv1.ProducerClass_PRODUCER_CLASS_CUSTODY, chain.KeyInvalid, 0},
+	} {
+		c := newCourses()
+		if c.add(&fact{event: e, producer: test.producer, verdict: test.verdict}); len(c.cases.shown) != test.tells {
+			t.Errorf("%s, %s: %d cases", test.producer, test.verdict, len(c.cases.shown))
+		}
+	}
+}
+
+// What a question says beside its words: how long somebody took, and to whom it was passed on.
+func TestWordsOfQuestions(t *testing.T) {
+	const yes = eventv1.ApprovalState_APPROVAL_STATE_APPROVED
+	for _, test := range []struct {
+		actor, to string
+		took      int64
+		want      string
+	}{
+		{"bob", "", 60e9, "approved, 1m0s after it was asked"},
+		{"bob", "", 0, "approved"},
+		{"", "", 60e9, "approved"},
+		{"bob", "eve", 0, "approved"},
+	} {
+		c := toldCourses(&eventv1.System{Actor: test.actor, Detail: &eventv1.System_Approval{Approval: &eventv1.ApprovalStep{
+			State: yes, Took: test.took, EscalatedTo: test.to,
+		}}})
+		step := c.questions.shown[0].Steps[0]
+		if step.What != test.want || string(step.To) != test.to {
+			t.Errorf("%+v: %+v", test, step)
+		}
+	}
+}
+
+// The page tells of so many courses and so many steps, and says how many more there are.
+func TestLimitsOfCourses(t *testing.T) {
+	cases := func(n, steps int) (list []*eventv1.System) {
+		for i := range n {
+			for range steps {
+				s := caseAct(eventv1.CaseAction_CASE_ACTION_ADDED, "")
+				s.GetCase().Case = fmt.Sprint("case-", i)
+				list = append(list, s)
+			}
+		}
+		return list
+	}
+	for name, test := range map[string]struct {
+		list                       []*eventv1.System
+		shown, steps, more, within int
+	}{
+		"most courses":  {cases(maxCourses, 1), maxCourses, maxCourses, 0, 0},
+		"more courses":  {cases(maxCourses+2, 1), maxCourses, maxCourses, 2, 0},
+		"most steps":    {cases(2, maxSteps/2), 2, maxSteps, 0, 0},
+		"more steps":    {cases(2, maxSteps/2+3), 2, maxSteps, 0, 6},
+		"no step left":  {cases(3, maxSteps/2), 2, maxSteps, maxSteps / 2, 0},
+		"one long case": {cases(1, maxSteps+3), 1, maxSteps, 0, 3},
+	} {
+		c := toldCourses(test.list...)
+		steps, within := 0, uint64(0)
+		for _, x := range c.cases.shown {
+			steps, within = steps+len(x.Steps), within+x.More
+		}
+		if len(c.cases.shown) != test.shown || steps != test.steps || c.cases.more != uint64(test.more) || within != uint64(test.within) {
+			t.Errorf("%s: %d shown with %d steps, %d more, %d more within", name, len(c.cases.shown), steps, c.cases.more, within)
+		}
+	}
+	closes := caseAct(eventv1.CaseAction_CASE_ACTION_CLOSED, "")
+	closes.GetCase().Case = "one too many"
+	c := toldCourses(append(cases(maxCourses, 1), closes, caseAct(eventv1.CaseAction_CASE_ACTION_ADDED, ""))...)
+	for _, x := range c.cases.shown {
+		if x.Ended {
+			t.Errorf("%s has ended", x.Name)
+		}
+	}
+}
+
+// The same of containments and the ways that they close.
+func TestLimitsOfContainments(t *testing.T) {
+	plans := func(n, paths int) (list []*eventv1.System) {
+		for i := range n {
+			for k := range paths {
+				list = append(list, contained(eventv1.ContainmentState_CONTAINMENT_STATE_VERIFIED, "gate", func(x *eventv1.Containment) {
+					x.Plan, x.Path = fmt.Sprint("plan-", i), fmt.Sprint("gate/", k)
+				}))
+			}
+		}
+		return list
+	}
+	for name, test := range map[string]struct {
+		list                       []*eventv1.System
+		shown, paths, more, within int
+	}{
+		"most":       {plans(maxCourses, 1), maxCourses, maxCourses, 0, 0},
+		"more":       {plans(maxCourses+2, 1), maxCourses, maxCourses, 2, 0},
+		"most paths": {plans(2, maxSteps/2), 2, maxSteps, 0, 0},
+		"more paths": {plans(2, maxSteps/2+2), 2, maxSteps, 0, 4},
+		"told again": {append(plans(2, maxSteps/2), plans(2, maxSteps/2)...), 2, maxSteps, 0, 0},
+	} {
+		c := toldCourses(test.list...)
+		paths, within := 0, uint64(0)
+		for _, x := range c.shown {
+			paths, within = paths+len(x.Paths), within+x.More
+		}
+		if len(c.shown) != test.shown || paths != test.paths || c.more != uint64(test.more) || within != uint64(test.within) {
+			t.Errorf("%s: %d shown with %d paths, %d more, %d more within", name, len(c.shown), paths, c.more, within)
+		}
+	}
+}
+
+// Of so many changes the page knows the names, so that a case can say what mends it.
+func TestLimitOfChanges(t *testing.T) {
+	var list []*eventv1.System
+	for range maxKept + 1 {
+		list = append(list, &eventv1.System{Detail: &eventv1.System_Rule{Rule: &eventv1.RuleChange{Rule: "r", Mode: "live"}}})
+	}
+	if c := toldCourses(list...); len(c.changes) != maxKept {
+		t.Errorf("%d changes", len(c.changes))
 	}
 }

@@ -117,11 +117,8 @@ func (l *expiries) takeAll(m *Message, size chain.Index, state *registry.State) 
 		if err != nil {
 			return err
 		}
-		encoded, accepted := chooseEvent(m, i, &leaf, func(chain.Index, *eventv1.Event) bool { return leaf.Index < size })
-		if !accepted {
-			continue
-		}
-		if e, err := event.Parse(encoded); err == nil && state.Apply(uint64(leaf.Index), e) == nil {
+		encoded, _ := chooseEvent(m, i, &leaf, func(chain.Index, *eventv1.Event) bool { return true })
+		if e, err := event.Parse(encoded); err == nil && leaf.Index < size && state.Apply(uint64(leaf.Index), e) == nil {
 			l.take(leaf.Index, e, state)
 		}
 	}

@@ -65,20 +65,18 @@ func (x *export) applySystem(index chain.Index, encoded []byte) {
 
 // openLog folds the genesis before its own batch, because its key signs it.
 func (x *export) openLog(p *part) {
-	if x.scope.whole() && p.First == 0 && p.from == 0 && !p.whole {
+	if p.First == 0 {
 		x.apply(p, 0)
 	}
 }
 
-// applyAll folds the accepted system events of a message, after the facts of the message.
+// applyAll folds the accepted system events of a message, after the facts of the message. What was folded before changes nothing.
 func (x *export) applyAll(p *part) {
-	if p.whole || !isSystem(p.statement) || !x.scope.whole() {
+	if !isSystem(p.statement) {
 		return
 	}
 	for i := p.from; i < p.to; i++ {
-		if p.leaves[i].Index > 0 {
-			x.apply(p, i)
-		}
+		x.apply(p, i)
 	}
 }
 
@@ -193,7 +191,6 @@ func (j *judge) observe(m *job) {
 
 // checkPopulations holds every file to its end.
 func (v *verification) checkPopulations() error {
-	v.current = v.scope.End
 	for i, c := range v.comparers {
 		v.examine(CheckPopulation, v.derived.rows[i])
 		err := c.end()

@@ -40,7 +40,7 @@ func (v *verification) provenFile(name string, begin, end chain.Index, check fun
 	next := chain.Index(0)
 	for {
 		b, _, err := r.next(nil)
-		if b == nil || err != nil {
+		if b == nil {
 			return v.stop(CheckFormat, err, ErrRecord)
 		}
 		v.examine(CheckAdmission, 1)
@@ -208,7 +208,7 @@ func (v *verification) applySystem(p *proven) {
 
 // apply folds an accepted system event into the registry. One that does not apply changes nothing, as in the log itself.
 func (v *verification) apply(index chain.Index, e *eventv1.Event) {
-	if index == 0 || v.registry.Apply(uint64(index), e) != nil {
+	if v.registry.Apply(uint64(index), e) != nil {
 		return
 	}
 	if key := e.GetSystem().GetKey(); len(key.GetPublicKey()) > 0 {

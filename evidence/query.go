@@ -220,12 +220,7 @@ func verdictNames() []string {
 	return names
 }
 
-func changeOf(f *fact) uint8 {
-	if s := f.event.GetSystem(); s != nil {
-		return codeOf(changeNames, changeName(s))
-	}
-	return 0
-}
+func changeOf(f *fact) uint8 { return codeOf(changeNames, changeName(f.event.GetSystem())) }
 
 func outcomeOf(f *fact) uint8 {
 	return uint8(max(f.event.GetExecution().GetOutcome(), f.event.GetIdentity().GetOutcome()))

@@ -116,6 +116,7 @@ func TestTexts(t *testing.T) {
 				t.Errorf("a lawyer must read %q", words)
 			}
 			golden(t, filepath.Join("testdata", "text", name+".txt"), text)
+			holdChecks(t, v)
 		})
 	}
 }

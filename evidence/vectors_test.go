@@ -128,6 +128,7 @@ func recordVector(t testing.TB, bundle []byte, policy *Policy, v Verdict, fails 
 	if diff := cmp.Diff(string(keptText), string(text)); diff != "" {
 		t.Errorf("%s.json (-want +got):\n%s", name, diff)
 	}
+	holdChecks(t, v)
 }
 
 // honest are bundles that verify, or say why they cannot say more.
