@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
 )
@@ -114,15 +115,20 @@ func (b breakable) each(list iter.Seq2[*Message, error]) iter.Seq2[*Message, err
 
 // Wherever a log cannot be read there is no bundle, and the error says so.
 func TestNoBundleOfABrokenLog(t *testing.T) {
-	anchored, parts := hourly(t), shared(t)
-	held := map[string][][]byte{"whole": {anchored.earlier[1].Note}}
-	for name, w := range map[string]*world{"whole": anchored, "part": parts} {
-		s := w.scope("08:30", "09:30")
-		if name == "part" {
-			s = w.part("support-1", "ticket-1")
-		}
+	anchored, parts, old := hourly(t), shared(t), expiring(t, func(w *world) { w.expire(at("09:15")) })
+	for name, test := range map[string]struct {
+		w    *world
+		s    Scope
+		held [][]byte
+	}{
+		"whole":              {anchored, anchored.scope("08:30", "09:30"), [][]byte{anchored.earlier[1].Note}},
+		"from the beginning": {anchored, anchored.scope("00:00", "09:30"), nil},
+		"part":               {parts, parts.part("support-1", "ticket-1"), nil},
+		"expired":            {old, old.scope("08:30", "10:00"), nil},
+	} {
+		w := test.w
 		export := func(b *breaks) error {
-			_, err := Export(t.Context(), io.Discard, breakable{w, b}, s, w.export, ExportOptions{Dir: w.dir(), Frameworks: noFrameworks, Held: held[name]})
+			_, err := Export(t.Context(), io.Discard, breakable{w, b}, test.s, w.export, ExportOptions{Dir: w.dir(), Frameworks: noFrameworks, Held: test.held})
 			return err
 		}
 		count := new(breaks)
@@ -170,9 +176,18 @@ func (f brokenFile) ReadAt(b []byte, at int64) (int, error) {
 
 // A bundle that cannot be read is not judged.
 func TestNoVerdictOnABrokenFile(t *testing.T) {
-	whole, part := hourly(t), shared(t)
-	for name, bundle := range map[string][]byte{"whole": whole.bundle("08:30", "10:30"), "part": part.exportScope(part.part("support-1", "ticket-1"), ExportOptions{})} {
-		policy := map[string]*Policy{"whole": whole.policy(), "part": part.policy()}[name]
+	whole, part, long := hourly(t), shared(t), reported(t, event.MaxSealedInline+1)
+	early := repack(t, whole.export, whole.bundle("08:30", "10:30"), func(files map[string][]byte) { files[fileScope] = append(files[fileScope], ' ') })
+	for name, test := range map[string]struct {
+		w      *world
+		bundle []byte
+	}{
+		"whole":            {whole, whole.bundle("08:30", "10:30")},
+		"part":             {part, part.exportScope(part.part("support-1", "ticket-1"), ExportOptions{})},
+		"with an object":   {long, long.bundle("08:30", "10:30")},
+		"that stops early": {whole, early},
+	} {
+		bundle, policy := test.bundle, test.w.policy()
 		check := func(b *breaks) (Verdict, error) {
 			return Verify(t.Context(), brokenFile{bytes.NewReader(bundle), b}, int64(len(bundle)), policy, VerifyOptions{Workers: 1})
 		}

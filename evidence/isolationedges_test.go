@@ -2,6 +2,9 @@ package evidence
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -168,6 +171,168 @@ func TestStatementsInWords(t *testing.T) {
 	} {
 		if got := test.c.exception(at("10:30")); got != test.want {
 			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// Of a log that cannot be read, whichever call fails, and of one whose connections cannot be found, there is no statement.
+func TestNoStatementOfABrokenLog(t *testing.T) {
+	w := house(t)
+	state := func(b *breaks, scope Scope) error {
+		_, err := StateIsolation(t.Context(), breakable{w, b}, scope, w.export, func(chain.Index, chain.Index) ([]Connection, uint64, error) { return nil, 0, b.next() })
+		return err
+	}
+	count := new(breaks)
+	w.must(state(count, w.scope("08:30", "10:30")))
+	for at := 1; at <= count.calls; at++ {
+		if err := state(&breaks{at: at}, w.scope("08:30", "10:30")); !errors.Is(err, errBroken) {
+			t.Errorf("call %d of %d: %v", at, count.calls, err)
+		}
+	}
+	part := w.scope("08:30", "10:30")
+	part.Instance = "support-1"
+	if err := state(new(breaks), part); !errors.Is(err, ErrIsolation) {
+		t.Errorf("of a part: %v", err)
+	}
+}
+
+// What a statement may say, case by case.
+func TestStatementsThatContradictTheirList(t *testing.T) {
+	w := house(t)
+	file := w.statement(w, "08:30", "10:30", connections(t, w)...)
+	one := func(edit func(*Connection)) func(*Isolation) { return func(i *Isolation) { edit(&i.Connections[0]) } }
+	review := func(edit func(*Review)) func(*Isolation) { return func(i *Isolation) { edit(i.Connections[1].Review) } }
+	for name, test := range map[string]struct {
+		edit func(*Isolation)
+		good bool
+	}{
+		"nothing":                    {func(*Isolation) {}, true},
+		"another version":            {func(i *Isolation) { i.Version = 2 }, false},
+		"no scope":                   {func(i *Isolation) { i.Scope.Begin, i.Scope.End = i.Scope.End, i.Scope.Begin }, false},
+		"of a part":                  {func(i *Isolation) { i.Scope.Instance = "support-1" }, false},
+		"with a grace":               {func(i *Isolation) { i.Scope.Grace = 1 }, false},
+		"as many unseen as there":    {func(i *Isolation) { i.Unseen = i.Scope.records() }, true},
+		"more unseen than there":     {func(i *Isolation) { i.Unseen = i.Scope.records() + 1 }, false},
+		"a bound too few":            {func(i *Isolation) { i.Bounds = i.Bounds[1:] }, false},
+		"another sentence":           {func(i *Isolation) { i.Says += " " }, false},
+		"of no kind":                 {one(func(c *Connection) { c.Kind = "colour" }), false},
+		"of no value":                {one(func(c *Connection) { c.Value = "" }), false},
+		"of a long value":            {one(func(c *Connection) { c.Value = strings.Repeat("a", event.MaxText) }), true},
+		"of too long a value":        {one(func(c *Connection) { c.Value = strings.Repeat("a", event.MaxText+1) }), false},
+		"with nobody":                {one(func(c *Connection) { c.With = "umbrella" }), false},
+		"in no record":               {one(func(c *Connection) { c.Records = 0 }), false},
+		"in the first record":        {one(func(c *Connection) { c.First, c.Last, c.Records = 4, 4, 1 }), true},
+		"before the first record":    {one(func(c *Connection) { c.First, c.Last, c.Records = 3, 4, 1 }), false},
+		"in the last record":         {one(func(c *Connection) { c.First, c.Last, c.Records = 8, 8, 1 }), true},
+		"after the last record":      {one(func(c *Connection) { c.First, c.Last, c.Records = 8, 9, 1 }), false},
+		"ends before it begins":      {one(func(c *Connection) { c.First, c.Last, c.Records = 6, 5, 1 }), false},
+		"in every record":            {one(func(c *Connection) { c.First, c.Last, c.Records = 4, 8, 5 }), true},
+		"in more records than there": {one(func(c *Connection) { c.First, c.Last, c.Records = 4, 8, 6 }), false},
+		"twice":                      {func(i *Isolation) { i.Connections[1] = i.Connections[0] }, false},
+		"an outcome of no kind":      {review(func(r *Review) { r.Outcome = "none" }), false},
+		"reviewed in the last":       {review(func(r *Review) { r.Record, r.At = 8, at("10:30")-1 }), true},
+		"reviewed after the last":    {review(func(r *Review) { r.Record = 9 }), false},
+		"reviewed at the end":        {review(func(r *Review) { r.At = at("10:30") }), false},
+	} {
+		i, _, err := parseIsolation(file)
+		w.must(err)
+		i.Connections = i.Connections[:2]
+		i.Says = i.sentence()
+		if i.Scope.Begin != 4 || i.Scope.End != 9 || i.Connections[1].Review == nil {
+			t.Fatalf("records %d to %d", i.Scope.Begin, i.Scope.End)
+		}
+		says := i.Says
+		if test.edit(i); i.Says == says {
+			i.Says = i.sentence()
+		}
+		if err := i.check(); (err == nil) != test.good || err != nil && !errors.Is(err, ErrIsolation) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The most connections that a statement has, and one more.
+func TestMostConnections(t *testing.T) {
+	w := house(t)
+	i, _, err := parseIsolation(w.statement(w, "08:30", "10:30"))
+	w.must(err)
+	for n := range maxConnections + 1 {
+		i.Connections = append(i.Connections, Connection{Kind: "connector", Value: fmt.Sprintf("%08d", n), With: stranger, Records: 1, First: 4, Last: 4})
+	}
+	i.Says = i.sentence()
+	if err := i.check(); !errors.Is(err, ErrIsolation) {
+		t.Errorf("one more: %v", err)
+	}
+	i.Connections = i.Connections[:maxConnections]
+	i.Says = i.sentence()
+	w.must(i.check())
+}
+
+// A connection without a review is under no exception, whatever its list says.
+func TestReviewedConnections(t *testing.T) {
+	for name, test := range map[string]struct {
+		r    *Review
+		want bool
+	}{
+		"nobody":          {nil, false},
+		"for good":        {&Review{Outcome: "approved"}, true},
+		"refused":         {&Review{Outcome: "rejected"}, false},
+		"until the end":   {&Review{Outcome: "approved", Until: 10}, true},
+		"until before it": {&Review{Outcome: "approved", Until: 9}, false},
+	} {
+		if got := (&Connection{Review: test.r}).reviewed(10); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// The file of a statement has its form.
+func TestFilesOfStatements(t *testing.T) {
+	w := house(t)
+	good := w.statement(w, "08:30", "10:30")
+	signatures := func(edit func(*envelope)) []byte {
+		says, rest, _ := bytes.Cut(good, []byte("\n\n"))
+		e := new(envelope)
+		w.must(unmarshalJSON(rest, e))
+		edit(e)
+		file, err := marshalJSON(e)
+		w.must(err)
+		return slices.Concat(says, []byte("\n\n"), file)
+	}
+	for name, test := range map[string]struct {
+		file []byte
+		want error
+	}{
+		"right":             {good, nil},
+		"one line":          {bytes.ReplaceAll(good, []byte("\n\n"), []byte("\n")), ErrIsolation},
+		"no envelope":       {bytes.Replace(good, []byte("{"), []byte("["), 1), ErrJSON},
+		"another payload":   {signatures(func(e *envelope) { e.Payload = []byte("[]") }), errAny},
+		"no signature":      {signatures(func(e *envelope) { e.Signatures = e.Signatures[:0] }), ErrIsolation},
+		"two signatures":    {signatures(func(e *envelope) { e.Signatures = append(e.Signatures, e.Signatures[0]) }), ErrIsolation},
+		"nobody's":          {signatures(func(e *envelope) { e.Signatures[0].KeyID = nil }), ErrIsolation},
+		"as long as may be": {append(bytes.Clone(good), make([]byte, MaxIsolation-len(good))...), ErrJSON},
+		"longer":            {append(bytes.Clone(good), make([]byte, MaxIsolation-len(good)+1)...), ErrIsolation},
+	} {
+		if _, _, err := parseIsolation(test.file); !is(err, test.want) || test.want == nil && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The leaves beside the ends are in order, each once.
+func TestLeavesBesideTheEnds(t *testing.T) {
+	for _, test := range []struct {
+		s    Scope
+		want []chain.Index
+	}{
+		{Scope{Begin: 4, End: 9, Size: 20}, []chain.Index{3, 4, 8, 9}},
+		{Scope{Begin: 4, End: 4, Size: 20}, []chain.Index{3, 4}},
+		{Scope{Begin: 4, End: 5, Size: 20}, []chain.Index{3, 4, 5}},
+		{Scope{Begin: 0, End: 20, Size: 20}, []chain.Index{0, 19}},
+		{Scope{Begin: 0, End: 0, Size: 20}, []chain.Index{0}},
+	} {
+		if got := test.s.boundIndices(); !slices.Equal(got, test.want) {
+			t.Errorf("%+v: %v", test.s, got)
 		}
 	}
 }

@@ -35,6 +35,7 @@ type job struct {
 	parsed    []*eventv1.Event // one for each leaf of a batch; nil where it is not here, or wrong
 	system    []systemEvent    // of Custody's own batches
 	problems  []problem
+	unread    error // the file could not be read
 	dated     []datedEvent
 	erasures  []erasureClaim
 	count     Disclosure

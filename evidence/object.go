@@ -42,7 +42,7 @@ func (w *worker) object(j *job, e *eventv1.Event, s *eventv1.Sealed, o *openingR
 	commitment := event.NewCommitment(event.ID(e.GetId()), s.GetPath(), s.GetMediaType(), (*[event.SaltSize]byte)(o.salt), int(o.size))
 	value := io.NewSectionReader(w.file.open(fileOpenings), o.at, o.size)
 	if _, err := io.Copy(commitment, value); err != nil {
-		j.problem(CheckOpening, o.index, fmt.Errorf("sealed[%d]: %w", o.field, err))
+		j.unread = fmt.Errorf("read %s: %w", fileOpenings, err)
 		return
 	}
 	if !bytes.Equal(commitment.Sum(nil), s.GetDigest()) {

@@ -236,6 +236,9 @@ func (j *judge) message(m *job) {
 	for _, p := range m.problems {
 		j.failAt(p.check, p.index, p.err)
 	}
+	if m.unread != nil {
+		j.unread = m.unread
+	}
 	if m.record.form == formOthers {
 		j.checkOthers(m)
 		return
