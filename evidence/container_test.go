@@ -348,3 +348,45 @@ func TestExtraFieldBeyondTheDirectory(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The list names the files that are there, in their order, and no others.
+func TestListsOfFiles(t *testing.T) {
+	bundle := exported(t).bundle("08:30", "10:30")
+	c, err := openContainer(bytes.NewReader(bundle), int64(len(bundle)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		edit func(*manifest)
+		good bool
+	}{
+		"right":              {func(*manifest) {}, true},
+		"another version":    {func(m *manifest) { m.Version = 2 }, false},
+		"a file too few":     {func(m *manifest) { m.Files = m.Files[:len(m.Files)-1] }, false},
+		"a file too many":    {func(m *manifest) { m.Files = append(m.Files, m.Files[0]) }, false},
+		"another name":       {func(m *manifest) { m.Files[1].Path = m.Files[2].Path }, false},
+		"another size":       {func(m *manifest) { m.Files[1].Size++ }, false},
+		"another media type": {func(m *manifest) { m.Files[1].MediaType = "text/html" }, false},
+	} {
+		text, err := c.read(fileManifest)
+		m := new(manifest)
+		if err := errors.Join(err, unmarshalJSON(text, m)); err != nil {
+			t.Fatal(err)
+		}
+		test.edit(m)
+		text, err = marshalJSON(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := checkList(c, text); (err == nil) != test.good || err != nil && !errors.Is(err, ErrManifest) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// On no list are the records whose plain content is not here.
+func TestUnlisted(t *testing.T) {
+	if n := (&Disclosure{Records: 100, Clear: 50, Held: 1, Withheld: 2, Expired: 4, Outside: 8}).unlisted(); n != 7 {
+		t.Error(n)
+	}
+}

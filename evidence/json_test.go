@@ -2,6 +2,8 @@ package evidence
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"testing"
 )
 
@@ -22,5 +24,42 @@ func TestNullIsNoList(t *testing.T) {
 		if v := verify(t, bad, w.policy()); v.Check(x.check).Result != Failed {
 			t.Errorf("%s: %s null: exit %d\n%s", x.file, x.list, v.Exit, details(v))
 		}
+	}
+}
+
+// A file that only the program reads has one encoding; one that a person may have edited has others too.
+func TestEncodings(t *testing.T) {
+	type file struct {
+		Name string   `json:"name"`
+		List []string `json:"list"`
+	}
+	for text, want := range map[string]struct {
+		strict, loose bool
+		syntax        bool // it is no JSON at all
+	}{
+		"{\n  \"name\": \"a\",\n  \"list\": []\n}\n":                   {strict: true, loose: true},
+		"{\n  \"name\": \"null\",\n  \"list\": [\n    \"b\"\n  ]\n}\n": {strict: true, loose: true},
+		`{"name":"a","list":[]}`:                                       {loose: true},
+		`{"name":"a","list":null}`:                                     {},
+		`{"list":[],"name":"a"}`:                                       {},
+		`{"name":"a","list":[],"more":1}`:                              {},
+		`{"name":"a","name":"a","list":[]}`:                            {},
+		`{"name":"a","list":[]`:                                        {syntax: true},
+		"":                                                             {syntax: true},
+		"{\n  \"name\": \"a\",\n  \"list\": null\n}\n":                 {},
+	} {
+		for kind, test := range map[string]struct {
+			read func([]byte, any) error
+			good bool
+		}{"one encoding": {unmarshalJSON, want.strict}, "loosely": {unmarshalLoosely, want.loose}} {
+			err := test.read([]byte(text), new(file))
+			var syntax *json.SyntaxError
+			if (err == nil) != test.good || err != nil && !errors.Is(err, ErrJSON) || errors.As(err, &syntax) != want.syntax {
+				t.Errorf("%s: %q: %v", kind, text, err)
+			}
+		}
+	}
+	if _, err := marshalJSON(func() {}); err == nil {
+		t.Error("a function has an encoding")
 	}
 }

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -57,5 +58,77 @@ func TestNodesOfShownLeaves(t *testing.T) {
 				t.Errorf("%d shown: leaf %d was read again", shown, i)
 			}
 		}
+	}
+}
+
+// Every node is the log's, also one under leaves that were shown, and the log is asked once for each that is read, and never for none.
+func TestNodesAreAskedForOnce(t *testing.T) {
+	const size = 16
+	log := &askedLog{}
+	for i := range size {
+		log.leaves = append(log.leaves, append(make([]byte, chain.LeafSize-1), byte(i)))
+	}
+	var all []chain.Node
+	for level := range uint(5) {
+		for index := range chain.Index(size >> level) {
+			all = append(all, chain.Node{Level: level, Index: index})
+		}
+	}
+	want, err := chain.LeafNodes{Leaves: log}.ReadNodes(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for shown := range size + 1 {
+		asked := &askedNodes{NodeReader: chain.LeafNodes{Leaves: &askedLog{leaves: log.leaves}}, times: map[chain.Node]int{}}
+		cache := newNodeCache(asked)
+		for _, leaf := range log.leaves[:shown] {
+			if err := cache.show(0, leaf); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			for i, n := range all {
+				if got, err := cache.ReadNodes(t.Context(), []chain.Node{n}); err != nil || got[0] != want[i] {
+					t.Errorf("%d shown: %v: %v", shown, n, err)
+				}
+			}
+		}
+		for n, times := range asked.times {
+			if times > 1 {
+				t.Errorf("%d shown: %v was asked for %d times", shown, n, times)
+			}
+		}
+		if asked.none > 0 {
+			t.Errorf("%d shown: the log was asked for nothing", shown)
+		}
+	}
+}
+
+// askedNodes notes the nodes that are asked for.
+type askedNodes struct {
+	chain.NodeReader
+	times map[chain.Node]int
+	none  int // calls without any
+	short bool
+}
+
+func (a *askedNodes) ReadNodes(ctx context.Context, nodes []chain.Node) ([]chain.Hash, error) {
+	for _, n := range nodes {
+		a.times[n]++
+	}
+	if len(nodes) == 0 {
+		a.none++
+	}
+	if a.short {
+		return nil, nil
+	}
+	return a.NodeReader.ReadNodes(ctx, nodes)
+}
+
+// A log that gives fewer hashes than were asked for is read wrongly.
+func TestTooFewNodes(t *testing.T) {
+	cache := newNodeCache(&askedNodes{times: map[chain.Node]int{}, short: true})
+	if _, err := cache.ReadNodes(t.Context(), []chain.Node{{}}); !errors.Is(err, chain.ErrRange) {
+		t.Error(err)
 	}
 }
