@@ -178,18 +178,21 @@ func (f brokenFile) ReadAt(b []byte, at int64) (int, error) {
 func TestNoVerdictOnABrokenFile(t *testing.T) {
 	whole, part, long := hourly(t), shared(t), reported(t, event.MaxSealedInline+1)
 	early := repack(t, whole.export, whole.bundle("08:30", "10:30"), func(files map[string][]byte) { files[fileScope] = append(files[fileScope], ' ') })
+	promised := promisedWorld(t, receiptCases["omitted at the end of the log"].tell)
 	for name, test := range map[string]struct {
 		w      *world
 		bundle []byte
+		kept   []signer.KeptReceipt
 	}{
-		"whole":            {whole, whole.bundle("08:30", "10:30")},
-		"part":             {part, part.exportScope(part.part("support-1", "ticket-1"), ExportOptions{})},
-		"with an object":   {long, long.bundle("08:30", "10:30")},
-		"that stops early": {whole, early},
+		"whole":            {whole, whole.bundle("08:30", "10:30"), nil},
+		"part":             {part, part.exportScope(part.part("support-1", "ticket-1"), ExportOptions{}), nil},
+		"with an object":   {long, long.bundle("08:30", "10:30"), nil},
+		"that stops early": {whole, early, nil},
+		"with receipts":    {promised.w, promised.w.bundle("08:30", "23:00"), promised.kept},
 	} {
 		bundle, policy := test.bundle, test.w.policy()
 		check := func(b *breaks) (Verdict, error) {
-			return Verify(t.Context(), brokenFile{bytes.NewReader(bundle), b}, int64(len(bundle)), policy, VerifyOptions{Workers: 1})
+			return Verify(t.Context(), brokenFile{bytes.NewReader(bundle), b}, int64(len(bundle)), policy, VerifyOptions{Workers: 1, Receipts: test.kept})
 		}
 		count := new(breaks)
 		_, err := check(count)

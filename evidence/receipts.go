@@ -262,7 +262,7 @@ func (v *verification) signedWithin(seen *eventv1.LastSeen) (bool, error) {
 	switch {
 	case v.scope.shownBegin() == 0:
 		return true, nil
-	case seen == nil || index < v.scope.shownBegin() || index >= v.scope.shownEnd():
+	case index < v.scope.shownBegin() || index >= v.scope.shownEnd(): // also where none is named
 		return false, nil
 	}
 	_, hash, err := v.leafAt(index)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -244,7 +245,8 @@ func TestReadReceipts(t *testing.T) {
 		"no receipt": string(file) + "hello\n",
 		"endless":    string(file) + strings.Repeat("x", 1<<20),
 	} {
-		if list, err := ReadReceipts(strings.NewReader(text)); !errors.Is(err, signer.ErrReceipt) || list != nil || !strings.Contains(err.Error(), "line ") {
+		line := fmt.Sprintf("line %d:", len(r.kept)+map[bool]int{true: 0, false: 1}[name == "cut"])
+		if list, err := ReadReceipts(strings.NewReader(text)); !errors.Is(err, signer.ErrReceipt) || list != nil || !strings.Contains(err.Error(), line) {
 			t.Errorf("%s: %d receipts, %v", name, len(list), err)
 		}
 	}
@@ -274,6 +276,117 @@ func receiptFile(t testing.TB, kept []signer.KeptReceipt) (file []byte) {
 		file = append(file, line...)
 	}
 	return file
+}
+
+// A batch of which only a leaf beside the range is shown is there. What the range does not reach is not known to be missing.
+func TestReceiptsAtTheEnds(t *testing.T) {
+	for name, test := range map[string]struct {
+		from, to string
+		tell     func(r *receipts, a *sender)
+		want     []string
+	}{
+		"before the range":            {"09:30", "10:30", func(*receipts, *sender) {}, []string{"undecided before-range"}},
+		"the last one before it":      {"09:30", "10:30", func(r *receipts, a *sender) { a.send(1, r.within(time.Hour)); r.w.clock("10:00") }, []string{"undecided before-range", "present"}},
+		"the first one after it":      {"08:30", "08:45", func(*receipts, *sender) {}, []string{"present"}},
+		"after the first one":         {"08:30", "08:45", func(r *receipts, a *sender) { a.send(1, r.within(time.Hour)) }, []string{"present", "undecided after-range"}},
+		"its producer saw the first":  {"08:30", "10:30", func(r *receipts, a *sender) { a.send(1, lost, r.within(time.Hour), seeing(r.w, 3)) }, []string{"present", "missing"}},
+		"its producer saw one before": {"08:30", "10:30", func(r *receipts, a *sender) { a.send(1, lost, r.within(time.Hour), seeing(r.w, 2)) }, []string{"present", "undecided before-range"}},
+	} {
+		r := promisedWorld(t, test.tell)
+		v := verifyReceipts(t, r.w.bundle(test.from, test.to), r.w.policy(), r.kept)
+		if diff := cmp.Diff(test.want, results(v)); diff != "" {
+			t.Errorf("%s: exit %d: %s\n%s", name, v.Exit, diff, details(v))
+		}
+	}
+}
+
+// seeing has a batch made after a leaf.
+func seeing(w *world, index chain.Index) func(*draft) {
+	return stating(func(s *eventv1.BatchStatement) {
+		hash := chain.LeafHash(w.leaves[index])
+		s.LastSeen = &eventv1.LastSeen{Index: uint64(index), LeafHash: hash[:]}
+	})
+}
+
+// At the end of the log the time under its state says how far it reaches, and only there.
+func TestHowFarReceiptsReach(t *testing.T) {
+	for name, test := range map[string]struct {
+		to       string
+		cosigned bool
+		want     string
+	}{
+		"to the end, and confirmed later": {"23:00", true, "missing"},
+		"to the end":                      {"23:00", false, "undecided after-range"},
+		"not to the end":                  {"10:30", true, "undecided after-range"},
+	} {
+		r := promisedWorld(t, func(r *receipts, a *sender) { a.send(1, lost, r.within(3*time.Hour)) })
+		if r.w.access(); test.cosigned {
+			r.w.time = r.w.key()
+		}
+		r.w.clock("13:00")
+		v := verifyReceipts(t, r.w.bundle("08:30", test.to), r.w.policy(), r.kept)
+		if got := results(v); len(got) != 2 || got[1] != test.want {
+			t.Errorf("%s: %s\n%s", name, got, details(v))
+		}
+	}
+}
+
+// A leaf at an end that nobody can read is the chain's matter, and says nothing of receipts.
+func TestReceiptsBesideUnreadableLeaves(t *testing.T) {
+	r := promisedWorld(t, receiptCases["omitted"].tell)
+	bundle := r.w.bundle("08:30", "10:30")
+	last := len(unpack(t, bundle)[fileLeaves])/chain.LeafSize - 1
+	for _, leaf := range []int{0, last} {
+		v := verifyReceipts(t, repack(t, r.w.export, bundle, editLeaf(leaf, func(b []byte) { b[0] = 9 })), r.w.policy(), r.kept)
+		if v.Exit != ExitChain || v.Receipts == nil || v.Receipts.Missing != 0 || v.Receipts.Present != 1 {
+			t.Errorf("leaf %d: exit %d, %+v", leaf, v.Exit, v.Receipts)
+		}
+	}
+}
+
+// Whichever check of the log fails, nothing is concluded from what is not there.
+func TestReceiptsOfAnUnprovenLog(t *testing.T) {
+	r := promisedWorld(t, receiptCases["omitted"].tell)
+	for _, check := range []string{"", CheckChain, CheckRange, CheckCheckpoint, CheckKey} {
+		v := newVerification(r.w.policy(), VerifyOptions{Receipts: r.kept})
+		v.scope, v.system = &Scope{Tenant: r.w.tenant, Origin: r.w.origin, End: 9, Size: 9}, &v.policy.SystemKey
+		if check != "" {
+			v.fail(check, errAny)
+		}
+		got, err := v.hold(&r.kept[1], at("23:00"))
+		if proven := check == "" || check == CheckKey; err != nil || (got.Result == ReceiptMissing) != proven || (got.Why == NotProven) == proven {
+			t.Errorf("%s fails: %v, %s %s", check, err, got.Result, got.Why)
+		}
+	}
+}
+
+// Without a key, or with one that is none, nothing is a receipt.
+func TestReceiptsWithoutAKey(t *testing.T) {
+	r := promisedWorld(t, receiptCases["kept"].tell)
+	v := newVerification(nil, VerifyOptions{Receipts: r.kept})
+	v.scope = &Scope{Tenant: r.w.tenant, Origin: r.w.origin, End: 9, Size: 9}
+	if _, _, err := v.openReceipt(&r.kept[0]); !errors.Is(err, errNoSystemKey) {
+		t.Errorf("no key: %v", err)
+	}
+	v.system = new(signer.PublicKey)
+	if _, _, err := v.openReceipt(&r.kept[0]); err == nil {
+		t.Error("a key that is none")
+	}
+}
+
+// Of a batch the first leaf counts, whichever is seen first, and no other batch is remembered.
+func TestPromisedBatches(t *testing.T) {
+	kept := []signer.KeptReceipt{{Statement: []byte("one")}, {Statement: []byte("two")}}
+	p := newPromised(kept)
+	one, two, other := digestOf(kept[0].Statement), digestOf(kept[1].Statement), digestOf(nil)
+	for _, l := range []chain.Leaf{{Index: 5}, {Index: 9}, {Index: 3}} {
+		l.Batch = one
+		p.see(&l)
+		p.see(&chain.Leaf{Batch: other, Index: l.Index + 1})
+	}
+	if found := p.first[one]; found == nil || *found != 3 || p.first[two] != nil || len(p.first) != 2 {
+		t.Errorf("%v, %v, %d batches", found, p.first[two], len(p.first))
+	}
 }
 
 func FuzzReadReceipts(f *testing.F) {

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"container/heap"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/agentcustody/custody/chain"
 )
 
 // numbers is a population of n rows.
@@ -81,6 +84,11 @@ func TestDraw(t *testing.T) {
 }
 
 func TestDrawRefuses(t *testing.T) {
+	for _, count := range []int{1, MaxSample} {
+		if s, err := Draw(strings.NewReader(numbers(MaxSample+1)), "x", 1, count); err != nil || len(s.Picked) != count {
+			t.Errorf("%d rows: %v", count, err)
+		}
+	}
 	for name, test := range map[string]struct {
 		file  string
 		count int
@@ -139,5 +147,41 @@ func TestDrawFrom(t *testing.T) {
 	}
 	if _, err := draw(bundle[:len(bundle)-1], "sensitive-actions"); !errors.Is(err, ErrContainer) {
 		t.Errorf("of a bundle that is cut: %v", err)
+	}
+}
+
+// A file that cannot be read gives no sample, whichever read fails.
+func TestDrawFromABrokenFile(t *testing.T) {
+	bundle := exported(t).bundle("08:30", "10:30")
+	for name, file := range map[string][]byte{"a bundle": bundle, "a population": unpack(t, bundle)[fileActions]} {
+		draw := func(b *breaks) error {
+			_, err := DrawFrom(brokenFile{bytes.NewReader(file), b}, int64(len(file)), "sensitive-actions", 7, 3)
+			return err
+		}
+		count := new(breaks)
+		if err := draw(count); err != nil {
+			t.Fatal(err)
+		}
+		for at := 1; at <= count.calls; at++ {
+			if err := draw(&breaks{at: at}); !errors.Is(err, errBroken) {
+				t.Errorf("%s: read %d of %d: %v", name, at, count.calls, err)
+			}
+		}
+	}
+}
+
+// The row with the highest rank is the first to go.
+func TestRowsByRank(t *testing.T) {
+	var r ranked
+	for n := range uint64(9) {
+		r.offer(rankedRow{SampleRow: SampleRow{Number: n}, rank: rank(1, "x", n)}, 9)
+	}
+	last := chain.Hash{0xff}
+	for r.Len() > 0 {
+		row, _ := heap.Pop(&r).(rankedRow)
+		if bytes.Compare(row.rank[:], last[:]) > 0 {
+			t.Errorf("row %d of rank %s after %s", row.Number, row.rank, last)
+		}
+		last = row.rank
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -82,5 +84,64 @@ func TestStagedFileThatIsGivenUp(t *testing.T) {
 	}
 	if err := s.close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whatever is written counts, and what is finished needs no room.
+func TestStagedPieces(t *testing.T) {
+	s, err := stageFile(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 1, stageBuffer - 2, 1, stageBuffer} {
+		if got, err := s.Write(make([]byte, n)); got != n || err != nil {
+			t.Errorf("%d of %d bytes: %v", got, n, err)
+		}
+	}
+	if err := errors.Join(s.finish(), s.close()); err != nil || s.room != nil {
+		t.Errorf("%v, %d bytes of room", err, len(s.room))
+	}
+}
+
+// The first error of a disk is not forgotten when it takes more again, and nothing is written after it.
+func TestStagedFileAfterAnError(t *testing.T) {
+	for name, end := range map[string]func(*staged) error{
+		"piece": func(s *staged) error { _, err := s.Write(make([]byte, stageBuffer)); return err },
+		"end":   func(s *staged) error { return s.finish() },
+	} {
+		s, err := stageFile(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.behind = &behind{full: make(chan []byte), written: make(chan written, 1), done: make(chan struct{}), err: fs.ErrClosed}
+		go s.run(s.behind)
+		s.behind.full <- make([]byte, 9)
+		if err := end(s); name == "end" && !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if info, err := s.file.Stat(); err != nil || info.Size() > 0 {
+			t.Errorf("%s: %d bytes were written after an error: %v", name, info.Size(), err)
+		}
+		_ = s.close()
+	}
+}
+
+// A file that is gone is told of.
+func TestStagedFileThatIsGone(t *testing.T) {
+	if _, err := stageFile(filepath.Join(t.TempDir(), "nowhere")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("stage: %v", err)
+	}
+	s, err := stageFile(t.TempDir())
+	if err == nil {
+		_, err = s.Write([]byte("a"))
+	}
+	if err := errors.Join(err, s.finish(), os.Remove(s.file.Name()), s.file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.copyTo(io.Discard); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("copy: %v", err)
+	}
+	if err := s.close(); !errors.Is(err, fs.ErrClosed) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("close: %v", err)
 	}
 }
