@@ -355,3 +355,41 @@ func TestPopulationNamesTheRecord(t *testing.T) {
 		t.Errorf("records %s, want %s", got, first)
 	}
 }
+
+// Rows that the log of the tests does not have.
+func TestRows(t *testing.T) {
+	system := func(s *eventv1.System) *eventv1.Event { return &eventv1.Event{Body: &eventv1.Event_System{System: s}} }
+	call := func(action eventv1.ExecutionAction, c eventv1.Consequence) *eventv1.Event {
+		return &eventv1.Event{Body: &eventv1.Event_Execution{Execution: &eventv1.Execution{Action: action, Consequence: c}}}
+	}
+	grant := func(g *eventv1.GrantChange) *eventv1.Event {
+		return system(&eventv1.System{Detail: &eventv1.System_Grant{Grant: g}})
+	}
+	const high, low = eventv1.Consequence_CONSEQUENCE_HIGH, eventv1.Consequence_CONSEQUENCE_LOW
+	for name, test := range map[string]struct {
+		e    *eventv1.Event
+		list map[string]string // rows by file, without what every row has
+	}{
+		"a start of high consequence": {call(started, high), map[string]string{fileActions: ",,,0,,,,,,,none,"}},
+		"a start of low consequence":  {call(started, low), map[string]string{}},
+		"an end":                      {call(finished, high), map[string]string{}},
+		"an approval":                 {&eventv1.Event{Body: &eventv1.Event_Approval{Approval: &eventv1.Approval{Action: approved, ValidUntil: 1}}}, map[string]string{fileApprovals: ",,approved,,,,,,,1970-01-01T00:00:00.000000001Z,,"}},
+		"a role that is given":        {grant(&eventv1.GrantChange{Principal: "bob", AllTenants: true}), map[string]string{fileGrants: `,"bob",,given,yes,,`}},
+		"a role that is taken":        {grant(&eventv1.GrantChange{Principal: "bob", Revoked: true}), map[string]string{fileGrants: `,"bob",,taken,no,,`}},
+		"a key":                       {system(&eventv1.System{Detail: &eventv1.System_Key{Key: &eventv1.KeyChange{Instance: "a", KeyId: []byte{1}, Action: eventv1.KeyAction_KEY_ACTION_REVOKED}}}), map[string]string{fileChanges: `,key,revoked,"a",,01,`}},
+		"a manifest":                  {system(&eventv1.System{Detail: &eventv1.System_Manifest{Manifest: &eventv1.ManifestChange{Instance: "a", Version: 2}}}), map[string]string{fileChanges: `,manifest,in_force,"a",2,,`}},
+		"a hold":                      {system(&eventv1.System{Detail: &eventv1.System_Hold{Hold: &eventv1.Hold{}}}), map[string]string{}},
+	} {
+		f, got := &fact{event: test.e}, map[string]string{}
+		for _, p := range populations {
+			if p.has(f) {
+				var r row
+				row := strings.TrimSuffix(string(p.write(&r, f)), "\n")
+				got[p.file] = strings.SplitN(row, ",", strings.Count(common, ",")+1)[strings.Count(common, ",")]
+			}
+		}
+		if diff := cmp.Diff(test.list, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
