@@ -424,7 +424,7 @@ func (f *feeder) read(j *job) (bool, error) {
 	}
 	b, arena, err := f.batches.next(j.arena)
 	j.arena = arena
-	if b == nil || err != nil {
+	if b == nil {
 		return false, errors.Join(err, f.end(err))
 	}
 	if j.record, err = parseBatchRecord(b); err != nil {
@@ -467,7 +467,7 @@ func (f *feeder) bounds(j *job) error {
 		count = chain.Index(j.statement.GetCount())
 	}
 	j.from, j.to = max(j.record.first, f.scope.Begin), min(j.record.first+count, f.scope.End)
-	if j.from != f.next || j.to <= j.from || len(j.record.outside) != int(count-(j.to-j.from)) && j.record.form == formEvents {
+	if j.from != f.next || j.to <= j.from || len(j.record.outside) != int(count-(j.to-j.from)) {
 		return fmt.Errorf("leaves [%d, %d) after %d: %w", j.record.first, j.record.first+count, f.next, ErrRecord)
 	}
 	f.next = j.to
@@ -480,12 +480,9 @@ func (f *feeder) readEvents(j *job) error {
 		if j.arena = arena; err != nil {
 			return err
 		}
-		if b == nil || len(arena) > maxMessage {
-			return f.events.fail(ErrRecord)
-		}
-		e, err := parseEventRecord(b)
-		if err != nil {
-			return f.events.fail(err)
+		e, err := parseEventRecord(b) // of nothing there is none
+		if err != nil || len(arena) > maxMessage {
+			return f.events.fail(errors.Join(ErrRecord, err))
 		}
 		j.events = append(j.events, e)
 	}
@@ -496,7 +493,7 @@ func (f *feeder) readEvents(j *job) error {
 func (f *feeder) readOpenings(j *job) error {
 	for {
 		b, err := f.openings.peek(4 + 8)
-		if b == nil || err != nil {
+		if b == nil {
 			return err
 		}
 		c := cursor{b: b[4:]}

@@ -320,7 +320,7 @@ func bufferFor(f *io.SectionReader) int { return int(min(max(f.Size(), 512), sta
 // are ErrRecord and those of the file.
 func (r *records) next(room []byte) (record, grown []byte, err error) {
 	length, err := r.peek(4)
-	if length == nil || err != nil {
+	if length == nil {
 		return nil, room, err
 	}
 	n := int(binary.BigEndian.Uint32(length))
@@ -372,10 +372,11 @@ func (r *records) fail(err error) error {
 
 // atEnd is an error unless every record was read.
 func (r *records) atEnd() error {
-	if b, err := r.peek(1); b != nil || err != nil {
-		return errors.Join(r.fail(ErrRecord), err)
+	b, err := r.peek(1)
+	if b != nil {
+		return r.fail(ErrRecord)
 	}
-	return nil
+	return err
 }
 
 // grow cuts n bytes off the spare capacity of room, or of a new one twice as large as what is needed.

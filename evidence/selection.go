@@ -93,7 +93,7 @@ func (f *feeder) others(j *job) (bool, error) {
 // nextFirst is where the next message begins, or the end of the range.
 func (f *feeder) nextFirst() (chain.Index, error) {
 	b, err := f.batches.peek(4 + 8)
-	if b == nil || err != nil {
+	if b == nil {
 		return f.scope.End, err
 	}
 	c := cursor{b: b[4:]}
