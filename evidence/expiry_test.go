@@ -1,9 +1,12 @@
 package evidence
 
 import (
+	"errors"
+	"slices"
 	"testing"
 
 	"github.com/agentcustody/custody/chain"
+	"github.com/agentcustody/custody/event/registry"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
@@ -133,4 +136,81 @@ func TestWithheldShownAsExpired(t *testing.T) {
 			return repack(t, w.export, w.bundle("08:30", "10:00"), editRecords(fileKeysAfter, without(0))), w.policy()
 		}},
 	})
+}
+
+// An expiry covers what stands before it and was received before its time, and is one only if it applies and no hold is in force.
+func TestWhatExpiryCovers(t *testing.T) {
+	x := expiry{5, 100}
+	for _, test := range []struct {
+		index    chain.Index
+		received int64
+		want     bool
+	}{{4, 99, true}, {5, 99, false}, {6, 99, false}, {4, 100, false}} {
+		if x.covers(test.index, test.received) != test.want {
+			t.Errorf("leaf %d, %d", test.index, test.received)
+		}
+	}
+	w := expiring(t, func(w *world) { w.expire(at("09:15")) })
+	m := w.opened(w.messages[len(w.messages)-2])
+	for name, test := range map[string]struct {
+		size chain.Index
+		edit func(*Message)
+		want int
+	}{
+		"in the state":    {m.First + 1, func(*Message) {}, 1},
+		"after the state": {m.First, func(*Message) {}, 0},
+		"not accepted": {m.First + 1, func(m *Message) {
+			m.Leaves = [][]byte{slices.Clone(m.Leaves[0])}
+			m.Leaves[0][verdictAt] = byte(chain.KeyInvalid)
+		}, 0},
+		"that is not here": {m.First + 1, func(m *Message) { m.Events = nil }, 0},
+		"of no log":        {m.First + 1, func(m *Message) {}, 0},
+	} {
+		c := *m
+		test.edit(&c)
+		state := registry.New()
+		if name != "of no log" {
+			state = w.registry.Clone()
+		}
+		var l expiries
+		if err := l.takeAll(&c, test.size, state); err != nil || len(l) != test.want {
+			t.Errorf("%s: %d, %v", name, len(l), err)
+		}
+	}
+	cut := *m
+	cut.Leaves = [][]byte{m.Leaves[0][1:]}
+	if err := new(expiries).takeAll(&cut, m.First+1, registry.New()); !errors.Is(err, chain.ErrLeaf) {
+		t.Errorf("a leaf that is cut: %v", err)
+	}
+	var l expiries
+	if l.take(5, w.custody.envelope(), registry.New()); len(l) != 0 {
+		t.Error("what is no expiry is taken for one")
+	}
+}
+
+// Expiries are read once, and not without end; content that is missing for one more reason than there may be ends the export.
+func TestExpiriesAreReadOnce(t *testing.T) {
+	w := expiring(t, func(w *world) { w.expire(at("09:15")) })
+	x := newExport(w, w.scope("08:30", "10:00"), w.export, ExportOptions{Dir: t.TempDir()})
+	w.must(x.begin(t.Context()))
+	for range 2 {
+		if err := x.readExpiries(t.Context()); err != nil || len(x.expiries) != 1 {
+			t.Errorf("%d expiries, %v", len(x.expiries), err)
+		}
+	}
+	x.expiries, x.reasons.list = nil, make([]Reason, maxReasons)
+	if _, err := x.missing(t.Context(), new(chain.Leaf)); !errors.Is(err, ErrRedactions) {
+		t.Errorf("too many reasons: %v", err)
+	}
+	w.must(x.close())
+}
+
+// The last leaf of a message that is shown as expired is the one that is.
+func TestLastExpiredLeaf(t *testing.T) {
+	j := &judge{verification: &verification{}}
+	m := &job{from: 5, to: 8, leaves: make([]chain.Leaf, 3), events: []eventRecord{{state: stateExpired}, {state: stateExpired}, {state: stateHere}}}
+	m.leaves[1].Time = 7
+	if j.expire(m); j.expired == nil || j.expired.index != 6 || j.expired.received != 7 {
+		t.Errorf("%+v", j.expired)
+	}
 }

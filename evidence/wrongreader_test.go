@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/agentcustody/custody/chain"
@@ -197,7 +199,7 @@ func TestExportIsBrokenOff(t *testing.T) {
 	w.must(errors.Join(x.begin(ctx), y.begin(ctx)))
 	cancel()
 	for name, step := range map[string]func(context.Context) error{
-		"before": x.keysBefore, "messages": x.messages, "after": x.keysAfter, "producers": y.producers,
+		"before": x.keysBefore, "messages": x.messages, "after": x.keysAfter, "producers": y.producers, "expiries": x.readExpiries,
 	} {
 		if err := step(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", name, err)
@@ -219,5 +221,90 @@ func TestMessagesAcrossAnEnd(t *testing.T) {
 		if len(r.shown) != 1 || r.shown[0].position != test.position {
 			t.Errorf("[%d, %d): %d shown", test.begin, test.end, len(r.shown))
 		}
+	}
+}
+
+// What an export is told wrongly ends the step that is told.
+func TestStepsOfAWrongLog(t *testing.T) {
+	parts := shared(t)
+	cut := wrong{world: parts, own: func(m *Message) { m.Leaves = [][]byte{m.Leaves[0][1:]} }}
+	x := newExport(cut, parts.part("support-1", ""), parts.export, ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks})
+	parts.must(x.begin(t.Context()))
+	if err := x.producers(t.Context()); !errors.Is(err, chain.ErrLeaf) {
+		t.Errorf("producers: %v", err)
+	}
+	parts.must(x.close())
+	w := exported(t)
+	elsewhere := w.scope("08:30", "10:30")
+	elsewhere.Origin += "x"
+	for name, test := range map[string]struct {
+		r    Reader
+		s    Scope
+		o    ExportOptions
+		want error
+	}{
+		"another log":         {w, elsewhere, ExportOptions{Dir: t.TempDir()}, chain.ErrOrigin},
+		"a note that is none": {noted{w, func(b []byte) []byte { return b[:9] }}, w.scope("08:30", "10:30"), ExportOptions{Dir: t.TempDir()}, signer.ErrNote},
+		"a note too long":     {noted{w, func(b []byte) []byte { return append(b, make([]byte, maxSmallFile)...) }}, w.scope("08:30", "10:30"), ExportOptions{Dir: t.TempDir()}, signer.ErrNote},
+		"another state":       {noted{w, func(b []byte) []byte { return append([]byte("x\n\n"), b...) }}, w.scope("08:30", "10:30"), ExportOptions{Dir: t.TempDir()}, chain.ErrCheckpoint},
+		"no folder":           {w, w.scope("08:30", "10:30"), ExportOptions{Dir: filepath.Join(t.TempDir(), "nowhere")}, fs.ErrNotExist},
+		"no such order":       {bounded{w}, w.scope("08:30", "10:30"), ExportOptions{Dir: t.TempDir()}, ErrScope},
+	} {
+		if _, err := Export(t.Context(), io.Discard, test.r, test.s, w.export, test.o); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+		x := newExport(test.r, test.s, w.export, test.o)
+		if err := x.begin(t.Context()); !errors.Is(err, test.want) {
+			t.Errorf("%s: begins with %v, want %v", name, err, test.want)
+		}
+		_ = x.close()
+	}
+}
+
+// noted is a log whose checkpoint is changed.
+type noted struct {
+	*world
+	edit func([]byte) []byte
+}
+
+func (n noted) Checkpoint(ctx context.Context) ([]byte, error) {
+	note, err := n.world.Checkpoint(ctx)
+	return n.edit(bytes.Clone(note)), err
+}
+
+// bounded is a log that ends before it begins.
+type bounded struct{ *world }
+
+func (bounded) Bounds(context.Context, Instant, Instant, chain.Index) (begin, end chain.Index, err error) {
+	return 9, 4, nil
+}
+
+// A message of the range that does not follow the one before, or is not whole, is none.
+func TestPartsOfWrongMessages(t *testing.T) {
+	w := exported(t)
+	m := w.opened(w.messages[4]) // of two leaves
+	for name, test := range map[string]struct {
+		next chain.Index
+		edit func(*Message)
+		want error
+	}{
+		"right":               {m.First, func(*Message) {}, nil},
+		"its second":          {m.First + 1, func(*Message) {}, nil},
+		"too late":            {m.First + 2, func(*Message) {}, ErrReader},
+		"too early":           {m.First - 1, func(*Message) {}, ErrReader},
+		"an event too few":    {m.First, func(m *Message) { m.Events = m.Events[:1] }, ErrReader},
+		"a leaf that is cut":  {m.First, func(m *Message) { m.Leaves = [][]byte{m.Leaves[0], m.Leaves[1][1:]} }, chain.ErrLeaf},
+		"no statement at all": {m.First, func(m *Message) { m.Statement = nil }, nil},
+		"no statement":        {m.First, func(m *Message) { m.Statement = []byte("no statement") }, errAny},
+	} {
+		x := newExport(w, w.scope("00:00", "23:00"), w.export, ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks})
+		w.must(x.begin(t.Context()))
+		c := *m
+		test.edit(&c)
+		x.next = test.next
+		if _, err := x.part(&c); !is(err, test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		w.must(x.close())
 	}
 }
