@@ -481,8 +481,11 @@ func (f *feeder) readEvents(j *job) error {
 			return err
 		}
 		e, err := parseEventRecord(b) // of nothing there is none
-		if err != nil || len(arena) > maxMessage {
-			return f.events.fail(errors.Join(ErrRecord, err))
+		if len(arena) > maxMessage {
+			err = ErrRecord
+		}
+		if err != nil {
+			return f.events.fail(err)
 		}
 		j.events = append(j.events, e)
 	}
