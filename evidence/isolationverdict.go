@@ -209,7 +209,7 @@ func (v *isolationCheck) compare(ctx context.Context, beside *Beside, o VerifyOp
 	switch {
 	case bundle.Exit >= ExitContainer:
 		err = fmt.Errorf("the bundle does not verify: exit code %d", bundle.Exit)
-	case b == nil || b.Origin != s.Origin || b.Begin != s.Begin || b.End != s.End:
+	case b.Origin != s.Origin || b.Begin != s.Begin || b.End != s.End:
 		err = errOtherRecords
 	default:
 		if err = v.sameLeaves(beside, b); err != nil && !errors.Is(err, errOtherRecords) {
@@ -238,8 +238,8 @@ func (v *isolationCheck) sameLeaves(beside *Beside, b *Scope) error {
 	}
 	shown := make([]byte, chain.LeafSize)
 	for i, index := range v.said.Scope.boundIndices() {
-		if index < b.shownBegin() || index >= b.shownEnd() {
-			continue
+		if index >= b.shownEnd() {
+			continue // the bundle is of a state that ends there
 		}
 		if err := readAt(c.open(fileLeaves), shown, int64(index-b.shownBegin())*chain.LeafSize); err != nil {
 			return err

@@ -88,8 +88,15 @@ func TestNoVerdictOnABrokenBundleBeside(t *testing.T) {
 	w := house(t)
 	file := w.statement(w, "08:30", "10:30", connections(t, w)...)
 	bundle := w.bundle("08:30", "10:30")
-	beside := &Beside{brokenFile{bytes.NewReader(bundle), &breaks{at: 1}}, int64(len(bundle))}
-	if _, err := VerifyIsolation(t.Context(), file, w.policy(), beside, VerifyOptions{}); !errors.Is(err, errBroken) {
-		t.Errorf("%v", err)
+	check := func(b *breaks) error {
+		_, err := VerifyIsolation(t.Context(), file, w.policy(), &Beside{brokenFile{bytes.NewReader(bundle), b}, int64(len(bundle))}, VerifyOptions{})
+		return err
+	}
+	count := new(breaks)
+	w.must(check(count))
+	for at := 1; at <= count.calls; at++ {
+		if err := check(&breaks{at: at}); !errors.Is(err, errBroken) {
+			t.Errorf("read %d of %d: %v", at, count.calls, err)
+		}
 	}
 }

@@ -102,7 +102,38 @@ func TestDishonestObjects(t *testing.T) {
 		})},
 		"longer than any object": {CheckFormat, ExitFormat, of(func(b []byte) []byte { return append(b, make([]byte, event.MaxObject)...) })},
 	} {
-		t.Run(name, func(t *testing.T) { a.run(t) }) // they are too large to be vectors
+		t.Run(name, func(t *testing.T) { // they are too large to be vectors
+			_, _, v := a.run(t)
+			holdChecks(t, v)
+		})
+	}
+}
+
+// Long values may be the last of their messages, and follow each other.
+func TestLongValuesInARow(t *testing.T) {
+	w := newWorld(t, "acme")
+	a := w.agent("support-1")
+	w.clock("09:00")
+	for _, n := range []int{1, 2} {
+		e := a.call("person-1", "arguments")
+		a.seal(e, "result", "person-2", longResult(event.MaxSealedInline+n))
+		a.seal(e, "trace", "person-2", longResult(event.MaxSealedInline+n+2))
+		a.batch([]*eventv1.Event{e})
+	}
+	a.send(1)
+	w.clock("11:00").access()
+	v := verify(t, w.bundle("08:30", "10:30"), w.policy())
+	if v.Integrity != Intact || v.Records.FieldsDisclosed != 7 {
+		t.Errorf("%s, %+v\n%s", v.Integrity, v.Records, details(v))
+	}
+}
+
+// A value that is as long as may be in memory, or a byte longer, is the same either way.
+func TestValuesAtTheLimit(t *testing.T) {
+	for _, n := range []int{event.MaxSealedInline, event.MaxSealedInline + 1} {
+		if v := verify(t, reported(t, n).bundle("08:30", "10:30"), nil); v.Integrity != Intact {
+			t.Errorf("%d bytes: %s\n%s", n, v.Integrity, details(v))
+		}
 	}
 }
 

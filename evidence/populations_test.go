@@ -1,17 +1,22 @@
 package evidence
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/csv"
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/agentcustody/custody/chain"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
@@ -390,6 +395,68 @@ func TestRows(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.list, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// A list that cannot be read is not one that differs, and one that differs is, wherever it does.
+func TestListsThatCannotBeRead(t *testing.T) {
+	broken := iotest.ErrReader(errBroken)
+	for name, test := range map[string]struct {
+		file io.Reader
+		want error
+	}{
+		"the same":          {strings.NewReader("abcdef"), nil},
+		"another row":       {strings.NewReader("abcdxf"), errDerived},
+		"cut":               {strings.NewReader("abcd"), errDerived},
+		"longer":            {strings.NewReader("abcdefg"), errDerived},
+		"broken":            {broken, errBroken},
+		"broken inside":     {io.MultiReader(strings.NewReader("abcd"), broken), errBroken},
+		"wrong, and broken": {io.MultiReader(strings.NewReader("abcx"), broken), errBroken},
+		"broken at its end": {io.MultiReader(strings.NewReader("abcdef"), broken), errBroken},
+	} {
+		current := chain.Index(7)
+		c := &comparer{r: bufio.NewReader(test.file), current: &current}
+		for _, row := range []string{"abc", "def"} {
+			if n, err := c.Write([]byte(row)); n != len(row) || err != nil {
+				t.Errorf("%s: %d, %v", name, n, err)
+			}
+		}
+		if err := c.end(); !errors.Is(err, test.want) || err != nil && errors.Is(err, errDerived) != errors.Is(test.want, errDerived) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A list with another heading parts from the records where they begin.
+func TestListsWithAnotherHeading(t *testing.T) {
+	w := exported(t)
+	bundle := repack(t, w.export, w.bundle("08:30", "10:30"), editLines(fileActions, func(l []string) []string { l[0] = strings.ToUpper(l[0]); return l }))
+	v := verify(t, bundle, w.policy())
+	if c := v.Check(CheckPopulation); c.Result != Failed || len(c.Records) != 1 || c.Records[0] != 5 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// What is expired or withheld counts as unseen for the questions that it could have answered; what is another run's does not.
+func TestQuestionsAboutWhatIsNotHere(t *testing.T) {
+	old := expiring(t, func(w *world) { w.expire(at("09:15")) })
+	lost := expiring(t, func(w *world) { w.drop(at("09:15")) })
+	parts := shared(t)
+	own := ExportOptions{Frameworks: mappingOrder}
+	for name, test := range map[string]struct {
+		w      *world
+		s      Scope
+		unseen uint64
+	}{
+		"expired":     {old, old.scope("08:30", "10:00"), 2},
+		"withheld":    {lost, lost.scope("08:30", "10:00"), 2},
+		"another run": {parts, parts.part("support-1", "ticket-1"), 0},
+	} {
+		bundle := test.w.exportScope(test.s, own)
+		v := verify(t, bundle, test.w.policy())
+		if q := controlsOf(t, bundle).test("high-approved"); v.Check(CheckControls).Result != Passed || q == nil || q.Unseen != test.unseen {
+			t.Errorf("%s: %+v\n%s", name, q, details(v))
 		}
 	}
 }

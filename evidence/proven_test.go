@@ -99,6 +99,8 @@ func TestWrongRecordsOfCustody(t *testing.T) {
 		"no statement":      {nil, []uint32{0}, func(_ *world, r *provenRecord) { r.statement = r.statement[:9] }, here, errAny},
 		"of another tenant": {func(_ *world, d *draft) { d.statement.Tenant = "umbrella" }, []uint32{0}, nil, here, errForeign},
 		"a hash too few":    {nil, []uint32{0}, func(_ *world, r *provenRecord) { r.hashes = r.hashes[:1] }, here, errRoot},
+		"another count":     {func(_ *world, d *draft) { d.statement.Count = 3 }, []uint32{0}, nil, here, errRoot},
+		"at another place":  {nil, []uint32{0}, func(_ *world, r *provenRecord) { r.first-- }, at{0, 100}, errLeafBatch},
 		"another hash":      {nil, []uint32{0}, func(_ *world, r *provenRecord) { r.hashes[1][0] ^= 1 }, here, errRoot},
 		"no leaf":           {nil, []uint32{0, 1}, func(_ *world, r *provenRecord) { r.shown[1].leaf = r.shown[1].leaf[1:] }, here, chain.ErrLeaf},
 		"another's leaf":    {nil, []uint32{0}, func(w *world, r *provenRecord) { r.shown[0].leaf = w.leaves[3] }, here, errLeafBatch},
@@ -202,6 +204,8 @@ func TestWrongNeighbours(t *testing.T) {
 		"two leaves":          {nil, false, []uint32{0, 1}, errProvenShape},
 		"its second leaf":     {nil, false, []uint32{1}, errProvenShape},
 		"with its event":      {nil, true, []uint32{0}, errProvenShape},
+		"with all hashes":     {nil, true, []uint32{0}, errProvenShape},
+		"with an event alone": {nil, false, []uint32{0}, errProvenShape},
 		"late":                {func(_ *world, d *draft) { d.verdict = chain.Late }, false, []uint32{0}, errProvenShape},
 		"no event at all":     {leafOf(func(e *chain.Entry) { e.Kind = chain.KindNone }), false, []uint32{0}, errProvenShape},
 		"filed under another": {leafOf(func(e *chain.Entry) { e.Instance[0] ^= 1 }), false, []uint32{0}, errTag},
@@ -232,6 +236,12 @@ func TestWrongNeighbours(t *testing.T) {
 		w.clock("11:00").access()
 		v := w.begun(t, w.policy(), last)
 		r := w.provenOf(w.messages[last], test.events, test.show...)
+		switch name {
+		case "with all hashes":
+			r.shown[0].event = nil
+		case "with an event alone":
+			r.shown[0].event = w.messages[last].Events[0].Bytes
+		}
 		if _, err := v.prove(r, 0, 0, 100, v.checkNeighbour); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
 		}
@@ -316,10 +326,14 @@ func TestSurplusBesideTheRange(t *testing.T) {
 		"one after of who signs nothing":     {more(fileAfter, theirs[1]), CheckAdmission, ExitKeys},
 		"one of Custody's own, of no format": {cut, CheckFormat, ExitFormat},
 		"one after, of no format":            {editRecord(fileAfter, 0, func([]byte) []byte { return []byte{0} }), CheckFormat, ExitFormat},
+		"Custody's after, of no format":      {editRecord(fileKeysAfter, 0, func([]byte) []byte { return []byte{0} }), CheckFormat, ExitFormat},
 	} {
 		v := verify(t, repack(t, w.export, bundle, test.edit), w.policy())
 		if v.Exit != test.exit || test.check != "" && v.Check(test.check).Result != Failed {
 			t.Errorf("%s: exit %d, want %d\n%s", name, v.Exit, test.exit, details(v))
+		}
+		if last := v.Check(CheckRedactions).Result; (last == NotRun) != (test.check == CheckFormat) {
+			t.Errorf("%s: what comes after it is %s", name, last)
 		}
 	}
 	unsigned := repack(t, w.export, bundle, editProven(fileKeysAfter, 0, func(r *provenRecord) { r.signature[9] ^= 1 }))
@@ -330,5 +344,18 @@ func TestSurplusBesideTheRange(t *testing.T) {
 	}
 	if c := v.Check(CheckAdmission); len(c.Records) != 1 || c.Records[0] != uint64(w.messages[ours[2]+1].First)+1 || c.Examined != records {
 		t.Errorf("%+v, want record %d of %d", c, w.messages[ours[2]+1].First+1, records)
+	}
+}
+
+// What Custody files before the log has a beginning is filed under nobody, though its leaf carries the tag of an instance without a salt.
+func TestFiledBeforeTheBeginning(t *testing.T) {
+	w := newWorld(t, "acme")
+	c := w.custody
+	c.batch([]*eventv1.Event{c.systemEvent(&eventv1.System{Detail: &eventv1.System_Hold{Hold: &eventv1.Hold{Hold: "a", Scope: "tenant"}}})}, func(d *draft) {
+		d.leaf = func(e *chain.Entry) { e.Instance = chain.InstanceTag([32]byte{}, c.instance) }
+	})
+	v := w.proving(w.policy())
+	if _, err := v.prove(w.provenOf(w.messages[1], true, 0), 0, 0, 100, v.checkSystem); !errors.Is(err, errTag) {
+		t.Errorf("%v", err)
 	}
 }

@@ -84,7 +84,10 @@ func (w *world) part(instance, run string) Scope {
 // export makes the bundle of a scope.
 func (w *world) exportScope(s Scope, o ExportOptions) []byte {
 	w.t.Helper()
-	o.Dir, o.Tool, o.Frameworks = w.dir(), Tool{Name: "custody test"}, noFrameworks
+	o.Dir, o.Tool = w.dir(), Tool{Name: "custody test"}
+	if o.Frameworks == nil {
+		o.Frameworks = noFrameworks
+	}
 	var b bytes.Buffer
 	_, err := Export(w.t.Context(), &b, w, s, w.export, o)
 	w.must(err)

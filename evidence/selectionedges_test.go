@@ -1,8 +1,12 @@
 package evidence
 
 import (
+	"bufio"
+	"bytes"
+	"slices"
 	"testing"
 
+	"github.com/agentcustody/custody/chain"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 )
 
@@ -129,4 +133,25 @@ func TestManyOthers(t *testing.T) {
 	w.clock("12:00").access()
 	s := w.part("support-1", "")
 	want{ExitVerified, Complete, 3 + othersChunk*9/4}.check(t, verify(t, w.exportScope(s, ExportOptions{}), w.policy()))
+}
+
+// Leaves of others are examined so many at a time.
+func TestOthersComeInChunks(t *testing.T) {
+	f := fed(&Scope{Instance: "support-1", Begin: 5, End: 5 + 2*othersChunk + 1}, bytes.NewReader(nil), nil, nil)
+	f.leaves.r = bufio.NewReader(bytes.NewReader(make([]byte, 3*othersChunk*chain.LeafSize)))
+	var sizes []int
+	for {
+		j := new(job)
+		more, err := f.others(j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !more {
+			break
+		}
+		sizes = append(sizes, j.size())
+	}
+	if !slices.Equal(sizes, []int{othersChunk, othersChunk, 1}) {
+		t.Error(sizes)
+	}
 }

@@ -247,7 +247,7 @@ func (j *judge) message(m *job) {
 	if len(m.leaves) < m.size() {
 		return // a leaf that cannot be read: nothing rests on it
 	}
-	if m.from == 0 && len(m.system) > 0 && m.system[0].index == 0 {
+	if len(m.system) > 0 && m.system[0].index == 0 {
 		j.anchor(m.system[0].event)
 	}
 	j.covered(m)
