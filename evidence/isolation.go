@@ -192,7 +192,6 @@ func (s *Scope) boundIndices() []chain.Index {
 			list = append(list, index)
 		}
 	}
-	slices.Sort(list)
 	return list
 }
 

@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"sync"
 	"testing"
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/event"
@@ -170,8 +172,11 @@ func setVerdict(j *job, i int, v chain.Verdict) {
 	j.leafBytes[i*chain.LeafSize+verdictAt] = byte(v)
 }
 
-// verdictAt is the place of the judgement in a leaf.
-const verdictAt = 150
+// Where a leaf has its kind and its judgement.
+const (
+	kindAt    = 149
+	verdictAt = 150
+)
 
 // What a worker opens is what was signed: the value with its salt.
 func TestWhatOpens(t *testing.T) {
@@ -249,7 +254,11 @@ func TestWhatEndsAndWhatActs(t *testing.T) {
 		"the last":     {func(_ *world, a *sender) { a.say(a.envelopeCall(), a.closing()) }, func(*job) {}, true, 0},
 		"not the last": {func(_ *world, a *sender) { a.say(a.closing(), a.envelopeCall()) }, func(*job) {}, false, 0},
 		"Custody's":    {func(w *world, _ *sender) { w.access() }, func(*job) {}, false, 1},
-		"refused":      {func(w *world, _ *sender) { w.access() }, func(j *job) { setVerdict(j, 0, chain.KeyInvalid) }, false, 0},
+		"cut behind it": {func(_ *world, a *sender) { a.say(a.closing(), a.envelopeCall()) }, func(j *job) {
+			second, _ := chain.ParseLeaf(j.leafBytes[chain.LeafSize:])
+			j.record.outside, j.to, j.events = []chain.Hash{second.Event}, j.to-1, j.events[:1]
+		}, false, 0},
+		"refused": {func(w *world, _ *sender) { w.access() }, func(j *job) { setVerdict(j, 0, chain.KeyInvalid) }, false, 0},
 	} {
 		w, j := agentJob(t, test.tell)
 		test.edit(j)
@@ -397,6 +406,7 @@ func TestFeederOfWrongFiles(t *testing.T) {
 		"right":                  {message(), here(), record(o.append(nil)...), nil},
 		"nothing":                {empty, empty, empty, ErrRecord},
 		"messages broken":        {iotest.ErrReader(errBroken), empty, empty, errBroken},
+		"a message, and a byte":  {record(append(whole.append(nil), 0)...), here(), empty, ErrRecord},
 		"messages of no format":  {record(1), here(), empty, ErrRecord},
 		"another message":        {record((&batchRecord{first: 6, form: formWhole}).append(nil)...), here(), empty, ErrRecord},
 		"events broken":          {message(), iotest.ErrReader(errBroken), empty, errBroken},
@@ -446,5 +456,30 @@ func TestOrderOfOpenings(t *testing.T) {
 		if j.after(test.o) != test.want {
 			t.Errorf("leaf %d, field %d", test.o.index, test.o.field)
 		}
+	}
+}
+
+// One of Custody's own records may be absent where the log refused it, and what it says outlives its message.
+func TestCustodysOwnRecords(t *testing.T) {
+	for verdict, want := range map[chain.Verdict][]string{chain.Accepted: {CheckAdmission + ": " + errOwn.Error()}, chain.KeyInvalid: nil} {
+		w, j := agentJob(t, func(w *world, _ *sender) { w.access() })
+		j.events[0] = eventRecord{state: stateExpired}
+		setVerdict(j, 0, verdict)
+		if w.run(j); !slices.Equal(found(j), want) {
+			t.Errorf("%s: %s", verdict, found(j))
+		}
+	}
+	w, j := agentJob(t, func(w *world, _ *sender) { w.access() })
+	w.run(j)
+	said := j.system[0].event
+	want := proto.Clone(said)
+	_, next := agentJob(t, twoCalls)
+	next.members = j.members
+	if w.run(next); !proto.Equal(said, want) {
+		t.Errorf("%s, was %s", said, want)
+	}
+	j = &job{statement: next.statement}
+	if w.note(j, &chain.Leaf{Time: 1}, &eventv1.Event{OccurredAt: math.MinInt64}); j.ahead != 0 {
+		t.Error("the beginning of time is ahead")
 	}
 }

@@ -147,6 +147,7 @@ func TestNoBundleOfAWrongLog(t *testing.T) {
 			return m
 		}}, errAny},
 		"a leaf of Custody's own is cut": {wrong{own: func(m *Message) { cutLeaf(m) }}, chain.ErrLeaf},
+		"an event that is not there":     {wrong{message: func(m *Message) { m.Events = make([]Event, len(m.Leaves)) }}, ErrReader},
 		"a message's leaf is cut":        {wrong{message: func(m *Message) { cutLeaf(m) }}, errAny},
 	} {
 		test.r.world = w
@@ -306,5 +307,136 @@ func TestPartsOfWrongMessages(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		w.must(x.close())
+	}
+}
+
+// brokenSigner fails at one signature.
+type brokenSigner struct {
+	signer.Signer
+	*breaks
+}
+
+func (b brokenSigner) Sign(message []byte) ([]byte, error) {
+	if err := b.next(); err != nil {
+		return nil, err
+	}
+	return b.Signer.Sign(message)
+}
+
+// Without its signatures there is no bundle.
+func TestNoBundleWithoutASignature(t *testing.T) {
+	w := exported(t)
+	export := func(b *breaks) error {
+		_, err := Export(t.Context(), io.Discard, w, w.scope("08:30", "10:30"), brokenSigner{w.export, b}, ExportOptions{
+			Dir: w.dir(), Frameworks: noFrameworks, Stamp: func(context.Context, []byte) ([]byte, error) { return nil, nil },
+		})
+		return err
+	}
+	count := new(breaks)
+	w.must(export(count))
+	for at := 1; at <= count.calls; at++ {
+		if err := export(&breaks{at: at}); !errors.Is(err, errBroken) {
+			t.Errorf("signature %d of %d: %v", at, count.calls, err)
+		}
+	}
+	if files, err := os.ReadDir(w.dir()); err != nil || len(files) > 0 || count.calls < 2 {
+		t.Errorf("%d files are left, %v", len(files), err)
+	}
+}
+
+// greedy is a log that gives the messages of everybody where those of one are asked for.
+type greedy struct{ breakable }
+
+func (g greedy) MessagesOf(ctx context.Context, begin, end chain.Index, _ string) iter.Seq2[*Message, error] {
+	return g.Messages(ctx, begin, end)
+}
+
+// Of messages that are of others only the leaves are shown.
+func TestMessagesOfOthersAreLeftOut(t *testing.T) {
+	w := shared(t)
+	export := func(r Reader) ([]byte, error) {
+		var out bytes.Buffer
+		_, err := Export(t.Context(), &out, r, w.part("support-1", "ticket-1"), w.export, ExportOptions{Dir: w.dir(), Tool: Tool{Name: "custody test"}, Frameworks: noFrameworks})
+		return out.Bytes(), err
+	}
+	count := new(breaks)
+	got, err := export(greedy{breakable{w, count}})
+	if want := w.exportScope(w.part("support-1", "ticket-1"), ExportOptions{}); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("another bundle: %v", err)
+	}
+	for at := 1; at <= count.calls; at++ {
+		if _, err := export(greedy{breakable{w, &breaks{at: at}}}); !errors.Is(err, errBroken) {
+			t.Errorf("call %d of %d: %v", at, count.calls, err)
+		}
+	}
+}
+
+// What goes wrong in one step of an export ends that step.
+func TestStepsThatFail(t *testing.T) {
+	w := exported(t)
+	begun := func() *export {
+		x := newExport(w, w.scope("08:30", "10:30"), w.export, ExportOptions{Dir: t.TempDir(), Frameworks: noFrameworks})
+		w.must(x.begin(t.Context()))
+		return x
+	}
+	x := begun()
+	late := w.opened(w.messages[len(w.messages)-1])
+	if err := x.message(t.Context(), late); !errors.Is(err, ErrReader) {
+		t.Errorf("a message that does not follow: %v", err)
+	}
+	x.nodes = newNodeCache(&askedNodes{times: map[chain.Node]int{}, short: true})
+	if err := x.span(t.Context()); !errors.Is(err, chain.ErrRange) {
+		t.Errorf("span: %v", err)
+	}
+	x.reasons.list = make([]Reason, maxReasons)
+	sealed := &eventv1.Event{Sealed: []*eventv1.Sealed{{Path: "p"}}}
+	if err := x.openings(5, sealed, nil); !errors.Is(err, ErrRedactions) {
+		t.Errorf("openings: %v", err)
+	}
+	w.must(errors.Join(x.putJSON(fileScope, &x.scope), x.file(fileEvents).file.Close()))
+	if _, err := x.sign(t.Context()); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("sign: %v", err)
+	}
+	if err := x.close(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("close: %v", err)
+	}
+	x = begun()
+	cut := wrong{world: w, message: func(m *Message) { m.Leaves = [][]byte{m.Leaves[0][1:]} }}
+	x.reader = cut
+	if err := x.readExpiries(t.Context()); !errors.Is(err, chain.ErrLeaf) {
+		t.Errorf("expiries: %v", err)
+	}
+	w.must(x.close())
+}
+
+// What was erased in the state of the bundle is erased, and what was erased later is withheld; what is withheld is not loaded.
+func TestOpeningsOfErasedFields(t *testing.T) {
+	w := exported(t)
+	x := newExport(w, w.scope("08:30", "10:30"), w.export, ExportOptions{Disclose: Disclose{Withhold: map[string]string{"w": "privilege"}}})
+	x.scope.Size = 9
+	for tombstone, want := range map[chain.Index]state{8: stateErased, 9: stateWithheld, 10: stateWithheld} {
+		r, err := x.opening(new(eventv1.Event), &eventv1.Sealed{Path: "p"}, &Opening{Path: "p", Erased: true, Tombstone: tombstone})
+		if w.must(err); r.state != want {
+			t.Errorf("tombstone %d: %d", tombstone, r.state)
+		}
+	}
+	_, err := x.opening(new(eventv1.Event), &eventv1.Sealed{Path: "w"}, &Opening{Path: "w", Load: func() []byte { t.Error("loaded"); return nil }})
+	w.must(err)
+}
+
+// An epoch that a record closes within a batch, behind which the range ends, is not closed.
+func TestARangeThatEndsBehindAClosing(t *testing.T) {
+	w := newWorld(t, "acme")
+	a := w.agent("support-1")
+	w.clock("09:00")
+	a.say(a.call("customer", "{}"), a.closing(), a.call("customer", "{}"))
+	first := w.messages[len(w.messages)-1].First
+	w.clock("11:00").access()
+	var b bytes.Buffer
+	_, err := Export(t.Context(), &b, cut{w, first, first + 2}, w.scope("08:30", "10:30"), w.export, ExportOptions{Dir: w.dir(), Frameworks: noFrameworks})
+	w.must(err)
+	v := verify(t, b.Bytes(), w.policy())
+	if v.Check(CheckEmitters).Result != Passed || v.Emitters[0].Epochs[0].Ends == "closed" {
+		t.Errorf("%+v\n%s", v.Emitters, details(v))
 	}
 }
