@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -332,6 +333,7 @@ func TestBoundsOfMessages(t *testing.T) {
 		"a message":             {5, 9, batchRecord{5, formWhole, m.Statement, nil, nil}, 5, 6},
 		"a message before it":   {5, 9, batchRecord{4, formWhole, m.Statement, nil, nil}, 0, 0},
 		"a malformed one":       {5, 9, batchRecord{5, formWhole, nil, nil, nil}, 5, 6},
+		"of no statement":       {5, 9, batchRecord{5, formWhole, []byte("no statement"), nil, nil}, 0, 0},
 	} {
 		f, j := fed(&Scope{Begin: test.begin, End: test.end}, nil, nil, nil), &job{record: test.r}
 		if err := f.bounds(j); (err == nil) != (test.to > 0) || err != nil && !errors.Is(err, ErrRecord) || err == nil && (j.from != test.from || j.to != test.to || f.next != test.to) {
@@ -481,5 +483,37 @@ func TestCustodysOwnRecords(t *testing.T) {
 	j = &job{statement: next.statement}
 	if w.note(j, &chain.Leaf{Time: 1}, &eventv1.Event{OccurredAt: math.MinInt64}); j.ahead != 0 {
 		t.Error("the beginning of time is ahead")
+	}
+}
+
+// A long value is left in its file. One that cannot be read there, or is no value, ends the reading.
+func TestLongOpenings(t *testing.T) {
+	o := openingRecord{index: 5, state: stateHere, salt: make([]byte, event.SaltSize), value: make([]byte, event.MaxSealedInline+1)}
+	long := appendRecord(nil, o.append)
+	edited := func(state byte) []byte { b := bytes.Clone(long); b[4+8+2] = state; return b }
+	broken := func(n int) io.Reader { return io.MultiReader(bytes.NewReader(long[:n]), iotest.ErrReader(errBroken)) }
+	for name, test := range map[string]struct {
+		file   io.Reader
+		want   error
+		detail string
+	}{
+		"right":               {bytes.NewReader(long), nil, ""},
+		"broken in its head":  {broken(20), errBroken, "record 0"},
+		"broken in its value": {broken(999), errBroken, "record 0"},
+		"cut in its value":    {bytes.NewReader(long[:999]), ErrRecord, "record 0"},
+		"erased":              {bytes.NewReader(edited(byte(stateErased))), ErrRecord, "record 0"},
+		"withheld":            {bytes.NewReader(edited(byte(stateWithheld))), ErrRecord, "record 0"},
+		"of no state":         {bytes.NewReader(edited(9)), ErrRecord, "record 0"},
+		"twice":               {bytes.NewReader(append(bytes.Clone(long), long...)), ErrRecord, "record 1"},
+	} {
+		f, j := fed(&Scope{Begin: 5, End: 6}, nil, nil, test.file), &job{from: 5, to: 6}
+		f.openings.r = bufio.NewReaderSize(test.file, 512)
+		err := f.readOpenings(j)
+		if !errors.Is(err, test.want) || err != nil && (errors.Is(err, ErrRecord) != errors.Is(test.want, ErrRecord) || !strings.Contains(err.Error(), test.detail)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && (len(j.openings) != 1 || !j.openings[0].long || j.openings[0].at != 4+openingHead || j.openings[0].size != int64(len(o.value))) {
+			t.Errorf("%s: %+v", name, j.openings)
+		}
 	}
 }

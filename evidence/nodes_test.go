@@ -131,4 +131,12 @@ func TestTooFewNodes(t *testing.T) {
 	if _, err := cache.ReadNodes(t.Context(), []chain.Node{{}}); !errors.Is(err, chain.ErrRange) {
 		t.Error(err)
 	}
+	for range 3 {
+		if err := cache.show(0, make([]byte, chain.LeafSize)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := cache.ReadNodes(t.Context(), []chain.Node{{Level: 1, Index: 1}}); !errors.Is(err, chain.ErrRange) {
+		t.Errorf("over the last that was shown: %v", err)
+	}
 }
