@@ -42,8 +42,10 @@ func TestWhatTermsSay(t *testing.T) {
 			"considered=unknown version=none prompt=none tools=none runtime=none scopes=none expiry=none actor=none change=none role=none " +
 			"everywhere=no state=none opened=no topic=none result=none held=in_time next=none"},
 		{
-			fact{producer: eventv1.ProducerClass_PRODUCER_CLASS_GATEWAY, verdict: chain.Malformed, old: true, late: true, pace: paceBurst,
-				decided: eventv1.Decision_DECISION_BLOCK, consent: consentApproved, answer: &answer{vouched: true}, action: actionCodes["execution.started"]},
+			fact{
+				producer: eventv1.ProducerClass_PRODUCER_CLASS_GATEWAY, verdict: chain.Malformed, old: true, late: true, pace: paceBurst,
+				decided: eventv1.Decision_DECISION_BLOCK, consent: consentApproved, answer: &answer{vouched: true}, action: actionCodes["execution.started"],
+			},
 			"producer=gateway judgement=malformed age=old held=late pace=burst decided=block approval=approved vouched=yes action=execution.started",
 		},
 		{fact{answer: &answer{}, verdict: chain.Accepted}, "vouched=no judgement=accepted"},
@@ -63,8 +65,10 @@ func TestWhatTermsSay(t *testing.T) {
 		{fact{event: approval(&eventv1.Approval{ShownAt: 10e9 + 1})}, "approver=none considered=unknown"},
 		{fact{event: approval(&eventv1.Approval{})}, "approver=none considered=unknown"},
 		{
-			fact{event: identity(&eventv1.Identity{AgentVersion: "v", SystemPromptDigest: []byte{1}, ToolListDigest: []byte{1}, Runtime: &eventv1.RuntimeBoundary{},
-				Credential: &eventv1.Credential{Scopes: []string{"s"}, ExpiresAt: 1}, Outcome: eventv1.Outcome_OUTCOME_OK})},
+			fact{event: identity(&eventv1.Identity{
+				AgentVersion: "v", SystemPromptDigest: []byte{1}, ToolListDigest: []byte{1}, Runtime: &eventv1.RuntimeBoundary{},
+				Credential: &eventv1.Credential{Scopes: []string{"s"}, ExpiresAt: 1}, Outcome: eventv1.Outcome_OUTCOME_OK,
+			})},
 			"kind=identity version=given prompt=given tools=given runtime=given scopes=given expiry=given outcome=ok",
 		},
 		{fact{event: identity(&eventv1.Identity{})}, "version=none prompt=none tools=none runtime=none scopes=none expiry=none outcome=none"},

@@ -148,25 +148,25 @@ func TestWhatIsToldOfApprovals(t *testing.T) {
 	sum := sha256.Sum256(text)
 	other := sha256.Sum256(nil)
 	for name, test := range map[string]struct {
-		approval  eventv1.Approval
+		approval  *eventv1.Approval
 		disclosed string // path of a field that the bundle opens
 		want      report.Content
 		took      string
 	}{
-		"shown":              {eventv1.Approval{ShownDigest: sum[:]}, pathShown, report.Content{Disclosed: true, Text: report.Cut(text)}, ""},
-		"nothing shown":      {eventv1.Approval{}, pathShown, report.Content{Instead: "nothing says what was shown"}, ""},
-		"another text":       {eventv1.Approval{ShownDigest: other[:]}, pathShown, report.Content{Instead: "what is disclosed is not the text that the approval says was shown"}, ""},
-		"another field":      {eventv1.Approval{ShownDigest: other[:]}, "notes", report.Content{Instead: "not disclosed in this bundle"}, ""},
-		"answered":           {eventv1.Approval{ShownAt: 10e9}, "", report.Content{Instead: "nothing says what was shown"}, "answered after 2s"},
-		"answered at once":   {eventv1.Approval{ShownAt: 12e9}, "", report.Content{Instead: "nothing says what was shown"}, "answered after 0s"},
-		"answered before it": {eventv1.Approval{ShownAt: 13e9}, "", report.Content{Instead: "nothing says what was shown"}, ""},
+		"shown":              {&eventv1.Approval{ShownDigest: sum[:]}, pathShown, report.Content{Disclosed: true, Text: report.Cut(text)}, ""},
+		"nothing shown":      {&eventv1.Approval{}, pathShown, report.Content{Instead: "nothing says what was shown"}, ""},
+		"another text":       {&eventv1.Approval{ShownDigest: other[:]}, pathShown, report.Content{Instead: "what is disclosed is not the text that the approval says was shown"}, ""},
+		"another field":      {&eventv1.Approval{ShownDigest: other[:]}, "notes", report.Content{Instead: "not disclosed in this bundle"}, ""},
+		"answered":           {&eventv1.Approval{ShownAt: 10e9}, "", report.Content{Instead: "nothing says what was shown"}, "answered after 2s"},
+		"answered at once":   {&eventv1.Approval{ShownAt: 12e9}, "", report.Content{Instead: "nothing says what was shown"}, "answered after 0s"},
+		"answered before it": {&eventv1.Approval{ShownAt: 13e9}, "", report.Content{Instead: "nothing says what was shown"}, ""},
 	} {
 		s := newStory()
 		if test.disclosed != "" {
 			s.open(test.disclosed, text)
 		}
 		s.add(storyFact(7, &eventv1.Event{
-			OccurredAt: 12e9, Sealed: []*eventv1.Sealed{{Path: "notes"}, {Path: pathShown}}, Body: &eventv1.Event_Approval{Approval: &test.approval},
+			OccurredAt: 12e9, Sealed: []*eventv1.Sealed{{Path: "notes"}, {Path: pathShown}}, Body: &eventv1.Event_Approval{Approval: test.approval},
 		}))
 		got := s.answers[7]
 		if diff := cmp.Diff(test.want, got.content); diff != "" || got.took != test.took {

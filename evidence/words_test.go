@@ -30,7 +30,6 @@ func TestWords(t *testing.T) {
 		edit(&e)
 		return e
 	}
-	emitters := func(v *Verdict) func(p *page) { return v.producers }
 	const noon = Instant(12 * 3600 * 1e9)
 	log, outside := &Bound{At: noon - 1e9, Record: 7, By: "log"}, &Bound{At: noon - 2e9, Record: 6, By: "w1, w2"}
 	when := func(edit func(*When)) func(*page) {
@@ -115,18 +114,18 @@ func TestWords(t *testing.T) {
 		"contents, all":                 (&Verdict{Records: Disclosure{Clear: 1, Held: 2, Withheld: 3, Expired: 4, FieldsDisclosed: 5, FieldsWithheld: 6, FieldsErased: 7}, Redactions: []Reason{{Reason: "privilege", Fields: 3, Records: 2}, {Reason: "", Records: 1}}}).contents,
 		"contents, reasons as many":     (&Verdict{Redactions: numberedList(maxLines, func(i int) Reason { return Reason{Reason: fmt.Sprint(i), Fields: 1} })}).contents,
 		"contents, reasons too many":    (&Verdict{Redactions: numberedList(maxLines+3, func(i int) Reason { return Reason{Reason: fmt.Sprint(i), Fields: 1} })}).contents,
-		"producers, none":               emitters(&Verdict{}),
-		"producers, whole":              emitters(&Verdict{Emitters: []Emitter{emitter(func(*Emitter) {})}}),
-		"producers, silent":             emitters(&Verdict{SilentKeys: 2}),
-		"producers, a gap":              emitters(&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Epochs[0].Missing = [][2]uint64{{3, 5}, {7, 7}} })}}),
-		"producers, an epoch missing":   emitters(&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Skipped = true })}}),
-		"producers, late":               emitters(&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Late = 1 })}}),
-		"producers, contradictions":     emitters(&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Equivocations = 2 })}}),
-		"producers, begins later":       emitters(&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Begins = beginClaimed })}}),
-		"producers, open":               emitters(&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Epochs[0].Ends = endOpen })}}),
-		"producers, of no epoch":        emitters(&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Epochs, e.Late = nil, 1 })}}),
-		"producers, as many as fit":     emitters(&Verdict{Emitters: numberedList(maxLines, func(int) Emitter { return emitter(func(e *Emitter) { e.Late = 1 }) })}),
-		"producers, three too many":     emitters(&Verdict{Emitters: numberedList(maxLines+3, func(int) Emitter { return emitter(func(e *Emitter) { e.Late = 1 }) })}),
+		"producers, none":               (&Verdict{}).producers,
+		"producers, whole":              (&Verdict{Emitters: []Emitter{emitter(func(*Emitter) {})}}).producers,
+		"producers, silent":             (&Verdict{SilentKeys: 2}).producers,
+		"producers, a gap":              (&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Epochs[0].Missing = [][2]uint64{{3, 5}, {7, 7}} })}}).producers,
+		"producers, an epoch missing":   (&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Skipped = true })}}).producers,
+		"producers, late":               (&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Late = 1 })}}).producers,
+		"producers, contradictions":     (&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Equivocations = 2 })}}).producers,
+		"producers, begins later":       (&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Begins = beginClaimed })}}).producers,
+		"producers, open":               (&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Epochs[0].Ends = endOpen })}}).producers,
+		"producers, of no epoch":        (&Verdict{Emitters: []Emitter{emitter(func(e *Emitter) { e.Epochs, e.Late = nil, 1 })}}).producers,
+		"producers, as many as fit":     (&Verdict{Emitters: numberedList(maxLines, func(int) Emitter { return emitter(func(e *Emitter) { e.Late = 1 }) })}).producers,
+		"producers, three too many":     (&Verdict{Emitters: numberedList(maxLines+3, func(int) Emitter { return emitter(func(e *Emitter) { e.Late = 1 }) })}).producers,
 		"lists, passed":                 listing(Passed),
 		"lists, failed":                 listing(Failed),
 		"limits, suspects":              (&Verdict{Suspects: []Suspect{{Instance: "support-1", From: 3, To: 9}}}).limits,
@@ -158,20 +157,20 @@ func TestWhoConfirmsTheTimes(t *testing.T) {
 	other := signer.Cosignature{Key: w.log.Public(), Seconds: 9}
 	qualified, ours := TimeStamp{Of: ofLog, At: 5e9, Qualified: true}, TimeStamp{Of: ofLog, At: 6e9}
 	for name, test := range map[string]struct {
-		v    verification
+		v    *verification
 		want string
 		at   int64
 	}{
-		"nobody":                             {verification{}, AnchoredNot, 0},
-		"the operator":                       {verification{head: signer.SignedCheckpoint{Cosignatures: []signer.Cosignature{own}}}, AnchoredByLog, 7},
-		"somebody":                           {verification{head: signer.SignedCheckpoint{Cosignatures: []signer.Cosignature{other}}}, AnchoredNot, 9},
-		"an authority":                       {verification{stamps: []TimeStamp{qualified}}, AnchoredByStamp, 5},
-		"the operator's authority":           {verification{stamps: []TimeStamp{ours}}, AnchoredByLog, 6},
-		"an authority, and the operator's":   {verification{stamps: []TimeStamp{qualified, ours}}, AnchoredByStamp, 6},
-		"an authority of the export":         {verification{stamps: []TimeStamp{{Of: ofExport, At: 5e9, Qualified: true}}}, AnchoredNot, 0},
-		"witnesses":                          {verification{witnessed: &Witnessing{Confirmed: 1, Known: 2, Met: true}, stamps: []TimeStamp{qualified}}, "witnessed 1 of 2", 5},
-		"no witness, and none is asked for":  {verification{witnessed: &Witnessing{Known: 2, Met: true}}, AnchoredNot, 0},
-		"fewer witnesses than are asked for": {verification{witnessed: &Witnessing{Confirmed: 1, Known: 2}}, AnchoredNot, 0},
+		"nobody":                             {&verification{}, AnchoredNot, 0},
+		"the operator":                       {&verification{head: signer.SignedCheckpoint{Cosignatures: []signer.Cosignature{own}}}, AnchoredByLog, 7},
+		"somebody":                           {&verification{head: signer.SignedCheckpoint{Cosignatures: []signer.Cosignature{other}}}, AnchoredNot, 9},
+		"an authority":                       {&verification{stamps: []TimeStamp{qualified}}, AnchoredByStamp, 5},
+		"the operator's authority":           {&verification{stamps: []TimeStamp{ours}}, AnchoredByLog, 6},
+		"an authority, and the operator's":   {&verification{stamps: []TimeStamp{qualified, ours}}, AnchoredByStamp, 6},
+		"an authority of the export":         {&verification{stamps: []TimeStamp{{Of: ofExport, At: 5e9, Qualified: true}}}, AnchoredNot, 0},
+		"witnesses":                          {&verification{witnessed: &Witnessing{Confirmed: 1, Known: 2, Met: true}, stamps: []TimeStamp{qualified}}, "witnessed 1 of 2", 5},
+		"no witness, and none is asked for":  {&verification{witnessed: &Witnessing{Known: 2, Met: true}}, AnchoredNot, 0},
+		"fewer witnesses than are asked for": {&verification{witnessed: &Witnessing{Confirmed: 1, Known: 2}}, AnchoredNot, 0},
 	} {
 		test.v.policy = w.policy()
 		out := Verdict{Anchoring: AnchoredNot}
