@@ -313,13 +313,15 @@ func TestHowFarReceiptsReach(t *testing.T) {
 	for name, test := range map[string]struct {
 		to       string
 		cosigned bool
+		within   time.Duration
 		want     string
 	}{
-		"to the end, and confirmed later": {"23:00", true, "missing"},
-		"to the end":                      {"23:00", false, "undecided after-range"},
-		"not to the end":                  {"10:30", true, "undecided after-range"},
+		"to the end, and confirmed later": {"23:00", true, 3 * time.Hour, "missing"},
+		"to the end":                      {"23:00", false, 3 * time.Hour, "undecided after-range"},
+		"not to the end":                  {"10:30", true, 3 * time.Hour, "undecided after-range"},
+		"past its time, not to the end":   {"10:30", false, time.Hour, "missing"},
 	} {
-		r := promisedWorld(t, func(r *receipts, a *sender) { a.send(1, lost, r.within(3*time.Hour)) })
+		r := promisedWorld(t, func(r *receipts, a *sender) { a.send(1, lost, r.within(test.within)) })
 		if r.w.access(); test.cosigned {
 			r.w.time = r.w.key()
 		}
@@ -336,7 +338,7 @@ func TestReceiptsBesideUnreadableLeaves(t *testing.T) {
 	r := promisedWorld(t, receiptCases["omitted"].tell)
 	bundle := r.w.bundle("08:30", "10:30")
 	last := len(unpack(t, bundle)[fileLeaves])/chain.LeafSize - 1
-	for _, leaf := range []int{0, last} {
+	for _, leaf := range []int{0, 2, last} { // 2 is what the producer had seen
 		v := verifyReceipts(t, repack(t, r.w.export, bundle, editLeaf(leaf, func(b []byte) { b[0] = 9 })), r.w.policy(), r.kept)
 		if v.Exit != ExitChain || v.Receipts == nil || v.Receipts.Missing != 0 || v.Receipts.Present != 1 {
 			t.Errorf("leaf %d: exit %d, %+v", leaf, v.Exit, v.Receipts)
@@ -372,6 +374,19 @@ func TestReceiptsWithoutAKey(t *testing.T) {
 	if _, _, err := v.openReceipt(&r.kept[0]); err == nil {
 		t.Error("a key that is none")
 	}
+	v.system = &r.w.policy().SystemKey
+	elsewhere := signer.Receipt{Origin: r.w.origin + "x", Batch: digestOf(r.kept[0].Statement), Sequence: 1, Time: 1, Deadline: 1}
+	s, err := signer.NoteSigner(r.w.system, r.w.origin)
+	r.w.must(err)
+	if note, err := signer.SignReceipt(elsewhere, s); err == nil {
+		if _, _, err := v.openReceipt(&signer.KeptReceipt{Note: string(note), Statement: r.kept[0].Statement}); !errors.Is(err, errOtherReceipt) {
+			t.Errorf("of another log, by the same key: %v", err)
+		}
+	}
+	v.scope.Origin = "no name"
+	if _, _, err := v.openReceipt(&r.kept[0]); err == nil {
+		t.Error("a log without a name")
+	}
 }
 
 // Of a batch the first leaf counts, whichever is seen first, and no other batch is remembered.
@@ -379,7 +394,7 @@ func TestPromisedBatches(t *testing.T) {
 	kept := []signer.KeptReceipt{{Statement: []byte("one")}, {Statement: []byte("two")}}
 	p := newPromised(kept)
 	one, two, other := digestOf(kept[0].Statement), digestOf(kept[1].Statement), digestOf(nil)
-	for _, l := range []chain.Leaf{{Index: 5}, {Index: 9}, {Index: 3}} {
+	for _, l := range []chain.Leaf{{Index: 5}, {Index: 3}, {Index: 9}} {
 		l.Batch = one
 		p.see(&l)
 		p.see(&chain.Leaf{Batch: other, Index: l.Index + 1})
