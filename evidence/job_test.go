@@ -144,6 +144,7 @@ func TestWhatAWorkerFinds(t *testing.T) {
 		"outside, of no run":              {"", absent(0, eventRecord{state: stateOutside}, chain.Accepted), []string{CheckSelection + ": " + errHidden.Error()}},
 		"a gap within a batch":            {"", func(j *job) { setVerdict(j, 1, chain.Gap) }, []string{CheckVerdict + ": " + errLeafKind.Error()}},
 		"a gap before a batch":            {"", func(j *job) { setVerdict(j, 0, chain.Gap) }, nil},
+		"of no kind":                      {"", func(j *job) { absent(0, withheld(1), chain.Accepted)(j); j.leafBytes[kindAt] = byte(chain.KindNone) }, []string{CheckVerdict + ": " + errLeafKind.Error()}},
 		"a second story":                  {"", func(j *job) { setVerdict(j, 0, chain.Equivocation) }, []string{CheckVerdict + ": " + errLeafKind.Error()}},
 		"an opening too few":              {"", func(j *job) { j.openings = j.openings[:1] }, []string{CheckRedactions + ": " + errField.Error()}},
 		"an opening of another event":     {"", func(j *job) { j.openings[0].index++ }, []string{CheckRedactions + ": " + errField.Error(), CheckOpening + ": sealed[0].digest: does not match the opened value", CheckRedactions + ": " + errField.Error()}},

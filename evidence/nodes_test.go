@@ -140,3 +140,33 @@ func TestTooFewNodes(t *testing.T) {
 		t.Errorf("over the last that was shown: %v", err)
 	}
 }
+
+// A log that fails once is asked no more: what lies over the last leaf that was shown is not made of something else.
+func TestNodesOfALogThatFails(t *testing.T) {
+	log := &askedLog{}
+	for range 4 {
+		log.leaves = append(log.leaves, make([]byte, chain.LeafSize))
+	}
+	cache := newNodeCache(&failsOnce{NodeReader: chain.LeafNodes{Leaves: log}, breaks: &breaks{at: 1}})
+	for _, leaf := range log.leaves[:3] {
+		if err := cache.show(0, leaf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := cache.ReadNodes(t.Context(), []chain.Node{{Level: 1, Index: 1}}); !errors.Is(err, errBroken) {
+		t.Error(err)
+	}
+}
+
+// failsOnce is a log that fails at one call.
+type failsOnce struct {
+	chain.NodeReader
+	*breaks
+}
+
+func (f *failsOnce) ReadNodes(ctx context.Context, nodes []chain.Node) ([]chain.Hash, error) {
+	if err := f.next(); err != nil {
+		return nil, err
+	}
+	return f.NodeReader.ReadNodes(ctx, nodes)
+}
