@@ -353,7 +353,7 @@ func (e *Emitter) text() string {
 	if e.Begins == beginClaimed {
 		said = append(said, "nothing shows what came before the period;")
 	}
-	if n := len(e.Epochs); n > 0 && slices.ContainsFunc(e.Epochs, func(x Epoch) bool { return x.Ends == endOpen }) {
+	if slices.ContainsFunc(e.Epochs, func(x Epoch) bool { return x.Ends == endOpen }) {
 		said = append(said, "nothing shows that its last record here was its last;")
 	}
 	return strings.TrimSuffix(strings.Join(said, " "), ";")
