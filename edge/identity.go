@@ -55,7 +55,7 @@ const joinDomain = "custody/join/v1\x00"
 
 // Join makes a key in dir, proves to Custody at address that it holds it, and trades a one-time token for the right to
 // use it. caPEM are the authorities that may vouch for Custody's certificate; empty are those of the system. If Join
-// fails, it can be repeated: the key stays the same.
+// fails, it can be repeated: the key stays the same. If only the answer was lost, the token is used up, and another is needed.
 func Join(ctx context.Context, dir, token, address string, caPEM []byte) (Identity, error) {
 	id, err := join(ctx, dir, token, Identity{Address: address, CA: string(caPEM)})
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protopath"
+	"google.golang.org/protobuf/reflect/protorange"
 
 	"github.com/agentcustody/custody/access"
 	"github.com/agentcustody/custody/event"
@@ -166,17 +167,17 @@ func badField(field, reason string) error {
 }
 
 // checkSecrets refuses a request with what looks like a secret in a text: it would stand in the log for ever.
-func checkSecrets(request proto.Message) (err error) {
-	request.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		if field.Kind() != protoreflect.StringKind || field.IsList() {
-			return true
+func checkSecrets(request proto.Message) error {
+	return protorange.Range(request.ProtoReflect(), func(at protopath.Values) error {
+		text, isText := at.Index(-1).Value.Interface().(string)
+		if !isText {
+			return nil
 		}
-		if detector, found := event.ScanSecrets([]byte(value.String())); found {
-			err = badField(string(field.Name()), "looks like a secret ("+detector+"), and the record is for ever")
+		if detector, found := event.ScanSecrets([]byte(text)); found {
+			return badField(strings.TrimPrefix(at.Path[1:].String(), "."), "looks like a secret ("+detector+"), and the record is for ever")
 		}
-		return err == nil
+		return nil
 	})
-	return err
 }
 
 // caller is the name of the person behind a call.

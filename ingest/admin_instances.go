@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
@@ -34,6 +35,9 @@ func (a *Admin) CreateInstance(ctx context.Context, r *apiv1.CreateInstanceReque
 		return nil, err
 	}
 	old, known := a.instance(r.GetTenant(), r.GetInstance())
+	if err := mergeLabels(r, old.Labels); err != nil {
+		return nil, err
+	}
 	changes, version, err := instanceChanges(caller(ctx), r, old, known)
 	if err != nil {
 		return nil, a.failed(ctx, "create instance", err)
@@ -44,6 +48,26 @@ func (a *Admin) CreateInstance(ctx context.Context, r *apiv1.CreateInstanceReque
 		}
 	}
 	return &apiv1.CreateInstanceResponse{ManifestVersion: version}, nil
+}
+
+// mergeLabels makes the request's labels whole: those that it does not name are the old ones.
+func mergeLabels(r *apiv1.CreateInstanceRequest, old *eventv1.Labels) error {
+	if len(r.GetLabelNames()) == 0 {
+		return nil
+	}
+	merged, given := new(eventv1.Labels), r.GetLabels().ProtoReflect()
+	proto.Merge(merged, old)
+	for i, name := range r.GetLabelNames() {
+		field := given.Descriptor().Fields().ByName(protoreflect.Name(name))
+		if field == nil {
+			return badField(indexed("label_names", i), "is no label")
+		}
+		if merged.ProtoReflect().Clear(field); given.Has(field) {
+			merged.ProtoReflect().Set(field, given.Get(field))
+		}
+	}
+	r.Labels = merged
+	return nil
 }
 
 func checkInstance(instance string) error {
@@ -137,11 +161,15 @@ func (a *Admin) checkTokenRequest(r *apiv1.CreateJoinTokenRequest) error {
 	return nil
 }
 
+// firstOfEmitters is the least index that a leaf of an emitter can have: leaf 0 is the genesis. In a revocation 0 says that nothing is in
+// doubt.
+const firstOfEmitters = 1
+
 // RevokeKey makes a key invalid from the next leaf on.
 func (a *Admin) RevokeKey(ctx context.Context, r *apiv1.RevokeKeyRequest) (*apiv1.RevokeKeyResponse, error) {
 	change := &eventv1.KeyChange{Action: eventv1.KeyAction_KEY_ACTION_REVOKED, KeyId: r.GetKeyId()}
 	if r.GetSuspect() {
-		change.SuspectFrom = r.GetSuspectFrom()
+		change.SuspectFrom = max(r.GetSuspectFrom(), firstOfEmitters)
 	}
 	if err := a.changeKey(ctx, r, change, r.GetTenant(), r.GetReason()); err != nil {
 		return nil, err

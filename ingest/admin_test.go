@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/agentcustody/custody/access"
 	"github.com/agentcustody/custody/event"
+	"github.com/agentcustody/custody/event/registry"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer"
@@ -133,6 +135,15 @@ func TestBadInputChangesNothing(t *testing.T) {
 		"secret in a reason": {func() error {
 			return second(root.RevokeKey(ctx, &apiv1.RevokeKeyRequest{Tenant: "acme", KeyId: id[:], Reason: "leaked " + awsKey}))
 		}, codes.InvalidArgument, "reason"},
+		"secret in a label": {func() error {
+			return second(root.CreateInstance(ctx, &apiv1.CreateInstanceRequest{Tenant: "acme", Instance: "a", Labels: &eventv1.Labels{Owner: awsKey}}))
+		}, codes.InvalidArgument, "labels.owner: looks like a secret"},
+		"secret in a permission": {func() error {
+			return second(root.CreateInstance(ctx, &apiv1.CreateInstanceRequest{Tenant: "acme", Instance: "a", Permissions: []*eventv1.Permission{{Verb: 1, Tool: "t", Resource: awsKey}}}))
+		}, codes.InvalidArgument, "permissions[0].resource: looks like a secret"},
+		"name of the authority": {func() error {
+			return second(root.AddUser(ctx, &apiv1.AddUserRequest{Tenant: "acme", Name: "ca", Role: 2}))
+		}, codes.InvalidArgument, "name"},
 		"person's name": {func() error {
 			return second(root.AddUser(ctx, &apiv1.AddUserRequest{Tenant: "acme", Name: "Dana D.", Role: 2}))
 		}, codes.InvalidArgument, "name"},
@@ -196,7 +207,7 @@ func TestJoin(t *testing.T) {
 	s.instance("acme", "support-2")
 	client := apiv1.NewEnrolServiceClient(s.dial(ca.Client{}))
 	token, key := s.token("acme", "support-1"), ok(signer.Generate())(t)
-	enrolled := s.enrol("acme", "support-1")
+	enrolled := s.enrol("acme", "support-2")
 	spoilt := map[string]struct {
 		change func(*apiv1.JoinRequest)
 		code   codes.Code
@@ -218,7 +229,7 @@ func TestJoin(t *testing.T) {
 		"replaces badly":   {func(r *apiv1.JoinRequest) { r.Replaces = []byte{1} }, codes.InvalidArgument, "replaces"},
 		"key of another": {func(r *apiv1.JoinRequest) {
 			proto.Reset(r)
-			proto.Merge(r, joinRequest(t, token, "acme", "support-1", enrolled.key))
+			proto.Merge(r, joinRequest(t, token, "acme", "support-1", enrolled.key)) // of another instance
 		}, codes.AlreadyExists, "key"},
 	}
 	for name, test := range spoilt {
@@ -275,6 +286,84 @@ func TestTokenIsTakenOnce(t *testing.T) {
 	work.Wait()
 	if len(won) != 1 {
 		t.Errorf("%d takers got in", len(won))
+	}
+}
+
+// TestAJoinWhoseAnswerWasLost: whoever holds the key asks again with another token, and no second enrolment stands in the log.
+func TestAJoinWhoseAnswerWasLost(t *testing.T) {
+	s := newSite(t, siteConfig{})
+	s.tenant("acme", "support-1")
+	client := apiv1.NewEnrolServiceClient(s.dial(ca.Client{}))
+	first, next := s.enrol("acme", "support-1"), ok(signer.Generate())(t)
+	old := first.key.ID()
+	rotate := func(token string) *apiv1.JoinRequest {
+		r := joinRequest(t, token, "acme", "support-1", next)
+		r.Replaces = old[:]
+		return r
+	}
+	again := func(request func(token string) *apiv1.JoinRequest, want codes.Code) {
+		t.Helper()
+		before, token := len(s.actions("acme")), s.token("acme", "support-1")
+		if r, err := client.Join(t.Context(), request(token)); status.Code(err) != want || err == nil && r.GetInstance() != "support-1" {
+			t.Errorf("again: %v, %v", r, err)
+		}
+		if after := len(s.actions("acme")); after != before {
+			t.Errorf("%d more leaves", after-before)
+		}
+		if _, err := client.Join(t.Context(), request(token)); want == codes.OK && !sameStatus(err, unknownToken()) {
+			t.Errorf("with the same token: %v", err)
+		}
+	}
+	join := func(token string) *apiv1.JoinRequest { return joinRequest(t, token, "acme", "support-1", first.key) }
+	again(join, codes.OK)
+	if _, err := client.Join(t.Context(), rotate(s.token("acme", "support-1"))); err != nil {
+		t.Fatal(err)
+	}
+	again(rotate, codes.OK)
+	again(join, codes.AlreadyExists) // it was rotated out
+}
+
+// TestLabelsThatAreNotNamedStay: whoever changes one label loses no other.
+func TestLabelsThatAreNotNamedStay(t *testing.T) {
+	s := newSite(t, siteConfig{})
+	s.tenant("acme", "support-1")
+	change := func(labels *eventv1.Labels, names ...string) error {
+		return second(s.asRoot().CreateInstance(t.Context(), &apiv1.CreateInstanceRequest{
+			Tenant: "acme", Instance: "support-1", Labels: labels, LabelNames: names,
+		}))
+	}
+	if err := change(&eventv1.Labels{Client: "c", Owner: "o", OnCall: "p", Environment: "e", Regulation: []string{"gdpr"}, Canary: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := change(&eventv1.Labels{OnCall: "q", Client: "not named"}, "on_call", "owner"); err != nil {
+		t.Fatal(err)
+	}
+	if err := change(&eventv1.Labels{}, "colour"); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "label_names[0]") {
+		t.Errorf("no label: %v", err)
+	}
+	i, _ := s.admin.instance("acme", "support-1")
+	want := &eventv1.Labels{Client: "c", OnCall: "q", Environment: "e", Regulation: []string{"gdpr"}, Canary: true}
+	if diff := cmp.Diff(want, i.Labels, protocmp.Transform()); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+}
+
+// TestRevokedAndInDoubtFromTheBeginning: leaf 0 is nobody's, and still all that the key signed is in doubt.
+func TestRevokedAndInDoubtFromTheBeginning(t *testing.T) {
+	s := newSite(t, siteConfig{})
+	s.tenant("acme", "support-1")
+	id := idOf(s.enrol("acme", "support-1"))
+	revoke := &apiv1.RevokeKeyRequest{Tenant: "acme", KeyId: id, Suspect: true, Reason: "stolen"}
+	if _, err := s.asRoot().RevokeKey(t.Context(), revoke); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.asRoot().ListKeys(t.Context(), &apiv1.ListKeysRequest{Tenant: "acme"})
+	if err != nil || !r.GetKeys()[0].GetSuspect() || r.GetKeys()[0].GetSuspectFrom() > r.GetKeys()[0].GetValidFrom() {
+		t.Errorf("got %v, %v", r, err)
+	}
+	_, err = s.asRoot().RevokeKey(t.Context(), revoke)
+	if hexID := hex.EncodeToString(id); status.Convert(err).Message() != "key "+hexID+": "+registry.ErrEnded.Error() {
+		t.Errorf("twice: %v", err)
 	}
 }
 

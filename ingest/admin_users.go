@@ -24,6 +24,9 @@ import (
 // personName is what people are called: pseudonymous, and safe in file names.
 var personName = regexp.MustCompile(`^[a-z0-9._-]{1,63}$`)
 
+// authorityName is whose certificate lies beside those of people, under this name.
+const authorityName = "ca"
+
 // AddUser grants a role and issues a client certificate. A grant over all tenants is written to the
 // operator's log first, and then to every tenant's: what is missing after a crash is added by Reconcile.
 func (a *Admin) AddUser(ctx context.Context, r *apiv1.AddUserRequest) (*apiv1.AddUserResponse, error) {
@@ -74,6 +77,8 @@ func (a *Admin) checkPerson(r *apiv1.AddUserRequest) error {
 	switch {
 	case !personName.MatchString(r.GetName()):
 		return badField("name", "must be 1 to 63 of a-z, 0-9, dot, _ and -")
+	case r.GetName() == authorityName:
+		return badField("name", "is reserved: "+authorityName+".crt is the authority's certificate")
 	case event.Roles.Name(r.GetRole()) == "":
 		return badField("role", "must be admin, auditor, analyst, responder, approver or operator")
 	}

@@ -59,6 +59,12 @@ func (e *Enrol) join(ctx context.Context, r *apiv1.JoinRequest) (*apiv1.JoinResp
 		return nil, err
 	}
 	id := key.ID()
+	if e.enrolled(r, allowed, key) { // the answer to an earlier request was lost
+		if _, err := e.admin.cfg.Tokens.Take(r.GetToken()); err != nil {
+			return nil, e.tokenError(ctx, err)
+		}
+		return e.answer(allowed, id), nil
+	}
 	change := systemEvent(&eventv1.System{Actor: allowed.CreatedBy, Detail: &eventv1.System_Key{Key: &eventv1.KeyChange{
 		Action: eventv1.KeyAction_KEY_ACTION_ENROLLED, KeyId: id[:], PublicKey: key[:], Instance: allowed.Instance,
 		Producer: allowed.Producer, Replaces: r.GetReplaces(), Proof: r.GetEnrolment(),
@@ -73,9 +79,27 @@ func (e *Enrol) join(ctx context.Context, r *apiv1.JoinRequest) (*apiv1.JoinResp
 		return nil, err
 	}
 	e.admin.cfg.Log.InfoContext(ctx, "key enrolled", slog.Any("for", allowed), slog.String("key_id", id.String()))
+	return e.answer(allowed, id), nil
+}
+
+// enrolled reports whether all that is asked for is in force already. Only the key's holder gets here, with a token for the same instance.
+func (e *Enrol) enrolled(r *apiv1.JoinRequest, allowed Enrolment, key signer.PublicKey) (already bool) {
+	e.admin.cfg.Admission.View(event.TenantID(allowed.Tenant), func(s *registry.State) {
+		id := registry.Hash(key.ID())
+		k, known := s.Key(id)
+		already = known && k.To == registry.Forever && k.Instance == allowed.Instance && k.Producer == allowed.Producer
+		if replaces := r.GetReplaces(); already && len(replaces) > 0 {
+			old, _ := s.Key(registry.Hash(replaces))
+			already = old.ReplacedBy == id
+		}
+	})
+	return already
+}
+
+func (e *Enrol) answer(allowed Enrolment, id signer.KeyID) *apiv1.JoinResponse {
 	return &apiv1.JoinResponse{
 		Tenant: allowed.Tenant, Instance: allowed.Instance, KeyId: id[:], Producer: allowed.Producer, Origin: e.origin(allowed.Tenant),
-	}, nil
+	}
 }
 
 // readKey checks the key of a request and that its holder asks.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,16 +44,19 @@ type permissionLine struct {
 // instanceFlags are the flags of instance create.
 type instanceFlags struct {
 	labels   eventv1.Labels
+	named    []string // labels that were given
 	manifest string
 	allow    []string
 }
 
 func (a *app) instanceCreate() *cobra.Command {
 	var f instanceFlags
-	cmd := &cobra.Command{
+	var cmd *cobra.Command
+	cmd = &cobra.Command{
 		Use:   "create TENANT/INSTANCE",
 		Short: "Create an instance, or change its labels or manifest",
-		Long: "Create an instance, or change its labels or manifest. Without a manifest no event of the instance is accepted.\n\n" +
+		Long: "Create an instance, or change its labels or manifest. Without a manifest no event of the instance is accepted. Labels\n" +
+			"that are not given stay as they are; a manifest is replaced as a whole.\n\n" +
 			"A manifest file is YAML:\n\n" +
 			"  manifest:\n" +
 			"    - {verb: read,  tool: 'crm.*',      consequence: low}\n" +
@@ -64,6 +68,7 @@ func (a *app) instanceCreate() *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.firstInstance,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
+			f.named = givenLabels(cmd.Flags().Changed)
 			req, err := f.request(args[0])
 			if err != nil {
 				return err
@@ -87,7 +92,7 @@ func (f *instanceFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.labels.OnCall, "on-call", "", "whom to page")
 	fl.StringVar(&f.labels.Environment, "environment", "", "production, staging, …")
 	fl.StringSliceVar(&f.labels.Regulation, "regulation", nil, "what applies, for example gdpr")
-	fl.BoolVar(&f.labels.Canary, "canary", false, "it is there to be stopped in drills; say so again with every change of labels")
+	fl.BoolVar(&f.labels.Canary, "canary", false, "it is there to be stopped in drills")
 	fl.StringVar(&f.manifest, "manifest", "", "manifest file (YAML)")
 	fl.StringArrayVar(&f.allow, "allow", nil, "one permission, VERB:TOOL:CONSEQUENCE (repeatable)")
 }
@@ -102,7 +107,10 @@ func (f *instanceFlags) request(name string) (*apiv1.CreateInstanceRequest, erro
 	if err != nil {
 		return nil, err
 	}
-	req := &apiv1.CreateInstanceRequest{Tenant: tenant, Instance: instance, Labels: f.givenLabels()}
+	req := &apiv1.CreateInstanceRequest{Tenant: tenant, Instance: instance}
+	if len(f.named) > 0 {
+		req.Labels, req.LabelNames = &f.labels, f.named
+	}
 	for i, l := range lines {
 		p, err := l.permission()
 		if err != nil {
@@ -117,13 +125,17 @@ func (f *instanceFlags) request(name string) (*apiv1.CreateInstanceRequest, erro
 	return req, nil
 }
 
-// givenLabels are the labels of the command line, nil if there are none.
-func (f *instanceFlags) givenLabels() *eventv1.Labels {
-	l := &f.labels
-	if l.GetClient()+l.GetOwner()+l.GetOnCall()+l.GetEnvironment() == "" && !l.GetCanary() && len(l.GetRegulation()) == 0 {
-		return nil
+// labelFlags are the flags that are labels; their fields have _ for -.
+var labelFlags = []string{"client", "owner", "on-call", "environment", "regulation", "canary"}
+
+// givenLabels names the labels of the command line.
+func givenLabels(given func(flag string) bool) (named []string) {
+	for _, flag := range labelFlags {
+		if given(flag) {
+			named = append(named, strings.ReplaceAll(flag, "-", "_"))
+		}
 	}
-	return l
+	return named
 }
 
 // permissions reads the manifest file and the --allow flags; source is what the manifest's digest is over.
@@ -161,7 +173,14 @@ func readManifest(path string) ([]byte, []permissionLine, error) {
 	var m manifestFile
 	dec := yaml.NewDecoder(bytes.NewReader(raw))
 	dec.KnownFields(true)
-	if err := dec.Decode(&m); err != nil {
+	err = dec.Decode(&m)
+	if next := dec.Decode(new(any)); err == nil && !errors.Is(next, io.EOF) {
+		err = errors.New("more than one document")
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("empty")
+	}
+	if err != nil {
 		return nil, nil, inputError(fmt.Errorf("manifest %s: %w", path, err), "custody instance create --help")
 	}
 	return raw, m.Manifest, nil
@@ -176,6 +195,9 @@ func (l permissionLine) permission() (*eventv1.Permission, error) {
 	consequence, err := parseName(event.Consequences, l.Consequence)
 	if err != nil {
 		return nil, fmt.Errorf("consequence: %w", err)
+	}
+	if l.Tool == "" && l.Resource == "" && l.Connector == "" {
+		return nil, errors.New("tool: missing; * stands for any")
 	}
 	return &eventv1.Permission{Verb: verb, Tool: l.Tool, Resource: l.Resource, Connector: l.Connector, Consequence: consequence}, nil
 }

@@ -80,7 +80,7 @@ func (k Key) suspected(index uint64) Key {
 // revoke ends a key. A key that was rotated out can still be revoked, to put its leaves in doubt; its end stays.
 func (s *State) revoke(index uint64, k Key, suspectFrom uint64) error {
 	if k.Revoked {
-		return fmt.Errorf("key %x: %w", k.ID, ErrEnded)
+		return fmt.Errorf("key %s: %w", k.ID, ErrEnded)
 	}
 	if suspectFrom > 0 {
 		k = k.suspected(suspectFrom)

@@ -299,6 +299,8 @@ type CreateInstanceRequest struct {
 	Instance string `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
 	// labels are its labels; absent leaves them as they are.
 	Labels *v1.Labels `protobuf:"bytes,3,opt,name=labels,proto3" json:"labels,omitempty"`
+	// label_names are the fields of labels that count; the others stay as they are. Without names all of them count.
+	LabelNames []string `protobuf:"bytes,6,rep,name=label_names,json=labelNames,proto3" json:"label_names,omitempty"`
 	// permissions are its manifest; no manifest is changed if none and no source digest is given.
 	Permissions []*v1.Permission `protobuf:"bytes,4,rep,name=permissions,proto3" json:"permissions,omitempty"`
 	// manifest_digest is SHA-256 of the manifest file.
@@ -354,6 +356,13 @@ func (x *CreateInstanceRequest) GetInstance() string {
 func (x *CreateInstanceRequest) GetLabels() *v1.Labels {
 	if x != nil {
 		return x.Labels
+	}
+	return nil
+}
+
+func (x *CreateInstanceRequest) GetLabelNames() []string {
+	if x != nil {
+		return x.LabelNames
 	}
 	return nil
 }
@@ -1499,11 +1508,13 @@ const file_custody_api_v1_admin_proto_rawDesc = "" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x16\n" +
 	"\x06origin\x18\x03 \x01(\tR\x06origin\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x04R\x04size\x12\x1c\n" +
-	"\tinstances\x18\x05 \x01(\rR\tinstances\"\xe6\x01\n" +
+	"\tinstances\x18\x05 \x01(\rR\tinstances\"\x87\x02\n" +
 	"\x15CreateInstanceRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x120\n" +
-	"\x06labels\x18\x03 \x01(\v2\x18.custody.event.v1.LabelsR\x06labels\x12>\n" +
+	"\x06labels\x18\x03 \x01(\v2\x18.custody.event.v1.LabelsR\x06labels\x12\x1f\n" +
+	"\vlabel_names\x18\x06 \x03(\tR\n" +
+	"labelNames\x12>\n" +
 	"\vpermissions\x18\x04 \x03(\v2\x1c.custody.event.v1.PermissionR\vpermissions\x12'\n" +
 	"\x0fmanifest_digest\x18\x05 \x01(\fR\x0emanifestDigest\"C\n" +
 	"\x16CreateInstanceResponse\x12)\n" +
