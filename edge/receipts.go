@@ -95,7 +95,8 @@ type receiptArchive struct {
 // receiptBegins is how every line begins. What does not is nobody's half line, and is not cut off.
 const receiptBegins = `{"note":"custody/receipt/v1\n`
 
-var errNoReceipts = errors.New("is no file of receipts: its last line is something else")
+// ErrNoReceipts says that Config.Receipts names a file of something else, which stays as it is.
+var ErrNoReceipts = errors.New("is no file of receipts: its last line is something else")
 
 // open says early that nothing can be kept there.
 func (l *receiptArchive) open() error {
@@ -161,7 +162,7 @@ func cutHalfLine(file *os.File) error {
 	last = last[bytes.LastIndexByte(last, '\n')+1:]
 	switch known := min(len(half), len(receiptBegins)); {
 	case end > 0 && !bytes.HasPrefix(last, []byte(receiptBegins)), string(half[:known]) != receiptBegins[:known], len(half) > signer.MaxKeptReceipt:
-		return errNoReceipts
+		return ErrNoReceipts
 	case len(half) == 0:
 		return nil
 	}

@@ -23,6 +23,8 @@ var (
 	ErrSpoolFull = spool.ErrFull
 	// ErrClosed says that the emitter is closed.
 	ErrClosed = spool.ErrClosed
+	// ErrNoManifest says that Custody takes nothing of the instance before somebody has said what it may do. What is recorded waits.
+	ErrNoManifest = errors.New("the instance has no manifest: an operator must say what it may do")
 )
 
 // Record scrubs, seals and spools an event, and returns its id when the spool has it. The error is an *event.FieldError

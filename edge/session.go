@@ -478,8 +478,9 @@ func (s *session) refused(r *apiv1.Refused) error {
 		return s.missing(r)
 	case apiv1.RefusalReason_REFUSAL_REASON_GAP:
 		return s.gap(r)
-	case apiv1.RefusalReason_REFUSAL_REASON_KEY, apiv1.RefusalReason_REFUSAL_REASON_MANIFEST,
-		apiv1.RefusalReason_REFUSAL_REASON_UNSPECIFIED:
+	case apiv1.RefusalReason_REFUSAL_REASON_MANIFEST:
+		return fmt.Errorf("refused (manifest): %w", ErrNoManifest)
+	case apiv1.RefusalReason_REFUSAL_REASON_KEY, apiv1.RefusalReason_REFUSAL_REASON_UNSPECIFIED:
 		return fmt.Errorf("refused (%s): %s", reasonName(r.GetReason()), r.GetMessage())
 	}
 	return s.reject(r)

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -65,18 +67,33 @@ func connect(cfg *Config) (*session, error) {
 	return s, s.dial(cfg.URL, options)
 }
 
-func (s *session) dial(url string, options []nats.Option) (err error) {
-	if s.conn, err = nats.Connect(url, options...); err == nil {
-		s.deliveries, err = nats.Connect(url, options...)
+func (s *session) dial(address string, options []nats.Option) (err error) {
+	if s.conn, err = nats.Connect(address, options...); err == nil {
+		s.deliveries, err = nats.Connect(address, options...)
 	}
 	if err == nil {
 		s.js, err = jetstream.New(s.conn, jetstream.WithDefaultTimeout(requestTimeout))
 	}
 	if err != nil {
 		s.close()
-		return fmt.Errorf("connect: %w", err)
+		return fmt.Errorf("connect: %w", connectError(err))
 	}
 	return nil
+}
+
+// errURL does not repeat the URL: it may hold a password.
+var errURL = errors.New("malformed URL, want nats://HOST:PORT or tls://HOST:PORT; in a password, % is written %25")
+
+// connectError is what a first attempt to connect means: a server that is not there, a name that nobody knows, or a URL that is none.
+func connectError(err error) error {
+	var network *net.OpError
+	if malformed, ok := errors.AsType[*url.Error](err); ok && malformed.Op == "parse" {
+		return errURL
+	}
+	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.As(err, &network) {
+		return fmt.Errorf("%w (%w)", ErrUnavailable, err)
+	}
+	return err
 }
 
 func remoteOptions(cfg *Config) ([]nats.Option, error) {

@@ -319,6 +319,24 @@ func TestReaderFollows(t *testing.T) {
 	}
 }
 
+// TestAPasswordIsNotRepeated: a URL that cannot be read is not in the error.
+func TestAPasswordIsNotRepeated(t *testing.T) {
+	for _, url := range []string{"nats://u:hunter2%zz@h:4222", "nats://u:hunter2@h:port", "nats://u:hunter2\x7f@h", "nats://u:hunter2@[::1"} {
+		if s, err := Open(t.Context(), Config{URL: url}); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%v, %v", s, err)
+		}
+	}
+}
+
+// TestNobodyAnswers: what is not there can be tried again later.
+func TestNobodyAnswers(t *testing.T) {
+	for _, url := range []string{"nats://127.0.0.1:1", "nats://nobody.invalid:4222"} {
+		if s, err := Open(t.Context(), Config{URL: url}); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s: %v, %v", url, s, err)
+		}
+	}
+}
+
 func TestReaderGoesOnAfterReopen(t *testing.T) {
 	s := open(t, Config{})
 	reader := s.Read(1, "")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/edge/sidecar"
+	"github.com/agentcustody/custody/edge/spool"
 )
 
 // edgeCommand runs the sidecar.
@@ -39,6 +41,9 @@ func (a *app) edgeCommand() *cobra.Command {
 			if cfg.Dir == "" {
 				return usageError("--dir or %s must name an emitter folder: custody enroll --into makes one", edge.EnvEmitter)
 			}
+			if err := checkEdge(&cfg); err != nil {
+				return err
+			}
 			if fullIsError {
 				cfg.FullPolicy = edge.Error
 			}
@@ -59,14 +64,29 @@ func (a *app) edgeCommand() *cobra.Command {
 	return cmd
 }
 
+// checkEdge checks the command line.
+func checkEdge(cfg *edge.Config) error {
+	if _, _, err := net.SplitHostPort(cfg.Address); err != nil && cfg.Address != "" {
+		return usageError("--address %q: want HOST:PORT", cfg.Address)
+	}
+	if cfg.SpoolMaxBytes != 0 && cfg.SpoolMaxBytes < spool.LeastMaxBytes {
+		return usageError("--spool-max %d: want at least %d", cfg.SpoolMaxBytes, int64(spool.LeastMaxBytes))
+	}
+	if cfg.CloseTimeout <= 0 {
+		return usageError("--wait %s: must be more than 0", cfg.CloseTimeout)
+	}
+	return nil
+}
+
 // runSidecar reads until the input or the context ends, then waits for the receipts.
 func (a *app) runSidecar(ctx context.Context, cfg edge.Config, socket string) error {
-	if _, err := readIdentity(cfg.Dir); err != nil {
+	id, err := readIdentity(cfg.Dir)
+	if err != nil {
 		return err
 	}
 	waiting, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
-	troubles := &troubles{giveUp: giveUp}
+	troubles := &troubles{of: id, giveUp: giveUp}
 	cfg.Log = slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	cfg.OnError = troubles.add
 	opening, stop := context.WithCancel(waiting)
@@ -80,11 +100,13 @@ func (a *app) runSidecar(ctx context.Context, cfg edge.Config, socket string) er
 
 // troubles keeps what no caller of the emitter can be told.
 type troubles struct {
+	of     edge.Identity
 	giveUp context.CancelFunc // ends waiting that has no end
 
-	mu      sync.Mutex
-	refused *edge.RefusedError
-	denied  error // the server does not know the key any more
+	mu         sync.Mutex
+	refused    *edge.RefusedError
+	denied     error // the server does not know the key any more
+	noManifest bool
 }
 
 func (t *troubles) add(err error) {
@@ -93,6 +115,7 @@ func (t *troubles) add(err error) {
 	if r, ok := errors.AsType[*edge.RefusedError](err); ok {
 		t.refused = r
 	}
+	t.noManifest = t.noManifest || errors.Is(err, edge.ErrNoManifest)
 	if c := status.Code(rootStatus(err)); c == codes.PermissionDenied || c == codes.Unauthenticated {
 		t.denied = explain(err).err
 		t.giveUp()
@@ -106,6 +129,8 @@ func (t *troubles) explain(err error) error {
 	switch {
 	case err != nil && t.denied != nil:
 		return fail(exitDenied, t.denied, "what was recorded is in the spool", "custody enroll TENANT/INSTANCE --into ANOTHER")
+	case err != nil && t.noManifest:
+		return fail(exitUnavailable, err, spooled, fmt.Sprintf("custody instance create %s/%s --allow VERB:TOOL:CONSEQUENCE", t.of.Tenant, t.of.Instance))
 	case err == nil && t.refused != nil:
 		return t.refused
 	}
@@ -120,6 +145,10 @@ func (a *app) serveLines(ctx context.Context, e *edge.Emitter, socket string) er
 	if err := sidecar.Serve(ctx, e, a.in, answers); err != nil {
 		return err
 	}
+	if answers.full > 0 {
+		return fail(exitUnavailable, fmt.Errorf("edge: %d lines were not recorded: %w", answers.full, edge.ErrSpoolFull), "all lines that were answered with ok are recorded",
+			"custody status where the server runs; then these lines again: their answers have retry")
+	}
 	if answers.count > 0 {
 		return fail(exitInput, fmt.Errorf("edge: %d lines were refused", answers.count), "all other lines are recorded", "correct the lines: each answer names its line and field")
 	}
@@ -130,19 +159,26 @@ func (a *app) serveLines(ctx context.Context, e *edge.Emitter, socket string) er
 type refusals struct {
 	w     io.Writer
 	begun []byte // of the line that is being written
-	count int
+	count int    // all of them
+	full  int    // those with which nothing is wrong but that the spool is full
 }
 
-// refusal begins an answer that refuses a line.
-const refusal = `{"ok":false`
+// How an answer begins that refuses a line.
+const (
+	refusal     = `{"ok":false`
+	fullRefusal = refusal + `,"retry":true`
+)
 
 func (r *refusals) Write(p []byte) (int, error) {
 	for line := range bytes.Lines(p) {
-		if r.begun = append(r.begun, line[:min(len(line), len(refusal))]...); line[len(line)-1] != '\n' {
+		if r.begun = append(r.begun, line[:min(len(line), len(fullRefusal))]...); line[len(line)-1] != '\n' {
 			continue // the rest comes with the next call
 		}
 		if bytes.HasPrefix(r.begun, []byte(refusal)) {
 			r.count++
+		}
+		if bytes.HasPrefix(r.begun, []byte(fullRefusal)) {
+			r.full++
 		}
 		r.begun = r.begun[:0]
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/edge"
+	"github.com/agentcustody/custody/edge/sidecar"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/internal/node"
 	"github.com/agentcustody/custody/store"
@@ -65,6 +66,16 @@ func fail(code int, err error, unaffected, next string) error {
 // usageError marks a wrong command line. The command's name and its help are added where it ends.
 func usageError(format string, args ...any) error {
 	return fail(exitUsage, fmt.Errorf(format, args...), nothingChanged, "")
+}
+
+// advise gives an error of the server another next command, if its code is the one.
+func advise(err error, code codes.Code, next string) error {
+	if err == nil || status.Code(rootStatus(err)) != code {
+		return err
+	}
+	f := *explain(err)
+	f.next = next
+	return &f
 }
 
 // inputError marks input that is wrong.
@@ -127,10 +138,13 @@ var advices = []advice{
 	{edge.ErrInUse, exitConflict, "the process that uses the folder goes on", "give each process an emitter of its own: custody enroll TENANT/INSTANCE"},
 	{edge.ErrJoined, exitConflict, "the emitter in the folder stays", "custody key rotate DIR, or join into another folder"},
 	{edge.ErrNotJoined, exitNotFound, nothingChanged, "custody join TICKET --dir DIR"},
+	{edge.ErrNoReceipts, exitInput, "the file stays as it is", "name a new file, or one that custody edge --receipts has begun"},
+	{sidecar.ErrNotSocket, exitConflict, "the file stays as it is", "custody edge --socket ANOTHER"},
 	{edge.ErrUndelivered, exitUnavailable, spooled, "custody status where the server runs; then start the emitter again"},
 	{edge.ErrSpoolFull, exitUnavailable, "what is in the spool is kept", "custody status where the server runs"},
 	{fs.ErrNotExist, exitNotFound, nothingChanged, "check the name and run the command again"},
 	{fs.ErrExist, exitConflict, nothingChanged, "choose another name"},
+	{syscall.EISDIR, exitInput, nothingChanged, "name a file"},
 	{fs.ErrPermission, exitDenied, nothingChanged, "check who owns the file, and its mode"},
 	{syscall.ENOSPC, exitUnavailable, acknowledged, "free some space, then: custody doctor"},
 	{context.Canceled, exitFailed, "what was acknowledged before is kept", "run the same command again"},

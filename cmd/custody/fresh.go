@@ -40,7 +40,8 @@ func (a *app) catchUp(ctx context.Context, conn *grpc.ClientConn) {
 			return
 		}
 	}
-	a.note("%d acknowledged events are not committed yet, so they are not seen: custody status", s.GetBacklog())
+	a.note("%d acknowledged messages (%d events) are not committed yet, so they are not seen: custody status",
+		max(s.GetStreamLast(), s.GetCommitted())-s.GetCommitted(), s.GetBacklog())
 }
 
 // awaitCommit returns when the stream is committed up to a message; the ledger's last state comes with an error, too.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
@@ -72,7 +73,7 @@ func (a *app) keyRevoke() *cobra.Command {
 		doubted := cmd.Flags().Changed("suspect-from")
 		req := &apiv1.RevokeKeyRequest{Tenant: args[0], KeyId: id, Reason: reason, Suspect: doubted, SuspectFrom: suspect}
 		if _, err := apiv1.NewAdminServiceClient(conn).RevokeKey(ctx, req); err != nil {
-			return err
+			return advise(err, codes.FailedPrecondition, "custody key list "+shellWord(args[0]))
 		}
 		return a.say(object{{"key_id", hex.EncodeToString(id)}, {"revoked", true}}, "key %s: revoked\n", short(id))
 	})

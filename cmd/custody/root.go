@@ -133,6 +133,9 @@ func (a *app) finish(cmd *cobra.Command) {
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(c *cobra.Command, args []string) error {
 			a.began, a.chosen = true, c.Root().PersistentFlags().Changed("data")
+			if err := checkReason(c); err != nil {
+				return err
+			}
 			return run(c, args)
 		}
 	}
@@ -142,6 +145,15 @@ func (a *app) finish(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		a.finish(sub)
 	}
+}
+
+// checkReason refuses an empty reason where one is required: it is for the record.
+func checkReason(cmd *cobra.Command) error {
+	f := cmd.Flags().Lookup("reason")
+	if f != nil && f.Changed && strings.TrimSpace(f.Value.String()) == "" && f.Annotations[cobra.BashCompOneRequiredFlag] != nil {
+		return usageError("--reason: must say why, for the record")
+	}
+	return nil
 }
 
 // helpCommand is help for a command; cobra's own takes an unknown one for success.

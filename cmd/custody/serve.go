@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"regexp"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/internal/node"
 )
 
@@ -79,7 +81,7 @@ func serveFlags(cmd *cobra.Command, cfg *node.Config) {
 	f.StringVar(&cfg.Notify, "notify", "", "file of receivers of notifications; notify.yaml in the data folder if absent")
 	f.StringVar(&cfg.Connectors, "connectors", "", "file of connectors that revoke credentials; connectors.yaml in the data folder if absent")
 	f.Int64Var(&cfg.StreamMaxBytes, "stream-max", 0, "most bytes of the stream; 256 GiB if absent")
-	f.Int64Var(&cfg.DiskReserve, "disk-reserve", 0, "free bytes below which emitters are pushed back; 1 GiB if absent")
+	f.Int64Var(&cfg.DiskReserve, "disk-reserve", 0, "free bytes below which emitters are pushed back; 1 GiB if absent, none if negative")
 }
 
 // complete takes what is not on the command line from the environment and from the last time, and checks it.
@@ -103,21 +105,63 @@ func (a *app) complete(cfg *node.Config, domainGiven bool) error {
 // storeSchemes begin what --store takes.
 var storeSchemes = []string{"chdb:///", "clickhouse://", "https://", "http://"}
 
+// streamSchemes begin what --stream takes.
+var streamSchemes = []string{"nats://", "tls://", "ws://", "wss://"}
+
+// leastStreamMax is the least that --stream-max takes, in bytes: some batches of the largest size, and Custody's own part.
+const leastStreamMax = 16 << 20
+
+// hostName is what --domain takes: it begins the names of logs.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
+
 func checkServe(cfg *node.Config) error {
-	for flag, address := range map[string]string{"--listen": cfg.Listen, "--advertise": cfg.Advertise, "--log-listen": cfg.LogListen} {
-		if _, _, err := net.SplitHostPort(address); err != nil && (address != "" || flag == "--listen") {
+	for _, check := range []func(*node.Config) error{checkAddresses, checkPlaces} {
+		if err := check(cfg); err != nil {
+			return err
+		}
+	}
+	if cfg.StreamMaxBytes != 0 && cfg.StreamMaxBytes < leastStreamMax {
+		return usageError("--stream-max %d: want at least %d", cfg.StreamMaxBytes, leastStreamMax)
+	}
+	return nil
+}
+
+func checkAddresses(cfg *node.Config) error {
+	for flag, address := range map[string]string{"--listen": cfg.Listen, "--log-listen": cfg.LogListen, "--advertise": cfg.Advertise} {
+		if address == "" && flag != "--listen" {
+			continue
+		}
+		host, port, err := net.SplitHostPort(address)
+		number, err2 := strconv.ParseUint(port, 10, 16)
+		if err != nil || err2 != nil {
 			return usageError("%s %q: want HOST:PORT", flag, address)
 		}
-	}
-	if chain.CheckOrigin(cfg.Domain+"/custody/0") != nil {
-		return usageError("--domain %q: want a host name", cfg.Domain)
-	}
-	for _, scheme := range storeSchemes {
-		if cfg.StoreDSN == "" || strings.HasPrefix(cfg.StoreDSN, scheme) {
-			return nil
+		if flag == "--advertise" && (host == "" || number == 0) {
+			return usageError("--advertise %q: want HOST:PORT, where emitters can connect", address)
 		}
 	}
-	return usageError("--store: want chdb:///PATH, clickhouse://HOST:9000/DATABASE or https://HOST:8443/DATABASE")
+	if !hostName.MatchString(cfg.Domain) {
+		return usageError("--domain %q: want a host name", cfg.Domain)
+	}
+	return nil
+}
+
+func checkPlaces(cfg *node.Config) error {
+	if !beginsWith(cfg.StoreDSN, storeSchemes) {
+		return usageError("--store: want chdb:///PATH, clickhouse://HOST:9000/DATABASE or https://HOST:8443/DATABASE")
+	}
+	if !beginsWith(cfg.StreamURL, streamSchemes) {
+		return usageError("--stream: want nats://HOST:4222 or tls://HOST:4222, several with commas between")
+	}
+	if cfg.StreamURL == "" && cfg.NKeyFile+cfg.CredsFile != "" {
+		return usageError("--stream-nkey and --stream-creds are for --stream")
+	}
+	return nil
+}
+
+// beginsWith reports whether an address has one of the schemes, or is not given.
+func beginsWith(address string, schemes []string) bool {
+	return address == "" || slices.ContainsFunc(schemes, func(scheme string) bool { return strings.HasPrefix(address, scheme) })
 }
 
 func (a *app) logger(verbose bool) *slog.Logger {

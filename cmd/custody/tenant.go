@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 )
@@ -26,7 +27,7 @@ func (a *app) tenantCreate() *cobra.Command {
 		RunE: a.callAt(place{make: true}, func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
 			resp, err := apiv1.NewAdminServiceClient(conn).CreateTenant(ctx, &apiv1.CreateTenantRequest{Tenant: args[0], DisplayName: name})
 			if err != nil {
-				return err
+				return advise(err, codes.AlreadyExists, "custody tenant list")
 			}
 			return a.say(object{{"tenant", args[0]}, {"origin", resp.GetOrigin()}}, "tenant %s: log %s\n", args[0], resp.GetOrigin())
 		}),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
@@ -65,11 +66,20 @@ func (a *app) addUser(ctx context.Context, conn *grpc.ClientConn, req *apiv1.Add
 	if err := a.checkAuthority(dir); err != nil {
 		return err
 	}
-	resp, err := apiv1.NewAdminServiceClient(conn).AddUser(ctx, req)
+	files, err := newPersonFiles(dir, req.GetName())
 	if err != nil {
 		return err
 	}
-	return a.savePerson(dir, req.GetName(), resp)
+	defer files.discard()
+	resp, err := apiv1.NewAdminServiceClient(conn).AddUser(ctx, req)
+	if err != nil {
+		return advise(err, codes.AlreadyExists, "custody user list, or another name")
+	}
+	if err := files.keep(resp); err != nil {
+		return fail(exitFailed, err, "the role is granted, and its certificate is lost", "custody user remove "+shellWord(req.GetName())+", and grant its roles again")
+	}
+	crt, key, ca := files[0].name, files[1].name, files[2].name
+	return a.say(object{{"name", req.GetName()}, {"certificate", crt}, {"key", key}, {"authority", ca}}, "%s: certificate %s, key %s\n", req.GetName(), crt, key)
 }
 
 // checkAuthority refuses a folder with certificates of another server.
@@ -88,15 +98,54 @@ func (a *app) checkAuthority(dir string) error {
 	return nil
 }
 
-// savePerson writes a person's certificate and key, 0600, and the authority's certificate.
-func (a *app) savePerson(dir, name string, p *apiv1.AddUserResponse) error {
-	crt, key, ca := filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"), filepath.Join(dir, "ca.crt")
-	for path, content := range map[string][]byte{crt: p.GetCertificatePem(), key: p.GetKeyPem(), ca: p.GetCaPem()} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+// personFiles are a person's certificate, its key and the authority's certificate, each beside its place until all is there.
+type personFiles [3]struct {
+	name string
+	temp *os.File // 0600
+}
+
+// newPersonFiles makes the files, empty: what cannot be kept is not asked for. What stands in their place stays until keep.
+func newPersonFiles(dir, name string) (files personFiles, err error) {
+	for i, file := range []string{name + ".crt", name + ".key", "ca.crt"} {
+		files[i].name = filepath.Join(dir, file)
+		if info, stat := os.Stat(files[i].name); stat == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s: %w", files[i].name, fs.ErrExist)
+		}
+		if err == nil {
+			files[i].temp, err = os.CreateTemp(dir, ".new-*")
+		}
+		if err != nil {
+			files.discard()
+			return files, fmt.Errorf("write certificate: %w", err)
+		}
+	}
+	return files, nil
+}
+
+// keep puts everything in its place, with the mode of a new file: the key that stood there may have been open to others.
+func (f *personFiles) keep(p *apiv1.AddUserResponse) error {
+	for i, content := range [][]byte{p.GetCertificatePem(), p.GetKeyPem(), p.GetCaPem()} {
+		_, err := f[i].temp.Write(content)
+		if err = errors.Join(err, f[i].temp.Sync()); err != nil {
 			return fmt.Errorf("write certificate: %w", err)
 		}
 	}
-	return a.say(object{{"name", name}, {"certificate", crt}, {"key", key}, {"authority", ca}}, "%s: certificate %s, key %s\n", name, crt, key)
+	for _, file := range f {
+		if err := os.Rename(file.temp.Name(), file.name); err != nil {
+			return fmt.Errorf("write certificate: %w", err)
+		}
+	}
+	return nil
+}
+
+// discard removes what was not kept.
+func (f *personFiles) discard() {
+	for _, file := range f {
+		if file.temp != nil {
+			_ = file.temp.Close()
+			_ = os.Remove(file.temp.Name())
+		}
+	}
 }
 
 func (a *app) userRemove() *cobra.Command {
@@ -109,6 +158,7 @@ func (a *app) userRemove() *cobra.Command {
 		ValidArgsFunction: noFiles,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
 			_, err := apiv1.NewAdminServiceClient(conn).RemoveUser(ctx, &apiv1.RemoveUserRequest{Name: args[0], Tenant: tenant})
+			err = advise(advise(err, codes.NotFound, "custody user list"), codes.FailedPrecondition, "custody user list; an admin over all tenants: custody user add NAME --role admin")
 			if err != nil {
 				return err
 			}

@@ -62,10 +62,12 @@
 //
 //	{"ok":true,"id":"0190a8e2-6d2a-7b4c-8e3f-4a5b6c7d8e9f"}
 //	{"ok":false,"line":3,"field":"execution.tool","error":"longer than 4096 bytes"}
+//	{"ok":false,"retry":true,"line":4,"error":"reserve 812 bytes: spool is full"}
 //
 // Answers come in the order of the lines, but for that to an ask, which comes when the call is decided: a person may take long, and
 // the lines after it do not wait. It names its call. A done of a call that is not decided waits for the decision, and so does the end of
-// the lines. A line that is refused changes nothing, and the next one is read. An answer that
+// the lines. A line that is refused changes nothing, and the next one is read. With retry nothing is wrong with the line: the spool is
+// full, and the same line can be sent again later. An answer that
 // is ok means what Record means: the event survives the death of the sidecar.
 //
 // # The socket

@@ -33,6 +33,7 @@ type Recorder interface {
 // answer is the answer to one line.
 type answer struct {
 	OK    bool   `json:"ok"`
+	Retry bool   `json:"retry,omitempty"` // nothing is wrong with the line
 	ID    string `json:"id,omitempty"`
 	Line  int    `json:"line,omitempty"` // of the input, from 1
 	Field string `json:"field,omitempty"`
@@ -53,6 +54,9 @@ func Serve(ctx context.Context, to Recorder, in io.Reader, out io.Writer) error 
 	go read(ctx, in, lines)
 	err := c.serve(ctx, lines)
 	cancel() // nobody hears the answers to asks any more
+	if unsaid := c.flush(); err == nil {
+		err = unsaid
+	}
 	return errors.Join(err, c.gate.close())
 }
 
@@ -226,6 +230,9 @@ func (c *connection) handle(ctx context.Context, line []byte, tooLong bool, numb
 		c.gate.put(ctx, parsed, number)
 		return nil, nil
 	case Done:
+		if err := c.flush(); err != nil { // it may wait
+			return nil, err
+		}
 		if err := c.settle(ctx, func() bool { return c.gate.asking[call] }); err != nil {
 			return nil, err
 		}
@@ -234,12 +241,23 @@ func (c *connection) handle(ctx context.Context, line []byte, tooLong bool, numb
 		c.gate.watch(ctx)
 		a = answer{OK: true}
 	default:
+		if err := c.flushBefore(parsed); err != nil {
+			return nil, err
+		}
 		a = record(ctx, c.to, parsed, number)
 	}
 	if !a.OK {
 		a.Line = number
 	}
 	return &a, nil
+}
+
+// flushBefore writes what is answered already, if the answer to a line takes as long as Custody does.
+func (c *connection) flushBefore(l *Line) error {
+	if !l.WriteAhead {
+		return nil
+	}
+	return c.flush()
 }
 
 func record(ctx context.Context, to Recorder, l *Line, number int) answer {
@@ -257,7 +275,7 @@ func record(ctx context.Context, to Recorder, l *Line, number int) answer {
 func failure(err error, number int, sealed []edge.Content) answer {
 	var field *event.FieldError
 	if !errors.As(err, &field) {
-		return answer{Line: number, Error: err.Error()}
+		return answer{Line: number, Error: err.Error(), Retry: errors.Is(err, edge.ErrSpoolFull)}
 	}
 	name := named(field.Field, sealed)
 	return answer{Line: number, Field: name[:min(len(name), maxField)], Error: field.Reason}
@@ -317,6 +335,9 @@ func listen(path string) (net.Listener, error) {
 		return nil, errors.New("another sidecar listens there")
 	}
 	temp := path + ".new"
+	if err := errors.Join(free(path), free(temp)); err != nil {
+		return nil, err
+	}
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
@@ -329,4 +350,21 @@ func listen(path string) (net.Listener, error) {
 		return nil, errors.Join(err, listener.Close())
 	}
 	return listener, nil
+}
+
+// ErrNotSocket says that the name of a socket is that of something else, which stays as it is.
+var ErrNotSocket = errors.New("is there, and is no socket")
+
+// free reports whether a socket may take a name: nothing is there, or another socket.
+func free(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != os.ModeSocket:
+		return fmt.Errorf("%s %w", path, ErrNotSocket)
+	}
+	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/edge/edgetest"
 	"github.com/agentcustody/custody/edge/sidecar"
+	"github.com/agentcustody/custody/edge/spool"
 	"github.com/agentcustody/custody/event"
 )
 
@@ -226,6 +227,71 @@ func TestTheSocket(t *testing.T) {
 	}
 	if err := e.Flush(t.Context()); err != nil || len(server.Events(instance)) != 6 {
 		t.Errorf("the server has %d events, %v", len(server.Events(instance)), err)
+	}
+}
+
+// TestTheSocketReplacesNoFile: a name that is mistyped costs nobody a file.
+func TestTheSocketReplacesNoFile(t *testing.T) {
+	_, e := emitter(t)
+	for _, suffix := range []string{"", ".new"} {
+		path := filepath.Join(t.TempDir(), "notes")
+		if err := os.WriteFile(path+suffix, []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := sidecar.Listen(t.Context(), e, path); !errors.Is(err, sidecar.ErrNotSocket) {
+			t.Errorf("listen: %v", err)
+		}
+		if got, err := os.ReadFile(path + suffix); err != nil || string(got) != "mine" {
+			t.Errorf("the file holds %q, %v", got, err)
+		}
+	}
+}
+
+// TestAnswersDoNotWaitForAReceipt: what is in the spool is said to be there, however long the next line takes.
+func TestAnswersDoNotWaitForAReceipt(t *testing.T) {
+	server, e := emitter(t)
+	server.Stop()
+	in, program := io.Pipe()
+	heard, out := io.Pipe()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- sidecar.Serve(ctx, e, in, out) }()
+	const body = `"execution":{"action":"started","call":"c"}}` + "\n"
+	if _, err := io.WriteString(program, "{"+body+`{"write_ahead":true,`+body); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(heard).ReadString('\n'); err != nil || !strings.HasPrefix(line, `{"ok":true`) {
+		t.Errorf("answer %q, %v", line, err)
+	}
+	stop()
+	heard.Close() // nobody listens to the rest
+	_ = <-done // the listener is gone
+	program.Close()
+	server.Start()
+}
+
+// TestAFullSpoolIsNoFaultOfTheLine: a program can tell what to correct from what to send again.
+func TestAFullSpoolIsNoFaultOfTheLine(t *testing.T) {
+	server := edgetest.New(t)
+	e, err := edge.Open(t.Context(), edge.Config{
+		Dir: server.Join(t, instance), SpoolMaxBytes: spool.LeastMaxBytes, FullPolicy: edge.Error, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	long := `{"data":{"action":"input_received"},"sealed":{"content":"` + strings.Repeat("x", event.MaxSealedInline) + `"}}` + "\n"
+	var out bytes.Buffer
+	if err := sidecar.Serve(t.Context(), e, strings.NewReader(strings.Repeat(long, spool.LeastMaxBytes/event.MaxSealedInline+1)), &out); err != nil {
+		t.Fatal(err)
+	}
+	answers := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if last := answers[len(answers)-1]; !strings.HasPrefix(answers[0], `{"ok":true`) || !strings.HasPrefix(last, `{"ok":false,"retry":true,"line":`) {
+		t.Errorf("first %s, last %s", answers[0], last)
+	}
+	server.Start()
+	if err := e.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
