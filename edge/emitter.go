@@ -140,7 +140,7 @@ func (e *Emitter) loadFingerprintKey() error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return damaged(err)
 	}
 	e.fingerprint.Store(key)
 	close(e.welcome)

@@ -48,6 +48,8 @@ var (
 	ErrJoined = errors.New("the folder already holds an enrolled emitter")
 	// ErrNotJoined says that the folder holds no enrolled key: `custody join` makes one.
 	ErrNotJoined = errors.New("the folder holds no enrolled emitter: run custody join")
+	// ErrDamaged says that a file of the folder is missing or cannot be read as what it should be. Only a copy brings its key back.
+	ErrDamaged = errors.New("the emitter's folder is damaged")
 )
 
 // joinDomain separates the proof of Join from every other signature.
@@ -230,14 +232,22 @@ func loadIdentity(dir string) (Identity, *signer.Key, error) {
 		return id, nil, fmt.Errorf("%s: %w", dir, ErrNotJoined)
 	}
 	if err != nil {
-		return id, nil, err
+		return id, nil, damaged(err)
 	}
 	key, err := signer.Load(filepath.Join(dir, id.keyFile()))
 	if err != nil {
-		return id, nil, err
+		return id, nil, damaged(err)
 	}
 	if key.ID() != id.KeyID {
-		return id, nil, fmt.Errorf("%s is not the key of %s", id.keyFile(), identityFile)
+		return id, nil, fmt.Errorf("%w: %s is not the key of %s", ErrDamaged, id.keyFile(), identityFile)
 	}
 	return id, key, nil
+}
+
+// damaged is what it means that a file of the folder cannot be used, unless only its mode is wrong.
+func damaged(err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, signer.ErrKeyExposed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrDamaged, err)
 }

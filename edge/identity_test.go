@@ -59,6 +59,22 @@ func TestNotJoined(t *testing.T) {
 	}
 }
 
+// TestADamagedFolder: what is broken is named, and is not taken for a folder that nobody has joined.
+func TestADamagedFolder(t *testing.T) {
+	server := edgetest.New(t)
+	for _, name := range []string{"key.pem", "identity.json", "fingerprint.json"} {
+		dir := server.Join(t, instance)
+		e, _ := emitter(t, dir)
+		shut(t, e)
+		if err := os.Truncate(filepath.Join(dir, name), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := edge.Open(t.Context(), edge.Config{Dir: dir}); !errors.Is(err, edge.ErrDamaged) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is empty: %v", name, err)
+		}
+	}
+}
+
 func TestRotate(t *testing.T) {
 	server := edgetest.New(t)
 	dir := server.Join(t, instance)

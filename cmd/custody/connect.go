@@ -44,6 +44,9 @@ func (a *app) connect(ctx context.Context, p place) (conn *grpc.ClientConn, stop
 	if a.server != "" {
 		return a.dial(ctx, a.server)
 	}
+	if err := a.unreadable(); err != nil {
+		return nil, nil, err
+	}
 	if !p.make && !a.isFolder() {
 		return nil, nil, fail(exitNotFound, fmt.Errorf("%s is not a data folder of custody", a.data), nothingChanged, "custody serve, or name another folder with --data")
 	}

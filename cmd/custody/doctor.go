@@ -66,6 +66,9 @@ func (a *app) doctorCommand() *cobra.Command {
 
 // examine looks at the parts: those of this machine, and the server if one runs.
 func (a *app) examine(ctx context.Context) []finding {
+	if err := a.unreadable(); err != nil && a.server == "" {
+		return []finding{a.checkDisk(), a.checkClock(), checkEngine(), {"data", partFail, err.Error(), "run doctor as the user whom the folder belongs to"}}
+	}
 	all := append([]finding{a.checkDisk(), a.checkClock(), a.checkKeys(), a.checkCertificate()}, a.checkConnectors(ctx)...)
 	s, trouble := a.askServer(ctx)
 	switch {

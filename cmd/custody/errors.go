@@ -15,6 +15,7 @@ import (
 	"github.com/agentcustody/custody/edge/sidecar"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/internal/node"
+	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/store"
 	"github.com/agentcustody/custody/store/engine"
 	"github.com/agentcustody/custody/stream"
@@ -140,6 +141,8 @@ var advices = []advice{
 	{edge.ErrNotJoined, exitNotFound, nothingChanged, "custody join TICKET --dir DIR"},
 	{edge.ErrNoReceipts, exitInput, "the file stays as it is", "name a new file, or one that custody edge --receipts has begun"},
 	{sidecar.ErrNotSocket, exitConflict, "the file stays as it is", "custody edge --socket ANOTHER"},
+	{edge.ErrDamaged, exitFailed, "what its spool holds stays there", "restore the folder from a copy, or make another: custody enroll TENANT/INSTANCE --into ANOTHER"},
+	{signer.ErrKeyExposed, exitDenied, nothingChanged, "chmod 600 the file; if others may have read it: docs/OPERATIONS.md, Keys lost or in wrong hands"},
 	{edge.ErrUndelivered, exitUnavailable, spooled, "custody status where the server runs; then start the emitter again"},
 	{edge.ErrSpoolFull, exitUnavailable, "what is in the spool is kept", "custody status where the server runs"},
 	{fs.ErrNotExist, exitNotFound, nothingChanged, "check the name and run the command again"},

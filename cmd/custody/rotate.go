@@ -80,8 +80,11 @@ func readIdentity(dir string) (edge.Identity, error) {
 	if err == nil {
 		err = json.Unmarshal(raw, &id)
 	}
-	if err != nil {
+	if errors.Is(err, fs.ErrPermission) {
 		return id, fmt.Errorf("read identity of %s: %w", dir, err)
+	}
+	if err != nil {
+		return id, fmt.Errorf("read identity of %s: %w: %w", dir, edge.ErrDamaged, err)
 	}
 	return id, nil
 }

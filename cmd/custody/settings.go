@@ -49,8 +49,11 @@ func (a *app) loadSettings() (settings, error) {
 
 func (a *app) saveSettings(s settings) error {
 	raw, err := json.MarshalIndent(s, "", "  ")
-	if err == nil {
-		err = os.WriteFile(a.path(settingsFile), append(raw, '\n'), 0o600)
+	if next := a.path(settingsFile + ".new"); err == nil {
+		err = os.WriteFile(next, append(raw, '\n'), 0o600)
+		if err == nil {
+			err = os.Rename(next, a.path(settingsFile))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", settingsFile, err)
@@ -73,6 +76,15 @@ func (a *app) path(parts ...string) string {
 
 // isFolder reports whether the data folder has been served before.
 func (a *app) isFolder() bool { return exists(a.path("keys", "system.pem")) }
+
+// unreadable says why nobody can tell whether the data folder has been served before: it is another user's, or is no folder.
+func (a *app) unreadable() error {
+	_, err := os.Stat(a.path("keys", "system.pem"))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("look into the data folder: %w", err)
+}
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
