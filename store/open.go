@@ -92,9 +92,19 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 	return OpenOptions(ctx, o, database, opts)
 }
 
-func openEmbedded(ctx context.Context, dsn string, opts Options) (*Store, error) {
+// EmbeddedDir is the folder of a DSN that names the engine in this process.
+func EmbeddedDir(dsn string) (dir string, embedded bool) {
 	u, err := url.Parse(dsn)
-	if err != nil || u.Host != "" || u.Path == "" {
+	if err != nil || u.Scheme != "chdb" || u.Host != "" || u.Path == "" {
+		return "", false
+	}
+	return u.Path, true
+}
+
+func openEmbedded(ctx context.Context, dsn string, opts Options) (*Store, error) {
+	dir, embedded := EmbeddedDir(dsn)
+	u, err := url.Parse(dsn)
+	if err != nil || !embedded {
 		return nil, errors.New("open store: want chdb:///path")
 	}
 	database := u.Query().Get("database")
@@ -104,7 +114,7 @@ func openEmbedded(ctx context.Context, dsn string, opts Options) (*Store, error)
 	if err := checkName(database); err != nil {
 		return nil, err
 	}
-	e, err := engine.Open(engine.Config{Path: u.Path, Library: u.Query().Get("library")})
+	e, err := engine.Open(engine.Config{Path: dir, Library: u.Query().Get("library")})
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

@@ -58,9 +58,10 @@ type Config struct {
 	NKeyFile  string      // seed, for URL; secret
 	Replicas  int         // for URL; 1 to 5, 0 is 1
 
-	MaxBytes    int64 // limit of the stream in bytes, with SystemQuota inside
-	SystemQuota int64 // bytes of MaxBytes that only system messages may use
-	DiskReserve int64 // free bytes of the volume of Dir below which agents are pushed back; negative is none
+	MaxBytes    int64    // limit of the stream in bytes, with SystemQuota inside
+	SystemQuota int64    // bytes of MaxBytes that only system messages may use
+	DiskReserve int64    // free bytes of the volumes of Dir and Beside below which agents are pushed back; negative is none
+	Beside      []string // further folders that must not run full before the stream does: that of the store
 
 	NoSync bool         // leave syncing to the operating system; only for tests that measure something else
 	Log    *slog.Logger // nil discards

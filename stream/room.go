@@ -24,33 +24,50 @@ type room struct {
 	mu     sync.Mutex
 	asking bool      // somebody asks at this moment
 	looked time.Time // when disk and stream were last asked
-	free   int64     // bytes of the volume then
+	volume []volume  // that of Dir first, if there is one, then those of Beside, then
 	bytes  int64     // bytes of the stream then, and what was admitted since
+}
+
+// volume is the space where a folder is.
+type volume struct {
+	dir  string
+	free int64 // bytes
 }
 
 func newRoom(cfg *Config) *room { return &room{cfg: cfg} }
 
 // admit returns ErrPushback if a message of so many bytes would eat into what is kept. Agents leave the
-// system quota and the whole disk reserve; system messages leave a share of the disk reserve.
+// system quota and the whole disk reserve; system messages leave a share of the disk reserve, and only where the stream itself
+// is: what contains must be taken also while the store has no room.
 func (r *room) admit(ctx context.Context, s *Stream, subject string, size int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.look(ctx, s); err != nil {
 		return err
 	}
-	limit, reserve := r.cfg.MaxBytes-r.cfg.SystemQuota, r.cfg.DiskReserve
+	limit, reserve, volumes := r.cfg.MaxBytes-r.cfg.SystemQuota, r.cfg.DiskReserve, r.volume
 	if isSystem(subject) {
-		limit, reserve = r.cfg.MaxBytes, reserve/systemReserveShare
+		limit, reserve, volumes = r.cfg.MaxBytes, reserve/systemReserveShare, r.own()
 	}
 	need := int64(size + messageOverhead)
-	switch {
-	case r.bytes+need > limit:
+	if r.bytes+need > limit {
 		return fmt.Errorf("%w: stream holds %d of %d bytes", errNoRoom, r.bytes, limit)
-	case r.cfg.Dir != "" && reserve > 0 && r.free < reserve:
-		return fmt.Errorf("%w: %d bytes free on the volume of %s, reserve is %d", errNoRoom, r.free, r.cfg.Dir, reserve)
+	}
+	for _, v := range volumes {
+		if reserve > 0 && v.free < reserve {
+			return fmt.Errorf("%w: %d bytes free on the volume of %s, reserve is %d", errNoRoom, v.free, v.dir, reserve)
+		}
 	}
 	r.bytes += need
 	return nil
+}
+
+// own is the volume of the stream, if it has one here.
+func (r *room) own() []volume {
+	if r.cfg.Dir == "" {
+		return nil
+	}
+	return r.volume[:min(len(r.volume), 1)]
 }
 
 // look asks disk and stream at most once an interval. Of several messages one asks; the others go by what was known
@@ -62,25 +79,31 @@ func (r *room) look(ctx context.Context, s *Stream) error {
 	}
 	r.asking = true
 	r.mu.Unlock()
-	free, bytes, err := r.ask(ctx, s)
+	volumes, bytes, err := r.ask(ctx, s)
 	r.mu.Lock()
 	r.asking = false
 	if err != nil {
 		return err
 	}
-	r.free, r.bytes, r.looked = free, bytes, time.Now()
+	r.volume, r.bytes, r.looked = volumes, bytes, time.Now()
 	return nil
 }
 
-// ask returns the free bytes of the volume, 0 for a cluster, and those of the stream.
-func (r *room) ask(ctx context.Context, s *Stream) (free, bytes int64, err error) {
+// ask returns the space of the volumes, and the bytes of the stream.
+func (r *room) ask(ctx context.Context, s *Stream) (volumes []volume, bytes int64, err error) {
+	folders := r.cfg.Beside
 	if r.cfg.Dir != "" {
-		if free, err = r.cfg.free(r.cfg.Dir); err != nil {
-			return 0, 0, fmt.Errorf("ask for free space: %w", err)
+		folders = append([]string{r.cfg.Dir}, folders...)
+	}
+	for _, dir := range folders {
+		free, err := r.cfg.free(dir)
+		if err != nil {
+			return nil, 0, fmt.Errorf("ask for free space: %w", err)
 		}
+		volumes = append(volumes, volume{dir, free})
 	}
 	state, err := s.State(ctx)
-	return free, state.Bytes, err
+	return volumes, state.Bytes, err
 }
 
 // hasSpace reports whether the volume has its reserve again.

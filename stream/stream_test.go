@@ -231,6 +231,24 @@ func TestDiskReserve(t *testing.T) {
 	}
 }
 
+// TestReserveBesideTheStream: agents are pushed back before the volume of the store is full, and what contains is not.
+func TestReserveBesideTheStream(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, Config{DiskReserve: 1000, Beside: []string{dir}, free: func(of string) (int64, error) {
+		if of == dir {
+			return 1, nil
+		}
+		return 1 << 30, nil
+	}})
+	_, _, err := s.Publish(t.Context(), Msg{Subject: EventSubject("acme", key("a"))})
+	if !errors.Is(err, ErrPushback) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("an agent's: %v", err)
+	}
+	if _, _, err := s.Publish(t.Context(), Msg{Subject: SystemSubject("acme")}); err != nil {
+		t.Errorf("a system message: %v", err)
+	}
+}
+
 func TestTooLargeAMessage(t *testing.T) {
 	s := open(t, Config{})
 	for _, size := range []int{MaxMessage, MaxMessage + 1} {

@@ -267,7 +267,7 @@ func ignoreEOF(err error) error {
 func (a *app) renderDecided(w io.Writer, q *apiv1.ApprovalInfo) {
 	fmt.Fprintf(w, "%s: %s of %s (%s)\n", q.GetState(), word(q.GetAsked().GetTool()), word(q.GetAsked().GetInstance()), q.GetId())
 	if q.GetState() == "half" {
-		fmt.Fprintf(w, "it takes another person: %s\n", a.here("custody approve "+q.GetId()+" --reason 'WHY'"))
+		fmt.Fprintf(w, "it takes another person: %s\n", a.hereAs(defaultPerson, "custody approve "+q.GetId()+" --reason 'WHY'"))
 	}
 }
 

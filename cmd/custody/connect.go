@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,6 +43,9 @@ func (a *app) callAt(p place, fn call) func(*cobra.Command, []string) error {
 
 // connect finds a server, or starts one inside this process for the length of one command. stop releases what was opened.
 func (a *app) connect(ctx context.Context, p place) (conn *grpc.ClientConn, stop func(), err error) {
+	if err := a.checkCaller(); err != nil {
+		return nil, nil, err
+	}
 	if a.server != "" {
 		return a.dial(ctx, a.server)
 	}
@@ -69,6 +74,17 @@ func (a *app) connect(ctx context.Context, p place) (conn *grpc.ClientConn, stop
 	return conn, stop, err
 }
 
+// checkCaller checks the flags that say where to and as whom.
+func (a *app) checkCaller() error {
+	if _, _, err := net.SplitHostPort(a.server); err != nil && a.server != "" {
+		return usageError("--server %q: want HOST:PORT", a.server)
+	}
+	if a.as == "" || strings.ContainsAny(a.as, `/\`) {
+		return usageError("--as %q: want the NAME of a certificate in people/ of the data folder", a.as)
+	}
+	return nil
+}
+
 // errNoCertificate says that a person has no certificate in the data folder.
 var errNoCertificate = errors.New("no certificate")
 
@@ -80,6 +96,8 @@ func (a *app) dial(ctx context.Context, address string) (*grpc.ClientConn, func(
 		return conn, func() { _ = conn.Close() }, nil
 	case errors.Is(err, node.ErrNoServer) && address != "":
 		return nil, nil, fail(exitUnavailable, err, acknowledged, "check the address; where the server runs: custody status")
+	case errors.Is(err, node.ErrNoServer) && a.isServed():
+		return nil, nil, fail(exitUnavailable, fmt.Errorf("a server runs on %s: %w", a.data, err), acknowledged, "custody doctor; if the server hangs, stop it, then: custody serve")
 	case errors.Is(err, node.ErrNoServer):
 		return nil, nil, fail(exitUnavailable, err, acknowledged, "custody serve")
 	case errors.Is(err, fs.ErrNotExist):

@@ -171,6 +171,9 @@ func marks(r *apiv1.EventRow, ev *eventv1.Event) []string {
 	if r.GetSuspect() {
 		out = append(out, "[KEY IN DOUBT]")
 	}
+	if ev.GetOccurredAt()-r.GetReceivedAt() > int64(clockSlack) {
+		out = append(out, "[CLOCK AHEAD]") // it is said to have happened after it was received
+	}
 	return out
 }
 

@@ -76,6 +76,8 @@ func (a *app) examine(ctx context.Context) []finding {
 		return append(all, serverFindings(s)...)
 	case a.server != "":
 		return append(all, trouble)
+	case trouble.State == partFail: // a server has the port
+		return append(all, checkEngine(), a.checkStream(), trouble)
 	}
 	return append(all, checkEngine(), a.checkStream(), trouble, a.checkPort())
 }
@@ -249,6 +251,9 @@ func (a *app) askServer(ctx context.Context) (s *apiv1.StatusResponse, trouble f
 	if err != nil {
 		if a.server != "" {
 			return nil, finding{"server", partFail, oneLine(err), "custody status where the server runs"}
+		}
+		if a.isServed() {
+			return nil, finding{"server", partFail, "one runs on " + a.data + " and does not answer: " + oneLine(err), "look at its log; if it hangs, stop it, then: custody serve"}
 		}
 		return nil, finding{"server", partWarn, "none runs on " + a.data, "custody serve"}
 	}

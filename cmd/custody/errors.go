@@ -105,13 +105,26 @@ func oneLine(err error) string {
 	return text
 }
 
-// here makes advice about the data folder that the command was about.
-func (a *app) here(command string) string {
+// here makes advice about the data folder, the server and the person that the command was about.
+func (a *app) here(command string) string { return a.hereAs(a.as, command) }
+
+// hereAs is here, for a person: defaultPerson if it is to be somebody else than the caller.
+func (a *app) hereAs(person, command string) string {
 	rest, ok := strings.CutPrefix(command, "custody ")
-	if !ok || !a.chosen || strings.HasPrefix(rest, "join ") || strings.Contains(rest, "--help") {
+	if !ok || strings.HasPrefix(rest, "join ") || strings.Contains(rest, "--help") {
 		return command
 	}
-	return "custody --data " + shellWord(a.data) + " " + rest
+	var flags string
+	if a.chosen {
+		flags += "--data " + shellWord(a.data) + " "
+	}
+	if a.server != "" && !strings.HasPrefix(rest, "serve") {
+		flags += "--server " + shellWord(a.server) + " "
+	}
+	if person != "" && person != defaultPerson && !strings.HasPrefix(rest, "serve") {
+		flags += "--as " + shellWord(person) + " "
+	}
+	return "custody " + flags + rest
 }
 
 // advice is what is known about a kind of error.

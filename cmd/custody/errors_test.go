@@ -92,3 +92,21 @@ func TestAdviceNamesTheDataFolder(t *testing.T) {
 		}
 	}
 }
+
+// TestAdviceIsForTheCaller: what an error says to run next is run on the same server, by the same person.
+func TestAdviceIsForTheCaller(t *testing.T) {
+	a := &app{data: "d", chosen: true, server: "h:7443", as: "dana"}
+	for command, want := range map[string]string{
+		"custody search":    "custody --data d --server h:7443 --as dana search",
+		"custody serve":     "custody --data d serve",
+		"custody join -":    "custody join -",
+		"check the address": "check the address",
+	} {
+		if got := a.here(command); got != want {
+			t.Errorf("%s: got %s, want %s", command, got, want)
+		}
+	}
+	if got, want := a.hereAs(defaultPerson, "custody approve q"), "custody --data d --server h:7443 approve q"; got != want {
+		t.Errorf("for another: got %s, want %s", got, want)
+	}
+}

@@ -96,11 +96,14 @@ const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 {{end}}{{.UsageString}}
 ` + exitHelp
 
+// defaultPerson is whom the first start of a server makes.
+const defaultPerson = "admin"
+
 func (a *app) globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&a.data, "data", defaultDataDir(), "data folder (the server in it is used, or started for the command)")
 	f.StringVar(&a.server, "server", "", "address of a server on another machine; needs a certificate in people/ of --data")
-	f.StringVar(&a.as, "as", "admin", "whose client certificate to use: NAME in people/ of the data folder")
+	f.StringVar(&a.as, "as", defaultPerson, "whose client certificate to use: NAME in people/ of the data folder")
 	f.VarP(&a.format, "output", "o", "output: table, json or jsonl")
 	f.Lookup("data").DefValue = "~/.custody, or CUSTODY_HOME"
 	a.offer(root, "output", words(formats))

@@ -45,7 +45,7 @@ func (a *app) waitForTurn(ctx context.Context, try func() (retry bool, err error
 			return err
 		}
 		if !told && time.Since(began) > turnSilence {
-			a.note("waiting for another command that uses %s; custody serve lets several run at once", a.data)
+			a.note("%s", a.whatFor())
 			told = true
 		}
 		select {
@@ -54,6 +54,14 @@ func (a *app) waitForTurn(ctx context.Context, try func() (retry bool, err error
 		case <-time.After(turnPoll):
 		}
 	}
+}
+
+// whatFor says what a command waits for.
+func (a *app) whatFor() string {
+	if a.isServed() {
+		return "waiting for the server of " + a.data + ", which does not answer yet"
+	}
+	return "waiting for another command that uses " + a.data + "; custody serve lets several run at once"
 }
 
 // takeTurn takes the turn until the file is closed.

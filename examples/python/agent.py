@@ -38,6 +38,8 @@ class Recorder:
             self.lines = self.socket.makefile("rw", encoding="utf-8", newline="\n")
             self.input = self.output = self.lines
         else:
+            if not (os.environ.get("CUSTODY_EDGE") or os.environ.get("CUSTODY_EMITTER")):
+                raise Refused("set CUSTODY_EMITTER or CUSTODY_SOCKET: custody enroll TENANT/INSTANCE --into FOLDER makes an emitter")
             command = shlex.split(os.environ.get("CUSTODY_EDGE", "")) or [
                 "custody", "edge", "--dir", os.environ["CUSTODY_EMITTER"]
             ]

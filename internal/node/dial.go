@@ -81,7 +81,7 @@ func (cfg DialConfig) credentials() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read certificate: %w", err)
 	}
-	key, err := os.ReadFile(data.person(name, ".key"))
+	key, err := ca.ReadKey(data.person(name, ".key"))
 	if err != nil {
 		return nil, fmt.Errorf("read certificate's key: %w", err)
 	}

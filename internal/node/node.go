@@ -187,6 +187,12 @@ func (n *Node) openStream(ctx context.Context) (err error) {
 	if cfg.URL == "" {
 		cfg.Dir = n.folder.path("stream")
 	}
+	if dir, embedded := store.EmbeddedDir(n.cfg.StoreDSN); embedded { // a store that runs full holds up the ledger: agents wait before it does
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make the store's folder: %w", err)
+		}
+		cfg.Beside = []string{dir}
+	}
 	if n.stream, err = stream.Open(ctx, cfg); err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"time"
+
+	"github.com/agentcustody/custody/signer/internal/keyfile"
 )
 
 // serverCert is a server's certificate and the time to replace it.
@@ -91,3 +93,6 @@ func ClientTLS(caPEM, certPEM, keyPEM []byte) (*tls.Config, error) {
 	config.Certificates = []tls.Certificate{pair}
 	return config, nil
 }
+
+// ReadKey reads the key of a client certificate from a file. The error is ErrKeyExposed if others than its owner may read it.
+func ReadKey(path string) ([]byte, error) { return keyfile.Read(path) }
