@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/edge"
+	"github.com/agentcustody/custody/edge/importer"
 	"github.com/agentcustody/custody/edge/sidecar"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/internal/node"
@@ -149,6 +150,7 @@ var advices = []advice{
 	{store.ErrSchema, exitConflict, "the store is as it was, and the stream holds every event", "run the version of custody that the store belongs to"},
 	{store.ErrUnavailable, exitUnavailable, acknowledged, "custody doctor"},
 	{stream.ErrUnavailable, exitUnavailable, acknowledged, "custody doctor"},
+	{importer.ErrKind, exitInput, nothingChanged, "name a file of traces, or a folder that has some: docs/DATA.md says how to obtain them"},
 	{edge.ErrInUse, exitConflict, "the process that uses the folder goes on", "give each process an emitter of its own: custody enroll TENANT/INSTANCE"},
 	{edge.ErrJoined, exitConflict, "the emitter in the folder stays", "custody key rotate DIR, or join into another folder"},
 	{edge.ErrNotJoined, exitNotFound, nothingChanged, "custody join TICKET --dir DIR"},

@@ -81,10 +81,7 @@ func (a *app) eval(ctx context.Context, f *evalFlags, paths []string) error {
 	stats, err := importer.Traces(ctx, paths, importer.Options{
 		Open:     e.open,
 		Progress: func(s importer.Stats) { bar.show("%d runs", s.Runs) },
-		Problem: func(p importer.Problem) {
-			bar.clear()
-			fmt.Fprintln(a.err, plain(p.Error(), 0))
-		},
+		Problem:  a.problems(bar),
 	})
 	if err != nil {
 		return fail(orNotFound(err), err, "nothing was changed", "check the files and run the command again")

@@ -70,27 +70,53 @@ func (a *app) runImport(ctx context.Context, conn *grpc.ClientConn, paths []stri
 		Open:     door.open,
 		State:    filepath.Join(state, "journal"),
 		Progress: func(s importer.Stats) { bar.show("%d runs, %d events", s.Runs, s.Events) },
-		Problem: func(p importer.Problem) {
-			bar.clear()
-			fmt.Fprintln(a.err, plain(p.Error(), 0))
-		},
+		Problem:  a.problems(bar),
 	})
 	bar.done()
 	return a.imported(stats, err)
 }
 
+// maxProblems bounds how many runs that were left out are named: a file of another kind has a problem in each line.
+const maxProblems = 100
+
+// problems names the first runs that are left out; all are counted by the import.
+func (a *app) problems(bar *progressLine) func(importer.Problem) {
+	told := 0
+	return func(p importer.Problem) {
+		if told++; told > maxProblems+1 {
+			return
+		}
+		bar.clear()
+		if told > maxProblems {
+			a.note("more than %d runs are left out; the others are counted and not named", maxProblems)
+			return
+		}
+		fmt.Fprintln(a.err, plain(p.Error(), 0))
+	}
+}
+
 // imported says how an import ended.
 func (a *app) imported(s importer.Stats, err error) error {
-	if err != nil {
-		f := explain(err)
+	switch f := explain(err); {
+	case err != nil && s.Files == 0:
+		return f
+	case err != nil:
 		return fail(f.code, f.err, "what was recorded before stays; nothing is recorded twice", "run the same command again: it goes on where it was")
 	}
-	err = a.say(statsJSON(s), "imported %d runs (%d were here already): %d events, %d calls, %d denials, %d approvals, %d odd tool names\n",
-		s.Runs, s.Resumed, s.Events, s.Calls, s.Denials, s.Approvals, s.OddNames)
-	if err == nil && s.Bad > 0 {
-		err = fail(exitInput, fmt.Errorf("import: %d runs were left out", s.Bad), "all other runs are recorded", "correct the lines named above and run the same command again")
+	here := fmt.Sprintf("%d were here already", s.Resumed)
+	if s.Duplicates > 0 {
+		here += fmt.Sprintf(", %d were given twice", s.Duplicates)
 	}
-	return err
+	err = a.say(statsJSON(s), "imported %d runs (%s): %d events, %d calls, %d denials, %d approvals, %d odd tool names\n",
+		s.Runs, here, s.Events, s.Calls, s.Denials, s.Approvals, s.OddNames)
+	if err != nil || s.Bad == 0 {
+		return err
+	}
+	next := "correct the lines named above and run the same command again"
+	if s.Runs+s.Resumed == 0 {
+		next = "custody import --help: are these files of the benchmark that you named? If they are, " + next
+	}
+	return fail(exitInput, fmt.Errorf("import: %d runs were left out", s.Bad), "all other runs are recorded", next)
 }
 
 func statsJSON(s importer.Stats) object {

@@ -2,7 +2,9 @@ package importer_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"github.com/agentcustody/custody/edge/importer"
 )
@@ -136,7 +139,10 @@ func TestFilesThatEndEarly(t *testing.T) {
 		runs       int64
 	}{
 		"empty.json":        {"", "empty.json:1: cut short", 0},
-		"empty list.json":   {"[ ]", "", 0},
+		"empty list.json":   {"[ ]", "empty list.json:1: no run in it", 0},
+		"empty.jsonl":       {"", "empty.jsonl:1: no run in it", 0},
+		"blank.jsonl":       {"\n \n", "blank.jsonl:3: no run in it", 0},
+		"empty.jsonl.zst":   {packed(t, ""), "empty.jsonl.zst:1: no run in it", 0},
 		"number.json":       {"17", "number.json:1: not an object, nor a list of objects", 0},
 		"cut.json":          {one[:20], "cut.json:1: cut short", 0},
 		"open list.json":    {"[" + one, "open list.json:1: cut short", 1},
@@ -189,9 +195,23 @@ func TestFolders(t *testing.T) {
 }
 
 func TestWrongPaths(t *testing.T) {
-	for _, path := range []string{"testdata/absent.json", "testdata/library.golden", t.TempDir()} {
-		if _, _, err := agentdojo(t, newWorld(), "", path); err == nil {
-			t.Errorf("%s: imported", path)
+	for path, want := range map[string]error{
+		"testdata/absent.json": fs.ErrNotExist, "testdata/library.golden": importer.ErrKind, t.TempDir(): importer.ErrKind,
+	} {
+		if _, _, err := agentdojo(t, newWorld(), "", path); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", path, err, want)
 		}
+	}
+}
+
+// TestPipe is of a file that is no file: to open it would wait for somebody who writes, and nothing could end that.
+func TestPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe.jsonl")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, problems, err := agentdojo(t, newWorld(), "", path)
+	if diff := cmp.Diff([]string{"pipe.jsonl: not a regular file"}, problems); diff != "" || err != nil {
+		t.Errorf("error %v, problems (-want +got):\n%s", err, diff)
 	}
 }

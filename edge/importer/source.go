@@ -16,6 +16,15 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+// ErrKind says that a path leads to nothing that is read: another must be named.
+var ErrKind = errors.New(".json, .jsonl, .json.zst or .jsonl.zst file")
+
+// What is wrong with a file as a whole.
+var (
+	errNoRun      = errors.New("no run in it")
+	errNotRegular = errors.New("not a regular file") // a pipe that nobody writes to could not be interrupted
+)
+
 // find is the files to read: those that are named, and those of a known kind in the folders that are named. Lists of
 // runs come before single runs, because their records have ids, and for equal runs the first counts.
 func find(paths []string) ([]string, error) {
@@ -28,7 +37,7 @@ func find(paths []string) ([]string, error) {
 		files = append(files, found...)
 	}
 	if len(files) == 0 {
-		return nil, errors.New("no .json, .jsonl, .json.zst or .jsonl.zst file")
+		return nil, fmt.Errorf("%s: no %w", strings.Join(paths, ", "), ErrKind)
 	}
 	slices.SortFunc(files, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
 	return slices.Compact(files), nil
@@ -40,7 +49,7 @@ func under(path string) (files []string, err error) {
 		case err != nil || entry.IsDir():
 			return err
 		case file == path && !known(file):
-			return fmt.Errorf("%s: not .json, .jsonl, .json.zst or .jsonl.zst", file)
+			return fmt.Errorf("%s: not a %w", file, ErrKind)
 		case file == path || known(file) && !labels(file):
 			files = append(files, file)
 		}
@@ -81,8 +90,11 @@ func records(file string) iter.Seq[record] {
 		}
 		defer r.Close() //nolint:errcheck // it was only read
 		next := splitter(r, lines(file))
-		for {
+		for first := true; ; first = false {
 			raw, line, err := next()
+			if first && errors.Is(err, io.EOF) {
+				err = errNoRun
+			}
 			if errors.Is(err, io.EOF) || !yield(newRecord(file, raw, line, err)) || fatal(err) {
 				return
 			}
@@ -106,6 +118,11 @@ func fatal(err error) bool { return err != nil && !errors.Is(err, errTooLong) }
 
 // open opens a file and unpacks it as it is read.
 func open(file string) (io.ReadCloser, error) {
+	if info, err := os.Stat(file); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, errNotRegular
+	}
 	f, err := os.Open(file)
 	if err != nil || plain(file) == file {
 		return f, err
