@@ -62,6 +62,10 @@ var ErrClockLeap = errors.New("message is ahead of the clock")
 // ErrStoreState says that the store does not hold what the head says: a person must rebuild it.
 var ErrStoreState = errors.New("store does not hold what was committed: run custody rebuild")
 
+// ErrOtherStream says that the stream is at its beginning and the store is not: the stream that the store was made from is
+// gone, and the head with it.
+var ErrOtherStream = errors.New("the stream that the store was made from is gone, or this is another one")
+
 // ErrNoTenant says that a tenant has no log.
 var ErrNoTenant = errors.New("no such tenant")
 

@@ -19,7 +19,7 @@ const (
 
 // final are the errors that no further attempt can help.
 var final = []error{
-	ErrFenced, ErrHead, ErrDigest, ErrOrder, ErrClockLeap, ErrStoreState, errState, chain.ErrLeaf,
+	ErrFenced, ErrHead, ErrDigest, ErrOrder, ErrClockLeap, ErrStoreState, ErrOtherStream, errState, chain.ErrLeaf,
 	stream.ErrHole, stream.ErrIncarnation, stream.ErrConfig, stream.ErrClosed,
 	store.ErrSchema, store.ErrMismatch,
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -98,6 +99,9 @@ func (l *Ledger) start(ctx context.Context) (*writer, error) {
 	if err := again.do(ctx, "hold stream to head", w.checkStream); err != nil {
 		return nil, err
 	}
+	if err := again.do(ctx, "hold store to head", w.checkStore); err != nil {
+		return nil, err
+	}
 	if err := again.do(ctx, "load state", w.load); err != nil {
 		return nil, err
 	}
@@ -136,6 +140,19 @@ func (w *writer) checkStream(ctx context.Context) error {
 		return fmt.Errorf("message %d at the head: %w", h.Done, ErrDigest)
 	}
 	return nil
+}
+
+// checkStore makes sure that a head at the beginning has an empty store. The head lies with the stream and is lost with it:
+// then everything would be recorded once more from 1 on, into what is there.
+func (w *writer) checkStore(ctx context.Context) error {
+	if h := &w.lease.head; h.Done > 0 || h.Intent != nil {
+		return nil
+	}
+	heads, err := w.cfg.Store.At(math.MaxInt64).Heads(ctx)
+	if err == nil && len(heads) > 0 {
+		err = fmt.Errorf("%d logs are stored: %w", len(heads), ErrOtherStream)
+	}
+	return err
 }
 
 // load sets the fold to the state at the head.

@@ -22,7 +22,7 @@ var (
 // checkKeysThere refuses to make new signing keys where there is something that was signed with old ones. At the first
 // start the keys are made before everything else.
 func (n *Node) checkKeysThere() error {
-	for _, name := range []string{"system.pem", "log.pem"} {
+	for _, name := range []string{"system.pem", "log.pem", "time.pem", "ca/ca.pem", "vault"} {
 		_, err := os.Stat(n.folder.key(name))
 		if !errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -243,10 +243,14 @@ func (n *Node) busy() bool {
 }
 
 // registries is what admission begins with. When the ledger has halted, for example because its store is
-// empty and must be rebuilt, admission begins with the stream itself.
+// empty and must be rebuilt, admission begins with the stream itself. If that is empty too, nothing may begin: it would be
+// a new operator's log, with a new first admin in the place of the one that the lost stream knows.
 func (n *Node) registries(ctx context.Context) (map[event.TenantID]*registry.State, uint64, error) {
 	all, upTo, err := n.ledger.Registries(ctx)
 	if err != nil && ctx.Err() == nil {
+		if state, unknown := n.stream.State(ctx); unknown == nil && state.Last == 0 {
+			return nil, 0, err
+		}
 		n.cfg.Log.WarnContext(ctx, "admission begins with the first message of the stream", slog.Any("error", err))
 		return nil, 0, nil
 	}
