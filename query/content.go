@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"slices"
 
@@ -30,7 +31,7 @@ func (s *Service) Content(req *apiv1.ContentRequest, stream grpc.ServerStreaming
 	if err != nil {
 		return invalid("event", "not the id of an event")
 	}
-	row, found, err := s.store.EventByID(ctx, string(tenant), id)
+	row, found, err := s.event(ctx, string(tenant), id, req.Index)
 	if err != nil {
 		return readError(err)
 	}
@@ -43,6 +44,17 @@ func (s *Service) Content(req *apiv1.ContentRequest, stream grpc.ServerStreaming
 		return readError(err)
 	}
 	return s.view(tenant, true).sendContent(row.Index, e, sealed, openings, stream)
+}
+
+// event is the event with an id, at an index if one is given: an agent may use the id of another event again.
+func (s *Service) event(ctx context.Context, tenant string, id event.ID, index *uint64) (*store.Row, bool, error) {
+	if index == nil {
+		return s.store.EventByID(ctx, tenant, id)
+	}
+	for row, err := range s.store.Search(ctx, store.Filter{Tenant: tenant, FromIndex: *index, Limit: 1}) {
+		return row, err == nil && row.Index == *index && row.ID == id, err
+	}
+	return nil, false, nil
 }
 
 // sealedField is a field of a row's event, nil if there is none to be seen.

@@ -1,12 +1,15 @@
 package query_test
 
 import (
+	"errors"
+	"io"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 
+	"github.com/agentcustody/custody/edge"
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -295,6 +298,48 @@ func testTwins(t *testing.T, s *scene) {
 	}
 	if got := s.trace(t, &apiv1.TraceRequest{Event: id[:], Limit: 1}); len(got.GetRows()) != 1 || !got.GetCut() {
 		t.Errorf("%d rows, cut = %v", len(got.GetRows()), got.GetCut())
+	}
+}
+
+// testTwinsContent: the content of an event that uses the id of another is had by its index, and is not taken for the other's.
+func testTwinsContent(t *testing.T, s *scene) {
+	id := newID()
+	for _, said := range []string{"harmless", "the order"} {
+		input := &eventv1.Data{Action: eventv1.DataAction_DATA_ACTION_INPUT_RECEIVED, Source: "test"}
+		_, err := s.emitter.Record(t.Context(), &edge.Event{
+			Plain:  &eventv1.Event{Id: id[:], Run: "twin-3", Trust: eventv1.Trust_TRUST_TRUSTED, Body: &eventv1.Event_Data{Data: input}},
+			Sealed: []edge.Content{{Path: "content", Value: []byte(said)}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.settle(t)
+	rows, _ := s.search(t, &apiv1.SearchRequest{Run: "twin-3"})
+	if len(rows) != 2 {
+		t.Fatalf("got %v", indices(rows))
+	}
+	first, second, none := rows[0].GetIndex(), rows[1].GetIndex(), uint64(0)
+	for _, test := range []struct {
+		index *uint64
+		want  string
+	}{{nil, "harmless"}, {&first, "harmless"}, {&second, "the order"}, {&none, ""}} {
+		stream, err := s.auditor.Content(t.Context(), &apiv1.ContentRequest{Tenant: "acme", Event: id[:], Path: "content", Index: test.index})
+		if err != nil {
+			t.Fatal(err)
+		}
+		piece, err := stream.Recv()
+		if test.want == "" {
+			wantCode(t, err, codes.NotFound, "")
+			continue
+		}
+		var got []byte
+		for ; err == nil; piece, err = stream.Recv() {
+			got = append(got, piece.GetChunk()...)
+		}
+		if string(got) != test.want || !errors.Is(err, io.EOF) {
+			t.Errorf("got %q, %v, want %q", got, err, test.want)
+		}
 	}
 }
 

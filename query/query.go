@@ -85,6 +85,9 @@ type Service struct {
 	logs    Logs
 	opener  Opener
 	objects Objects
+
+	ending context.Context // of answers that have no end of their own
+	end    context.CancelFunc
 }
 
 // Objects reads sealed values that are too long for a batch. object.Store is one.
@@ -96,8 +99,12 @@ type Objects interface {
 
 // New returns the service.
 func New(s *store.Store, logs Logs, opener Opener, objects Objects) *Service {
-	return &Service{store: s, logs: logs, opener: opener, objects: objects}
+	ending, end := context.WithCancel(context.Background())
+	return &Service{store: s, logs: logs, opener: opener, objects: objects, ending: ending, end: end}
 }
+
+// Drain ends the answers that go on for ever, with codes.Unavailable: whoever follows goes on elsewhere, or later.
+func (s *Service) Drain() { s.end() }
 
 // tenantOf is the tenant that access has let the call read. A call without a decision is refused: it came in by a way that
 // nobody guards.

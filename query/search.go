@@ -3,6 +3,7 @@ package query
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -146,8 +147,23 @@ func (v *view) send(ctx context.Context, out *apiv1.SearchResponse, send sender)
 	return send(out)
 }
 
-// follow sends what matches and goes on as events are committed, until as many as asked for have been sent.
+// errStops says that a search that follows ends with the server.
+var errStops = errors.New("the server stops")
+
+// follow is advance until the server stops.
 func (s *Service) follow(ctx context.Context, v *view, f store.Filter, send sender) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.ending, func() { cancel(errStops) })()
+	err := s.advance(ctx, v, f, send)
+	if err != nil && errors.Is(context.Cause(ctx), errStops) {
+		return status.Errorf(codes.Unavailable, "follow: %v", errStops)
+	}
+	return err
+}
+
+// advance sends what matches and goes on as events are committed, until as many as asked for have been sent.
+func (s *Service) advance(ctx context.Context, v *view, f store.Filter, send sender) error {
 	left := f.Limit // 0: no limit
 	for {
 		head := s.logs.Head()
@@ -178,10 +194,11 @@ func going(left int, send sender) sender {
 	}
 }
 
-// waitError is why nothing new will come: the caller has left, or the ledger stands.
+// waitError is why nothing new will come: the caller has left, or the ledger stands and a person must look, so that to ask
+// again is of no use.
 func waitError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return status.FromContextError(ctx.Err()).Err()
 	}
-	return status.Errorf(codes.Unavailable, "follow: %v", err)
+	return status.Errorf(codes.FailedPrecondition, "follow: %v", err)
 }

@@ -255,3 +255,24 @@ func testFollowLimit(t *testing.T, s *scene) {
 		t.Errorf("%d rows, %v", len(rows), err)
 	}
 }
+
+// testFollowEnds is of a server that stops: whoever follows is told so at once, and as something to try again.
+func testFollowEnds(t *testing.T, s *scene) {
+	service := s.keyless()
+	began, ended := make(chan struct{}), make(chan error, 1)
+	stream := toldStream{searchStream{ctx: inAcme(t)}, func() { close(began) }}
+	go func() {
+		ended <- service.Search(&apiv1.SearchRequest{Tenant: "acme", Run: "nothing", Follow: true}, stream)
+	}()
+	<-began
+	service.Drain()
+	wantCode(t, <-ended, codes.Unavailable, "follow: the server stops")
+}
+
+// toldStream is a searchStream that says when an answer was sent.
+type toldStream struct {
+	searchStream
+	sent func()
+}
+
+func (s toldStream) Send(*apiv1.SearchResponse) error { s.sent(); return nil }

@@ -54,6 +54,7 @@ func TestReading(t *testing.T) {
 		{"system events", testSystemEvents},
 		{"follow", testFollow},
 		{"follow up to a limit", testFollowLimit},
+		{"follow to the server's end", testFollowEnds},
 		{"open", testOpen},
 		{"open what cannot be opened", testWithheld},
 		{"open what is erased", testErased},
@@ -68,6 +69,7 @@ func TestReading(t *testing.T) {
 		{"why in a circle", testCircle},
 		{"why of a guess", testInferred},
 		{"two events of one id", testTwins},
+		{"content of twins", testTwinsContent},
 		{"not authorised", testNotAuthorised},
 		{"suspect", testSuspect},
 		{"instances", testInstances}, // closes the emitter

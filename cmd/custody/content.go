@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 )
@@ -31,8 +33,8 @@ func (a *app) contentCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			req.Event, req.Path = id[:], args[1]
-			return a.saveContent(ctx, conn, req, out)
+			req.Event, req.Path, req.Index = id[:], args[1], indexOf(args[0])
+			return a.saveContent(ctx, conn, req, out, args[0])
 		})),
 		ValidArgsFunction: noFiles,
 	}
@@ -43,17 +45,21 @@ func (a *app) contentCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) saveContent(ctx context.Context, conn *grpc.ClientConn, req *apiv1.ContentRequest, out string) error {
+func (a *app) saveContent(ctx context.Context, conn *grpc.ClientConn, req *apiv1.ContentRequest, out, name string) error {
+	fields := "custody trace --tenant " + shellWord(req.GetTenant()) + " " + shellWord(name) + " --open"
 	stream, err := apiv1.NewQueryServiceClient(conn).Content(ctx, req)
 	if err != nil {
 		return err
 	}
 	first, err := stream.Recv()
+	if status.Code(err) == codes.NotFound {
+		return fail(exitNotFound, fmt.Errorf("%s has no sealed field %s", word(name), word(req.GetPath())), nothingChanged, fields)
+	}
 	if err != nil {
 		return err
 	}
 	if first.GetState() != disclosed {
-		return fail(exitNotFound, fmt.Errorf("%s is %s", word(req.GetPath()), first.GetState()), nothingChanged, "custody trace --open")
+		return fail(exitNotFound, fmt.Errorf("%s is %s", word(req.GetPath()), first.GetState()), nothingChanged, fields)
 	}
 	file, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -129,6 +129,15 @@ func (a *app) printWhy(resp *apiv1.WhyResponse, asked event.ID) error {
 
 func isIndex(name string) bool { return strings.HasPrefix(name, "@") }
 
+// indexOf is the index that a name of an event gives, if it gives one.
+func indexOf(name string) *uint64 {
+	digits, _ := strings.CutPrefix(name, "@")
+	if index, err := strconv.ParseUint(digits, 10, 64); isIndex(name) && err == nil {
+		return &index
+	}
+	return nil
+}
+
 func looksLikeEvent(name string) bool {
 	if index, ok := strings.CutPrefix(name, "@"); ok {
 		_, err := strconv.ParseUint(index, 10, 64)

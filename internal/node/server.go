@@ -118,6 +118,7 @@ func (n *Node) stopServer() error {
 	}
 	n.door.Drain()
 	n.brake.Drain()
+	n.query.Drain()
 	timer := time.AfterFunc(stopPatience, n.server.Stop)
 	defer timer.Stop()
 	n.server.GracefulStop()

@@ -768,7 +768,9 @@ type ContentRequest struct {
 	// event id, 16 bytes.
 	Event []byte `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
 	// path of the sealed field.
-	Path          string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	// index of the event in the log: which one, where several events have the id. The first if absent.
+	Index         *uint64 `protobuf:"varint,4,opt,name=index,proto3,oneof" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -822,6 +824,13 @@ func (x *ContentRequest) GetPath() string {
 		return x.Path
 	}
 	return ""
+}
+
+func (x *ContentRequest) GetIndex() uint64 {
+	if x != nil && x.Index != nil {
+		return *x.Index
+	}
+	return 0
 }
 
 // ContentResponse is a piece of the content.
@@ -1386,11 +1395,13 @@ const file_custody_api_v1_query_proto_rawDesc = "" +
 	"\rTraceResponse\x12,\n" +
 	"\x04rows\x18\x01 \x03(\v2\x18.custody.api.v1.EventRowR\x04rows\x12*\n" +
 	"\x05edges\x18\x02 \x03(\v2\x14.custody.api.v1.EdgeR\x05edges\x12\x10\n" +
-	"\x03cut\x18\x03 \x01(\bR\x03cut\"R\n" +
+	"\x03cut\x18\x03 \x01(\bR\x03cut\"w\n" +
 	"\x0eContentRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x14\n" +
 	"\x05event\x18\x02 \x01(\fR\x05event\x12\x12\n" +
-	"\x04path\x18\x03 \x01(\tR\x04path\"p\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x19\n" +
+	"\x05index\x18\x04 \x01(\x04H\x00R\x05index\x88\x01\x01B\b\n" +
+	"\x06_index\"p\n" +
 	"\x0fContentResponse\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x1d\n" +
 	"\n" +
@@ -1514,6 +1525,7 @@ func file_custody_api_v1_query_proto_init() {
 	if File_custody_api_v1_query_proto != nil {
 		return
 	}
+	file_custody_api_v1_query_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
