@@ -40,7 +40,7 @@ func (a *app) rulesBacktest() *cobra.Command {
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&f.tenant, "tenant", "", "tenant whose log is read (required)")
-	cmd.Flags().StringVar(&f.from, "from", "", "list firings from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h)")
+	cmd.Flags().StringVar(&f.from, "from", "", "list firings from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h, 7d)")
 	cmd.Flags().StringVar(&f.to, "to", "", "list firings before this time")
 	cmd.Flags().StringArrayVar(&f.against, "against", nil, "rule file to compare with (repeatable)")
 	_ = cmd.MarkFlagRequired("tenant")

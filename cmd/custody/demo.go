@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,6 +38,9 @@ func (a *app) demoCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("data") {
 				a.data += demoSuffix
+			}
+			if err := findTraces(traces); err != nil {
+				return err
 			}
 			d, err := newDemonstration(a)
 			if err != nil {
@@ -69,6 +73,7 @@ type demonstration struct {
 	self     string // this program
 	verifier string // custody-verify
 	dir      string
+	server   int         // process
 	world    *demo.World // of the live agent
 }
 
@@ -102,7 +107,10 @@ func newDemonstration(a *app) (*demonstration, error) {
 		return nil, fmt.Errorf("find data folder: %w", err)
 	}
 	if exists(dir) && !exists(filepath.Join(dir, marker)) {
-		return nil, fail(exitConflict, fmt.Errorf("%s exists and is not of an earlier demonstration", dir), nothingChanged, "custody demo --data ANOTHER")
+		return nil, fail(exitConflict, fmt.Errorf("%s exists and is not of an earlier demonstration", dir), nothingChanged, "name another folder with --data")
+	}
+	if isLocked(filepath.Join(dir, servedFile)) {
+		return nil, fail(exitConflict, fmt.Errorf("a server runs on %s", dir), "it goes on", "stop it (its process is in serve.lock there), or name another folder with --data")
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("empty data folder: %w", err)
@@ -174,6 +182,7 @@ func (d *demonstration) serve(ctx context.Context) (stop func() error, err error
 	if err != nil {
 		return nil, fmt.Errorf("the server did not start: see %s", log.Name())
 	}
+	d.server = cmd.Process.Pid
 	fmt.Fprint(d.app.out, line)
 	return func() error {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
@@ -230,7 +239,7 @@ func (d *demonstration) agents(ctx context.Context) error {
 	for i, agent := range demo.Agents {
 		wg.Go(func() {
 			cmd := d.command(ctx, "demo", "agent", agent.Name())
-			cmd.Env = append(os.Environ(), "CUSTODY_EMITTER="+d.emitter(agent))
+			cmd.Env = append(cmd.Env, "CUSTODY_EMITTER="+d.emitter(agent))
 			if out, err := cmd.CombinedOutput(); err != nil {
 				errs[i] = fmt.Errorf("agent %s: %w: %s", agent.Name(), err, bytes.TrimSpace(out))
 			}
@@ -305,7 +314,7 @@ func (d *demonstration) firstFound(ctx context.Context, search []string) (string
 // traces imports real traces.
 func (d *demonstration) traces(ctx context.Context, dir string) error {
 	d.heading("real traces, through the SDK and the same door")
-	for _, kind := range []string{"agentdojo", "taubench"} {
+	for _, kind := range traceKinds {
 		files, err := traceFiles(filepath.Join(dir, kind))
 		if err != nil {
 			return err
@@ -321,6 +330,20 @@ func (d *demonstration) traces(ctx context.Context, dir string) error {
 		return err
 	}
 	return d.show(ctx, "tenant", "list")
+}
+
+// traceKinds are the folders of traces, and the imports that read them.
+var traceKinds = []string{"agentdojo", "taubench"}
+
+// findTraces makes sure that there are traces before anything is started or emptied.
+func findTraces(dir string) error {
+	for _, kind := range traceKinds {
+		files, err := traceFiles(filepath.Join(dir, kind))
+		if err != nil || len(files) > 0 || dir == "" {
+			return err
+		}
+	}
+	return fail(exitNotFound, fmt.Errorf("no traces (agentdojo/*.zst, taubench/*.zst) in %s", dir), nothingChanged, "leave --traces out; docs/DATA.md says how to obtain them")
 }
 
 // traceFiles lists the trace files of one kind: everything that is packed but the labels, which are for scoring.
@@ -399,7 +422,7 @@ func (d *demonstration) farewell(took time.Duration, keep, live bool) {
 	w := d.app.out
 	fmt.Fprintf(w, "data     %s (log of the server: serve.log)\n", d.dir)
 	if keep {
-		fmt.Fprintln(w, "server   still running, because KEEP=1")
+		fmt.Fprintf(w, "server   still running, because KEEP=1; to stop it: kill %d\n", d.server)
 	} else {
 		fmt.Fprintln(w, "server   stopped; every command below starts one for itself")
 	}
@@ -412,7 +435,14 @@ func (d *demonstration) farewell(took time.Duration, keep, live bool) {
 
 // command is one custody command on the demonstration's data folder.
 func (d *demonstration) command(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, d.self, append(args, "--data", d.dir)...) //nolint:gosec // this program itself
+	cmd := exec.CommandContext(ctx, d.self, append(args, "--data", d.dir)...) //nolint:gosec // this program itself
+	cmd.Env = slices.DeleteFunc(os.Environ(), elsewhere)
+	return cmd
+}
+
+// elsewhere is what would lead the demonstration to a store or stream that is not its own.
+func elsewhere(variable string) bool {
+	return strings.HasPrefix(variable, envStore+"=") || strings.HasPrefix(variable, envStream+"=")
 }
 
 // show runs a command and shows both it and what it prints.

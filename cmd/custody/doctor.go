@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -18,6 +19,7 @@ import (
 
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	"github.com/agentcustody/custody/signer"
+	"github.com/agentcustody/custody/signer/vault"
 	"github.com/agentcustody/custody/store/engine"
 )
 
@@ -44,6 +46,9 @@ const (
 	// clockSlack is how far files may be ahead of the clock: as far as the ledger lets a message be.
 	clockSlack = 5 * time.Minute
 )
+
+// restoreKeys is what helps when the server's keys are gone or damaged: new ones would be of no use.
+const restoreKeys = "restore keys/ from its backup"
 
 // earliestClock is a time that every sound clock has passed.
 var earliestClock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -77,9 +82,9 @@ func (a *app) examine(ctx context.Context) []finding {
 	case a.server != "":
 		return append(all, trouble)
 	case trouble.State == partFail: // a server has the port
-		return append(all, checkEngine(), a.checkStream(), trouble)
+		return append(all, checkEngine(), a.checkStream(), a.checkStore(), trouble)
 	}
-	return append(all, checkEngine(), a.checkStream(), trouble, a.checkPort())
+	return append(all, checkEngine(), a.checkStream(), a.checkStore(), trouble, a.checkPort())
 }
 
 func (a *app) printFindings(all []finding) error {
@@ -168,8 +173,15 @@ func (a *app) checkKeys() finding {
 	}
 	for _, name := range []string{"system.pem", "log.pem", "time.pem"} {
 		if _, err := signer.Load(a.path("keys", name)); err != nil {
-			return finding{"keys", partFail, err.Error(), "restore keys/ from its backup"}
+			return finding{"keys", partFail, err.Error(), restoreKeys}
 		}
+	}
+	authority := a.path("keys", "ca", "ca.pem")
+	if _, err := tls.LoadX509KeyPair(authority, authority); err != nil {
+		return finding{"keys", partFail, "certificate authority " + authority + ": " + err.Error(), restoreKeys}
+	}
+	if err := vault.Check(a.path("keys", "vault")); err != nil {
+		return finding{"keys", partFail, err.Error(), restoreKeys}
 	}
 	return finding{"keys", partOK, fmt.Sprintf("%d private files, readable by their owner alone", n), ""}
 }
@@ -216,6 +228,9 @@ func (a *app) checkCertificate() finding {
 	if err != nil {
 		return finding{"certificate", partFail, path + ": " + err.Error(), "custody user add " + shellWord(a.as) + " --role ROLE"}
 	}
+	if _, err := tls.LoadX509KeyPair(path, a.path("people", a.as+".key")); err != nil {
+		return finding{"certificate", partFail, path + " and its key: " + err.Error(), "custody user add " + shellWord(a.as) + " --role ROLE"}
+	}
 	f := finding{"certificate", partOK, fmt.Sprintf("%s, until %s", a.as, c.NotAfter.UTC().Format(time.DateOnly)), ""}
 	if time.Now().Add(soon).After(c.NotAfter) {
 		f.State, f.Next = partWarn, "custody user add "+shellWord(a.as)+" --role ROLE"
@@ -239,10 +254,24 @@ func (a *app) checkStream() finding {
 	if last, err := a.loadSettings(); err == nil && last.Elsewhere {
 		return finding{"stream", partOK, "not looked at: store or stream is elsewhere", ""}
 	}
-	if !exists(a.path("stream")) {
-		return finding{"stream", partFail, a.path("stream") + " is missing; the store still holds what was committed", "restore stream/ from its backup"}
+	if !exists(a.path("stream", "jetstream")) {
+		return finding{"stream", partFail, a.path("stream", "jetstream") + " is missing; the store still holds what was committed", "restore stream/ from its backup"}
 	}
 	return finding{"stream", partOK, a.path("stream"), ""}
+}
+
+// checkStore looks at the embedded store's folder while no server runs.
+func (a *app) checkStore() finding {
+	if !a.isFolder() {
+		return finding{"store", partOK, "none yet", ""}
+	}
+	if last, err := a.loadSettings(); err == nil && last.Elsewhere {
+		return finding{"store", partOK, "not looked at: store or stream is elsewhere", ""}
+	}
+	if entries, err := os.ReadDir(a.path("store")); err != nil || len(entries) == 0 {
+		return finding{"store", partFail, a.path("store") + " is missing or empty; the stream still holds every event", "custody serve, and beside it: custody rebuild"}
+	}
+	return finding{"store", partOK, a.path("store"), ""}
 }
 
 // askServer asks a server that runs. Without one, trouble says what that means.
@@ -253,7 +282,7 @@ func (a *app) askServer(ctx context.Context) (s *apiv1.StatusResponse, trouble f
 			return nil, finding{"server", partFail, oneLine(err), "custody status where the server runs"}
 		}
 		if a.isServed() {
-			return nil, finding{"server", partFail, "one runs on " + a.data + " and does not answer: " + oneLine(err), "look at its log; if it hangs, stop it, then: custody serve"}
+			return nil, finding{"server", partFail, "custody serve has been run on " + a.data + " and does not answer: " + oneLine(err), "wait, or look at its log; if it hangs, stop it and run custody serve: what was acknowledged is safe"}
 		}
 		return nil, finding{"server", partWarn, "none runs on " + a.data, "custody serve"}
 	}

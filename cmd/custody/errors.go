@@ -16,6 +16,7 @@ import (
 	"github.com/agentcustody/custody/edge/sidecar"
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/internal/node"
+	"github.com/agentcustody/custody/ledger"
 	"github.com/agentcustody/custody/signer"
 	"github.com/agentcustody/custody/store"
 	"github.com/agentcustody/custody/store/engine"
@@ -143,6 +144,8 @@ var advices = []advice{
 	{errNotYours, exitConflict, "that command goes on", "custody serve, which lets several commands run at once"},
 	{node.ErrKeysMissing, exitConflict, "stream and store are as they were", "restore keys/ of the data folder from its copy, then: custody serve"},
 	{node.ErrOtherKeys, exitConflict, "stream and store are as they were", "restore keys/ of the data folder from its copy, then: custody serve"},
+	{ledger.ErrOtherStream, exitConflict, "the store is as it was", "restore stream/ of the data folder from its copy, or name the right one with --stream; then: custody serve"},
+	{stream.ErrIncarnation, exitConflict, "the store is as it was", "restore stream/ of the data folder from its copy, or name the right one with --stream; then: custody serve"},
 	{stream.ErrLocked, exitConflict, "the server that runs goes on", "custody status, or stop that process first"},
 	{syscall.EADDRINUSE, exitConflict, "whatever listens there goes on", "custody serve --listen 127.0.0.1:0"},
 	{syscall.EADDRNOTAVAIL, exitInput, nothingChanged, "custody serve --listen ADDRESS, with an address of this machine"},

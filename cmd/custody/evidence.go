@@ -67,7 +67,7 @@ func (f *exportFlags) register(cmd *cobra.Command) {
 	fl.StringVar(&f.tenant, "tenant", "", "tenant to export (required)")
 	fl.StringVar(&f.instance, "instance", "", "only this instance; what others recorded is linked, without name or content")
 	fl.StringVar(&f.run, "run", "", "only this run of the instance")
-	fl.StringVar(&f.from, "from", "", "received from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h)")
+	fl.StringVar(&f.from, "from", "", "received from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h, 7d)")
 	fl.StringVar(&f.to, "to", "", "received before this time; now if absent")
 	fl.StringVar(&f.grace, "grace", "", "also what arrived this long after --to: 7d, 12h")
 	fl.StringArrayVar(&f.checkpoints, "from-checkpoint", nil, "prove that the log continues this checkpoint, or that of this bundle, FILE (repeatable)")
@@ -120,25 +120,37 @@ func readCheckpoint(name string) ([]byte, error) {
 
 // parseTime reads a date, an RFC 3339 time or a duration back from now, as nanoseconds since the Unix epoch.
 func parseTime(s string) (int64, error) {
-	if d, err := time.ParseDuration(s); err == nil && d > 0 {
-		return time.Now().Add(-d).UnixNano(), nil
+	if d, err := parseSpan(s); err == nil && d > 0 {
+		return sinceEpoch(s, time.Now().Add(-d))
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", time.DateOnly} {
 		if t, err := time.ParseInLocation(layout, s, time.UTC); err == nil {
-			return t.UnixNano(), nil
+			return sinceEpoch(s, t)
 		}
 	}
-	return 0, fmt.Errorf("%q is not a date (2026-01-31), a time (2026-01-31T12:00:00Z) or a duration back from now (24h)", s)
+	return 0, fmt.Errorf("%q is not a date (2026-01-31), a time in UTC or with its zone (2026-01-31T12:00:00Z) or a duration back from now (24h, 7d)", s)
+}
+
+// sinceEpoch is a time in nanoseconds since the Unix epoch, of which 0 would mean that there is no bound and 64 bits reach until 2262.
+func sinceEpoch(s string, t time.Time) (int64, error) {
+	if t.Before(time.Unix(0, 1)) || t.After(time.Unix(0, math.MaxInt64)) {
+		return 0, fmt.Errorf("%q is not between 1970-01-01 and 2262-04-11", s)
+	}
+	return t.UnixNano(), nil
+}
+
+// parseSpan reads a number of days (7d) or a duration (12h).
+func parseSpan(s string) (time.Duration, error) {
+	days, isDays := strings.CutSuffix(s, "d")
+	if n, err := strconv.ParseUint(days, 10, 15); isDays && err == nil {
+		return time.Duration(n) * 24 * time.Hour, nil
+	}
+	return time.ParseDuration(s)
 }
 
 // parseGrace reads a number of days (7d) or a duration, as seconds.
 func parseGrace(s string) (uint32, error) {
-	days, isDays := strings.CutSuffix(s, "d")
-	n, err := strconv.ParseUint(days, 10, 15)
-	if isDays && err == nil {
-		return uint32(n) * 86400, nil
-	}
-	d, err := time.ParseDuration(s)
+	d, err := parseSpan(s)
 	if err != nil || d < time.Second || d/time.Second > math.MaxUint32 {
 		return 0, fmt.Errorf("%q is not a number of days (7d) or a duration (12h)", s)
 	}

@@ -40,8 +40,12 @@ func (a *app) catchUp(ctx context.Context, conn *grpc.ClientConn) {
 			return
 		}
 	}
-	a.note("%d acknowledged messages (%d events) are not committed yet, so they are not seen: custody status",
-		max(s.GetStreamLast(), s.GetCommitted())-s.GetCommitted(), s.GetBacklog())
+	why := ""
+	if s.GetLedgerError() != "" {
+		why = " (" + plain(s.GetLedgerError(), 0) + ")"
+	}
+	a.note("%d acknowledged messages (%d events) are not committed yet%s, so they are not seen: custody status",
+		max(s.GetStreamLast(), s.GetCommitted())-s.GetCommitted(), s.GetBacklog(), why)
 }
 
 // awaitCommit returns when the stream is committed up to a message; the ledger's last state comes with an error, too.

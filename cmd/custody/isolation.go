@@ -41,7 +41,7 @@ func (a *app) evidenceIsolation() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&tenant, "tenant", "", "tenant that the statement is about (required)")
-	f.StringVar(&from, "from", "", "received from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h)")
+	f.StringVar(&from, "from", "", "received from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h, 7d)")
 	f.StringVar(&to, "to", "", "received before this time; now if absent")
 	f.StringVar(&purpose, "purpose", "", "why, for the record")
 	f.StringVar(&out, "out", "", "file of the statement, which must not exist; standard output if absent")

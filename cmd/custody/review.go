@@ -39,7 +39,7 @@ func (a *app) reviewCommand() *cobra.Command {
 	f.StringVar(&topic, "topic", "", "memory, retrieval, access, scope or sharing (required)")
 	f.StringVar(&subject, "subject", "", "what was reviewed; of sharing credential/HEX, connector/NAME, memory/KEY or artefact/HEX")
 	f.StringVar(&outcome, "outcome", "", "approved, rejected or changes (required)")
-	f.StringVar(&next, "next", "", "when the next review is due: 2026-01-31, RFC 3339, or a duration from now (2160h)")
+	f.StringVar(&next, "next", "", "when the next review is due: 2026-01-31, RFC 3339, or a duration from now (2160h, 90d)")
 	f.StringVar(&reason, "reason", "", "why, for the record")
 	for _, name := range []string{"tenant", "topic", "outcome"} {
 		_ = cmd.MarkFlagRequired(name)
@@ -51,12 +51,12 @@ func (a *app) reviewCommand() *cobra.Command {
 
 // parseAhead reads a date, an RFC 3339 time or a duration from now, as nanoseconds since the Unix epoch.
 func parseAhead(s string) (int64, error) {
-	if d, err := time.ParseDuration(s); err == nil && d > 0 {
-		return time.Now().Add(d).UnixNano(), nil
+	if d, err := parseSpan(s); err == nil && d > 0 {
+		return sinceEpoch(s, time.Now().Add(d))
 	}
 	at, err := parseTime(s)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a date (2026-01-31), a time (2026-01-31T12:00:00Z) or a duration from now (2160h)", s)
+		return 0, fmt.Errorf("%q is not a date (2026-01-31), a time (2026-01-31T12:00:00Z) or a duration from now (2160h, 90d)", s)
 	}
 	return at, nil
 }

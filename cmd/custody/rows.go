@@ -23,6 +23,7 @@ type rowPrinter struct {
 	count int
 	last  uint64
 	more  bool
+	size  uint64 // of the log at the first answer
 }
 
 // errEnough ends a search that follows at its limit.
@@ -30,6 +31,9 @@ var errEnough = errors.New("limit reached")
 
 func (p *rowPrinter) page(m *apiv1.SearchResponse) error {
 	p.more = m.GetMore()
+	if p.size == 0 {
+		p.size = m.GetSize()
+	}
 	for _, r := range m.GetRows() {
 		p.count++
 		p.last = r.GetIndex()

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/agentcustody/custody/event"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
@@ -30,7 +33,8 @@ func (a *app) searchCommand() *cobra.Command {
 		Use:   "search",
 		Short: "Find events; all conditions must hold",
 		Long: "Find events, in the order of the log; all conditions must hold. A page is 100 rows unless --limit says otherwise;\n" +
-			"--after goes on where a page ended, --all reads every page, --follow goes on as events are committed.\n\n" +
+			"--after goes on where a page ended, --all reads every page, --follow goes on as events are committed,\n" +
+			"also when the server was started again in between.\n\n" +
 			"A line begins with @INDEX, by which trace and why find the event. What an agent wrote stands in quotes where it could\n" +
 			"be taken for anything else; [marks] are Custody's own. With -o json, rows are in \"rows\", and \"more\" says whether there\n" +
 			"are others; with -o jsonl each row is a line. Each search is recorded.",
@@ -70,7 +74,7 @@ func (f *searchFlags) register(a *app, cmd *cobra.Command) {
 	fl.StringVar(&f.req.Principal, "principal", "", "who or what triggered it")
 	fl.StringVar(&f.req.Destination, "destination", "", "host or domain that was reached")
 	fl.StringVar(&f.trust, "trust", "", "trusted, untrusted or checked")
-	fl.StringVar(&f.from, "from", "", "received from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h)")
+	fl.StringVar(&f.from, "from", "", "received from this time on: 2026-01-31, RFC 3339, or a duration back from now (24h, 7d)")
 	fl.StringVar(&f.to, "to", "", "received before this time")
 	fl.StringVar(&f.fingerprint, "fingerprint", "", "events whose sealed content holds the value with this fingerprint (16 hex digits)")
 	fl.Uint64Var(&f.after, "after", 0, "go on after this index")
@@ -126,26 +130,54 @@ func parse[T any](flag, s string, read func(string) (T, error), to *T) error {
 	return nil
 }
 
-// search prints the pages as they come.
+// followPause is the time between two attempts of a search that follows to go on.
+const followPause = time.Second
+
+// search prints the pages as they come. One that follows outlives the server, and goes on after the last row.
 func (a *app) search(ctx context.Context, conn *grpc.ClientConn, req *apiv1.SearchRequest, all bool) error {
 	p := &rowPrinter{a: a, follows: req.GetFollow(), limit: int(req.GetLimit())}
 	for {
 		err := p.answer(ctx, conn, req)
-		if err != nil {
+		switch {
+		case p.lost(ctx, err):
+			a.note("%s; waiting for the server, to go on%s", status.Convert(err).Message(), p.place())
+			req.Limit = uint32(p.limit - min(p.count, p.limit))
+			select {
+			case <-ctx.Done():
+			case <-time.After(followPause):
+			}
+		case err != nil:
 			return p.ended(ctx, err)
-		}
-		if !all || !p.more {
+		case !all || !p.more:
+			return p.end()
+		case p.last+1 >= p.size: // each page is a record of the log, too: one row a page would never end
+			p.more = false
 			return p.end()
 		}
-		req.AfterIndex, req.Page = p.last, true
+		if p.count > 0 {
+			req.AfterIndex, req.Page = p.last, true
+		}
 	}
+}
+
+// lost reports whether a search that follows has lost its server.
+func (p *rowPrinter) lost(ctx context.Context, err error) bool {
+	return p.follows && ctx.Err() == nil && status.Code(err) == codes.Unavailable
+}
+
+// place is where the search goes on.
+func (p *rowPrinter) place() string {
+	if p.count == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" after @%d", p.last)
 }
 
 // answer prints the answer to one request.
 func (p *rowPrinter) answer(ctx context.Context, conn *grpc.ClientConn, req *apiv1.SearchRequest) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := apiv1.NewQueryServiceClient(conn).Search(ctx, req)
+	stream, err := apiv1.NewQueryServiceClient(conn).Search(ctx, req, grpc.WaitForReady(p.follows))
 	if err != nil {
 		return err
 	}

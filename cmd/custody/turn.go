@@ -45,7 +45,7 @@ func (a *app) waitForTurn(ctx context.Context, try func() (retry bool, err error
 			return err
 		}
 		if !told && time.Since(began) > turnSilence {
-			a.note("%s", a.whatFor())
+			a.note("%s", a.waitsFor())
 			told = true
 		}
 		select {
@@ -56,12 +56,11 @@ func (a *app) waitForTurn(ctx context.Context, try func() (retry bool, err error
 	}
 }
 
-// whatFor says what a command waits for.
-func (a *app) whatFor() string {
-	if a.isServed() {
-		return "waiting for the server of " + a.data + ", which does not answer yet"
+func (a *app) waitsFor() string {
+	if a.isServed() && !a.isLent() {
+		return fmt.Sprintf("waiting for the server on %s: it starts, or it hangs", a.data)
 	}
-	return "waiting for another command that uses " + a.data + "; custody serve lets several run at once"
+	return fmt.Sprintf("waiting for another command that uses %s; custody serve lets several run at once", a.data)
 }
 
 // takeTurn takes the turn until the file is closed.

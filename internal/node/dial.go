@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 
@@ -23,6 +24,8 @@ import (
 const (
 	// dialPatience bounds the time to connect.
 	dialPatience = 10 * time.Second
+	// redialPatience bounds how long a connection that was lost waits before it tries again.
+	redialPatience = 3 * time.Second
 	// maxAnswer is the largest answer: a page of 32 events of 64 KiB, or a graph of 10,000 rows.
 	maxAnswer = 64 << 20
 )
@@ -47,6 +50,7 @@ func Dial(ctx context.Context, cfg DialConfig) (*grpc.ClientConn, error) {
 	d := &dialer{cfg: cfg}
 	conn, err := grpc.NewClient("passthrough:///"+cfg.target(),
 		grpc.WithTransportCredentials(credentials.NewTLS(config)), grpc.WithContextDialer(d.dial),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial(), MinConnectTimeout: dialPatience}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -55,6 +59,12 @@ func Dial(ctx context.Context, cfg DialConfig) (*grpc.ClientConn, error) {
 		return nil, errors.Join(fmt.Errorf("connect: %w", err), conn.Close())
 	}
 	return conn, nil
+}
+
+func redial() backoff.Config {
+	c := backoff.DefaultConfig
+	c.MaxDelay = redialPatience
+	return c
 }
 
 // target is also the name that the server's certificate must have.

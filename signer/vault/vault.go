@@ -69,6 +69,29 @@ func OpenDir(dir string) (*Vault, error) {
 	return &Vault{dir: dir, lock: lock, tenants: map[string]*tenant{}}, nil
 }
 
+// Check reads the secrets on which the keys of every tenant in a folder rest. It changes nothing and takes no lock, so the
+// vault may be open elsewhere. The error names the file: ErrCorrupt, or why it cannot be read.
+func Check(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("check key vault: %w", err)
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*.keys"))
+	if err != nil {
+		return fmt.Errorf("check key vault: %w", err)
+	}
+	for _, name := range names {
+		tenant := strings.TrimSuffix(name, ".keys")
+		_, err := loadSecrets(tenant+".kek", kekLabel, 1)
+		if err == nil {
+			_, err = loadSecrets(tenant+".fpk", fingerprintLabel, MaxFingerprintKeys)
+		}
+		if err != nil {
+			return fmt.Errorf("check key vault %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
 // removeLeftovers deletes what a crash left of files that never came to be.
 func removeLeftovers(dir string) error {
 	names, err := filepath.Glob(filepath.Join(dir, ".*"+keyfile.TempSuffix))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -333,8 +334,14 @@ func TestMissingOrExposedFiles(t *testing.T) {
 		dir := t.TempDir()
 		v := open(t, dir)
 		ensure(t, v, "alice")
+		if err := vault.Check(dir); err != nil {
+			t.Errorf("sound, and open elsewhere: %v", err)
+		}
 		if err := os.Chmod(filepath.Join(dir, name), 0o640); err != nil {
 			t.Fatal(err)
+		}
+		if err := vault.Check(dir); !errors.Is(err, signer.ErrKeyExposed) {
+			t.Errorf("%s exposed: checked: %v", name, err)
 		}
 		v = reopen(t, v, dir)
 		if _, err := v.Get(tenant, "alice", 1); !errors.Is(err, signer.ErrKeyExposed) {
@@ -346,6 +353,15 @@ func TestMissingOrExposedFiles(t *testing.T) {
 		if _, err := v.Ensure(tenant, []string{"alice"}); !errors.Is(err, vault.ErrCorrupt) {
 			t.Errorf("%s missing: %v", name, err)
 		}
+		if err := vault.Check(dir); !errors.Is(err, vault.ErrCorrupt) {
+			t.Errorf("%s missing: checked: %v", name, err)
+		}
+	}
+}
+
+func TestCheckOfNoVault(t *testing.T) {
+	if err := vault.Check(filepath.Join(t.TempDir(), "absent")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
 	}
 }
 
