@@ -45,11 +45,20 @@ func (r *room) admit(ctx context.Context, s *Stream, subject string, size int) e
 	if err := r.look(ctx, s); err != nil {
 		return err
 	}
+	need := int64(size + messageOverhead)
+	if err := r.has(need, isSystem(subject)); err != nil {
+		return err
+	}
+	r.bytes += need
+	return nil
+}
+
+// has returns ErrPushback unless there is room for so many bytes.
+func (r *room) has(need int64, system bool) error {
 	limit, reserve, volumes := r.cfg.MaxBytes-r.cfg.SystemQuota, r.cfg.DiskReserve, r.volume
-	if isSystem(subject) {
+	if system {
 		limit, reserve, volumes = r.cfg.MaxBytes, reserve/systemReserveShare, r.own()
 	}
-	need := int64(size + messageOverhead)
 	if r.bytes+need > limit {
 		return fmt.Errorf("%w: stream holds %d of %d bytes", errNoRoom, r.bytes, limit)
 	}
@@ -58,7 +67,6 @@ func (r *room) admit(ctx context.Context, s *Stream, subject string, size int) e
 			return fmt.Errorf("%w: %d bytes free on the volume of %s, reserve is %d", errNoRoom, v.free, v.dir, reserve)
 		}
 	}
-	r.bytes += need
 	return nil
 }
 
@@ -68,6 +76,16 @@ func (r *room) own() []volume {
 		return nil
 	}
 	return r.volume[:min(len(r.volume), 1)]
+}
+
+// Room returns why the smallest message of an agent would be pushed back at this moment, ErrPushback, or nil. It admits nothing.
+func (s *Stream) Room(ctx context.Context) error {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	if err := s.room.look(ctx, s); err != nil {
+		return err
+	}
+	return s.room.has(messageOverhead, false)
 }
 
 // look asks disk and stream at most once an interval. Of several messages one asks; the others go by what was known

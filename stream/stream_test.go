@@ -227,6 +227,9 @@ func TestDiskReserve(t *testing.T) {
 					t.Errorf("%s: got %v, want taken = %v", subject, err, want)
 				}
 			}
+			if err := s.Room(t.Context()); errors.Is(err, ErrPushback) == test.agents {
+				t.Errorf("room: got %v, agents' messages are taken: %v", err, test.agents)
+			}
 		})
 	}
 }

@@ -296,12 +296,21 @@ func (a *app) askServer(ctx context.Context) (s *apiv1.StatusResponse, trouble f
 func serverFindings(s *apiv1.StatusResponse) []finding {
 	return []finding{
 		{"engine", partOK, s.GetStore(), ""},
-		{"stream", partOK, fmt.Sprintf("%s, %d messages", s.GetStream(), s.GetStreamLast()), ""},
+		streamFinding(s),
 		ledgerFinding(s),
 		rulesFinding(s.GetRules()),
 		{"server", partOK, "version " + s.GetVersion(), ""},
 		checkReach(s.GetAddress()),
 	}
+}
+
+func streamFinding(s *apiv1.StatusResponse) finding {
+	f := finding{"stream", partOK, fmt.Sprintf("%s, %d messages", s.GetStream(), s.GetStreamLast()), ""}
+	if s.GetPushback() != "" {
+		f = finding{"stream", partFail, "emitters are pushed back, and keep what they have: " + s.GetPushback(),
+			"free some space, or custody serve with another --disk-reserve or --stream-max; a ledger that is behind catches up: custody status"}
+	}
+	return f
 }
 
 func ledgerFinding(s *apiv1.StatusResponse) finding {

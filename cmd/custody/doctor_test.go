@@ -32,7 +32,7 @@ func TestAServerThatHangs(t *testing.T) {
 			t.Errorf("its port is nobody else's: %+v", f)
 		}
 	}
-	if !strings.Contains(a.whatFor(), "the server of "+a.data) {
-		t.Errorf("waits for: %s", a.whatFor())
+	if !strings.Contains(a.waitsFor(), "the server on "+a.data) {
+		t.Errorf("waits for: %s", a.waitsFor())
 	}
 }

@@ -62,6 +62,9 @@ func renderStatus(w io.Writer, s *apiv1.StatusResponse) {
 	if s.GetLedgerError() != "" {
 		fmt.Fprintf(w, "ledger     %s\n", plain(s.GetLedgerError(), 0))
 	}
+	if s.GetPushback() != "" {
+		fmt.Fprintf(w, "pushback   emitters wait: %s\n", plain(s.GetPushback(), 0))
+	}
 	fmt.Fprintf(w, "rules      %s\n", plain(rulesWord(s.GetRules()), 0))
 	for _, name := range slices.Sorted(maps.Keys(s.GetCounters())) {
 		fmt.Fprintf(w, "%-28s %d\n", name, s.GetCounters()[name])

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -49,8 +50,20 @@ func (s *ledgerService) Status(ctx context.Context, _ *apiv1.StatusRequest) (*ap
 		response.LedgerError = err.Error()
 	}
 	response.Rules = n.rulesStatus(state.Last)
+	response.Pushback = n.pushback(ctx)
 	response.Counters["stream_bytes"], response.Counters["stream_bytes_limit"] = uint64(state.Bytes), uint64(state.MaxBytes)
 	return response, nil
+}
+
+// pushback is why emitters are pushed back at this moment, empty if they are not.
+func (n *Node) pushback(ctx context.Context) string {
+	if backlog := n.behind.Backlog(); backlog >= n.cfg.MaxBacklog {
+		return fmt.Sprintf("the ledger is %d events behind, the bound is %d", backlog, n.cfg.MaxBacklog)
+	}
+	if err := n.stream.Room(ctx); errors.Is(err, stream.ErrPushback) {
+		return err.Error()
+	}
+	return ""
 }
 
 // Check reads everything again. Differences are sent as they are found; the last message sums up.

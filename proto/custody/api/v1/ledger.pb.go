@@ -82,7 +82,9 @@ type StatusResponse struct {
 	// version of the server.
 	Version string `protobuf:"bytes,9,opt,name=version,proto3" json:"version,omitempty"`
 	// rules is where the rules stand.
-	Rules         *RulesStatus `protobuf:"bytes,10,opt,name=rules,proto3" json:"rules,omitempty"`
+	Rules *RulesStatus `protobuf:"bytes,10,opt,name=rules,proto3" json:"rules,omitempty"`
+	// pushback is why emitters are pushed back at this moment, empty if they are not.
+	Pushback      string `protobuf:"bytes,11,opt,name=pushback,proto3" json:"pushback,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,6 +187,13 @@ func (x *StatusResponse) GetRules() *RulesStatus {
 		return x.Rules
 	}
 	return nil
+}
+
+func (x *StatusResponse) GetPushback() string {
+	if x != nil {
+		return x.Pushback
+	}
+	return ""
 }
 
 // RulesStatus is where the rules stand that run over the stream.
@@ -1086,7 +1095,7 @@ var File_custody_api_v1_ledger_proto protoreflect.FileDescriptor
 const file_custody_api_v1_ledger_proto_rawDesc = "" +
 	"\n" +
 	"\x1bcustody/api/v1/ledger.proto\x12\x0ecustody.api.v1\"\x0f\n" +
-	"\rStatusRequest\"\xa8\x03\n" +
+	"\rStatusRequest\"\xc4\x03\n" +
 	"\x0eStatusResponse\x12\x1f\n" +
 	"\vstream_last\x18\x01 \x01(\x04R\n" +
 	"streamLast\x12\x1c\n" +
@@ -1099,7 +1108,8 @@ const file_custody_api_v1_ledger_proto_rawDesc = "" +
 	"\aaddress\x18\b \x01(\tR\aaddress\x12\x18\n" +
 	"\aversion\x18\t \x01(\tR\aversion\x121\n" +
 	"\x05rules\x18\n" +
-	" \x01(\v2\x1b.custody.api.v1.RulesStatusR\x05rules\x1a;\n" +
+	" \x01(\v2\x1b.custody.api.v1.RulesStatusR\x05rules\x12\x1a\n" +
+	"\bpushback\x18\v \x01(\tR\bpushback\x1a;\n" +
 	"\rCountersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x88\x01\n" +
