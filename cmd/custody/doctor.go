@@ -307,8 +307,10 @@ func serverFindings(s *apiv1.StatusResponse) []finding {
 func streamFinding(s *apiv1.StatusResponse) finding {
 	f := finding{"stream", partOK, fmt.Sprintf("%s, %d messages", s.GetStream(), s.GetStreamLast()), ""}
 	if s.GetPushback() != "" {
-		f = finding{"stream", partFail, "emitters are pushed back, and keep what they have: " + s.GetPushback(),
-			"free some space, or custody serve with another --disk-reserve or --stream-max; a ledger that is behind catches up: custody status"}
+		f = finding{
+			"stream", partFail, "emitters are pushed back, and keep what they have: " + s.GetPushback(),
+			"free some space, or custody serve with another --disk-reserve or --stream-max; a ledger that is behind catches up: custody status",
+		}
 	}
 	return f
 }
