@@ -26,10 +26,7 @@ type AutomaticOrder struct {
 func (e *Engine) Automatic(ctx context.Context, a AutomaticOrder) error {
 	e.acting.Lock()
 	defer e.acting.Unlock()
-	if err := e.catchUp(ctx, a.Target.Tenant); err != nil {
-		return fmt.Errorf("contain %s for a rule: %w", a.Target, err)
-	}
-	if err := e.exists(a.Target); err != nil {
+	if err := e.knows(ctx, a); err != nil {
 		return fmt.Errorf("contain %s for a rule: %w", a.Target, err)
 	}
 	if e.snapshot(a.Target.Tenant, a.ID) != nil {
@@ -44,9 +41,23 @@ func (e *Engine) Automatic(ctx context.Context, a AutomaticOrder) error {
 		}))
 	}
 	if err := e.record(ctx, a.Target.Tenant, events...); err != nil {
+		e.unsure[a.ID] = true
 		return fmt.Errorf("contain %s for a rule: %w", a.Target, err)
 	}
 	return nil
+}
+
+// knows makes sure that the target exists, and that the order is known if it was recorded before. It asks the stream only where what is
+// folded leaves a doubt: an order comes from an event, after what made its target, and somebody's work goes on meanwhile.
+func (e *Engine) knows(ctx context.Context, a AutomaticOrder) error {
+	if !e.unsure[a.ID] && e.exists(a.Target) == nil {
+		return nil
+	}
+	if err := e.catchUp(ctx, a.Target.Tenant); err != nil {
+		return err
+	}
+	delete(e.unsure, a.ID)
+	return e.exists(a.Target)
 }
 
 // within is what the steps of an automatic containment are of. A tenant with a thousand gates would have a thousand steps for a run of one

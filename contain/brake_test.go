@@ -345,6 +345,41 @@ func TestARuleStopsTheRunOfOneInstance(t *testing.T) {
 	eventually(t, "the other is a step", func() bool { return cmp.Equal(steps(), []string{"support-1 acknowledged", "other-1 acknowledged"}) })
 }
 
+// unsure is a recorder whose first word about an order for a rule is lost, after the log has it.
+type unsure struct {
+	contain.Recorder
+	requests atomic.Int64
+}
+
+func (u *unsure) Record(ctx context.Context, tenant event.TenantID, events ...*eventv1.Event) (uint64, error) {
+	seq, err := u.Recorder.Record(ctx, tenant, events...)
+	asked := events[0].GetSystem().GetContainment()
+	if asked.GetPlan() == "f-1" && asked.GetPath() == "" && u.requests.Add(1) == 1 {
+		return 0, errCutOff
+	}
+	return seq, err
+}
+
+// TestAnOrderIsRecordedOnce: also when nobody heard that it was, and when it comes again.
+func TestAnOrderIsRecordedOnce(t *testing.T) {
+	recorder := &unsure{}
+	s := newSite(t, quick(func(c *contain.Config) { recorder.Recorder, c.Recorder = c.Recorder, recorder }))
+	order := contain.AutomaticOrder{
+		ID: "f-1", Target: event.Target{Kind: event.TargetInstance, Tenant: "acme", Instance: "support-1"}, Level: contain.Pause, Reason: "a rule",
+	}
+	if err := s.Node().Containment().Automatic(t.Context(), order); !errors.Is(err, errCutOff) {
+		t.Fatalf("the first time: %v", err)
+	}
+	for range 2 {
+		if err := s.Node().Containment().Automatic(t.Context(), order); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := recorder.requests.Load(); got != 1 || len(s.contained()) != 1 {
+		t.Errorf("recorded %d times, %d containments", got, len(s.contained()))
+	}
+}
+
 // TestAPauseDoesNotWaitForAPlan: whoever applies a plan waits for the records, and nobody else does.
 func TestAPauseDoesNotWaitForAPlan(t *testing.T) {
 	var slow atomic.Bool

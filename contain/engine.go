@@ -137,7 +137,8 @@ type Engine struct {
 	leases *leases
 	plans  plans
 
-	acting   sync.Mutex  // one change at a time; guards drills
+	acting   sync.Mutex  // one change at a time; guards drills and unsure
+	unsure   map[ID]bool // orders for rules that may be in the stream and not folded here
 	drills   map[ID]bool // containments that a drill will release
 	deciding sync.Mutex  // one step of a question at a time; guards shown
 	shown    sights
@@ -159,6 +160,7 @@ type tenant struct {
 	state     State
 	version   uint64        // stream sequence of the last event that gates must know of
 	changed   chan struct{} // closed and replaced then
+	first     *first        // whom that event is about
 	questions questions
 	answered  chan struct{} // closed and replaced with every step of a question
 
@@ -177,7 +179,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	following, stop := context.WithCancel(context.Background())
 	e := &Engine{
 		cfg: cfg, leases: newLeases(cfg.LeaseTTL, cfg.LeaseMargin, cfg.Now), tenants: make(map[event.TenantID]*tenant), progress: stream.NewProgress(0),
-		stop: stop, drained: make(chan struct{}), shown: make(sights), drills: make(map[ID]bool),
+		stop: stop, drained: make(chan struct{}), shown: make(sights), drills: make(map[ID]bool), unsure: make(map[ID]bool),
 	}
 	e.plans.now = cfg.Now
 	reader := follow.New(cfg.Source, cfg.System, 1, wants)
@@ -223,6 +225,7 @@ func (e *Engine) take(m follow.Message) {
 		}
 	}
 	if t != nil && t.version == m.Seq {
+		t.first = firstOf(m.Events)
 		close(t.changed)
 		t.changed = make(chan struct{})
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/agentcustody/custody/access"
 	"github.com/agentcustody/custody/event"
@@ -98,6 +99,8 @@ type watcher struct {
 	count   uint64         // of exercises
 
 	put map[event.ID]*putQuestion // to approvers
+
+	turn *time.Timer // until it is told of the newest change; nil: now
 }
 
 // greet learns which gate this is, and has it prove its key.
@@ -186,7 +189,7 @@ func (w *watcher) lookUp() (known bool) {
 func (w *watcher) serve(requests <-chan received) error {
 	for {
 		version, changed, answered := w.engine.version(w.tenant)
-		if err := w.update(version); err != nil {
+		if err := w.inTurn(version); err != nil {
 			return err
 		}
 		if err := w.answers(); err != nil {
@@ -194,6 +197,9 @@ func (w *watcher) serve(requests <-chan received) error {
 		}
 		select {
 		case <-changed:
+			w.await(w.engine.later(w.tenant, GatePath(w.key.ID)))
+		case <-w.due():
+			w.turn = nil
 		case <-answered:
 		case <-w.engine.drained:
 			return stopping
@@ -217,6 +223,30 @@ func (w *watcher) serve(requests <-chan received) error {
 			}
 		}
 	}
+}
+
+// await lets other gates be told first.
+func (w *watcher) await(d time.Duration) {
+	w.turn = nil
+	if d > 0 {
+		w.turn = time.NewTimer(d)
+	}
+}
+
+// due is when the gate's turn comes; it never comes if it is now.
+func (w *watcher) due() <-chan time.Time {
+	if w.turn == nil {
+		return nil
+	}
+	return w.turn.C
+}
+
+// inTurn sends all that is in force, unless the gate has it or waits for its turn.
+func (w *watcher) inTurn(version uint64) error {
+	if w.turn != nil {
+		return nil
+	}
+	return w.update(version)
 }
 
 // version is the newest event of a tenant that gates must know of, and channels that are closed when there is a newer one, and when
@@ -249,7 +279,11 @@ func (w *watcher) update(version uint64) error {
 	if known := w.lookUp(); !known || w.key.To != registry.Forever {
 		return keyEnded
 	}
-	return w.send(w.engine.control(w.tenant, w.key, version))
+	control = w.engine.control(w.tenant, w.key, version)
+	if proto.Equal(w.sent, control) {
+		return nil
+	}
+	return w.send(control)
 }
 
 func sameContained(a, b *apiv1.Control) bool {

@@ -9,7 +9,7 @@ import (
 // they are not late themselves.
 const (
 	// turnStep is how often it is looked whether emitters still wait.
-	turnStep = 2 * time.Millisecond
+	turnStep = time.Millisecond
 
 	// yieldMost is how long the writer lets a message wait at most. With it the log goes on by some ten messages a second however busy the
 	// door is; when the backlog is full, the door pushes back and is not busy.
@@ -22,8 +22,8 @@ const (
 
 	// A follower waits so long, after it has worked so long, and not at all for messages of this age and older: the rules are behind it,
 	// and what they stop should not go on for longer than a person could notice.
-	followMost = 10 * time.Millisecond
-	followWork = 10 * time.Millisecond
+	followMost = 3 * time.Millisecond
+	followWork = 3 * time.Millisecond
 	followLate = 30 * time.Millisecond
 
 	// never is an age that no message has.

@@ -21,6 +21,11 @@ const (
 	// readRetry is how long a reader waits before it asks an unreachable server again.
 	readRetry = 200 * time.Millisecond
 
+	// pullExpiry is how often a reader asks anew. The server looks for the next message of a filter through all that came since it last looked,
+	// which it does at each request and at each message that matches: a reader of few of many messages would wait for it to read what has
+	// left its memory.
+	pullExpiry = time.Second
+
 	// consumerInactive is how long the server keeps the consumer of a reader that vanished.
 	consumerInactive = time.Minute
 )
@@ -121,7 +126,7 @@ func (r *Reader) open(ctx context.Context) error {
 			return err
 		}
 		ahead := jetstream.PullMaxMessagesWithBytesLimit(readAhead, readAheadBytes)
-		iterator, err := consumer.Messages(ahead, jetstream.WithMessagesErrOnMissingHeartbeat(true))
+		iterator, err := consumer.Messages(ahead, jetstream.PullExpiry(pullExpiry), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 		if err != nil {
 			return err
 		}

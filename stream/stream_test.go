@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
@@ -356,6 +357,32 @@ func TestNobodyAnswers(t *testing.T) {
 			t.Errorf("%s: %v, %v", url, s, err)
 		}
 	}
+}
+
+// TestAFilterKeepsUp: a reader asks anew though nothing matches, so that the server looks through what came meanwhile and not through all of it
+// when something does.
+func TestAFilterKeepsUp(t *testing.T) {
+	s := open(t, Config{NoSync: true})
+	publish(t, s, Msg{Subject: SystemSubject("acme")})
+	asked := make(chan *nats.Msg, 8)
+	if _, err := s.session.conn.ChanSubscribe("$JS.API.CONSUMER.MSG.NEXT.>", asked); err != nil {
+		t.Fatal(err)
+	}
+	reader := s.Read(1, SystemFilter)
+	waiting, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for waiting.Err() == nil {
+			_, _ = reader.Next(waiting)
+		}
+	}()
+	for range 2 {
+		<-asked
+	}
+	stop()
+	<-ended
+	reader.Close()
 }
 
 func TestReaderGoesOnAfterReopen(t *testing.T) {

@@ -28,6 +28,9 @@ const (
 	ruleInstances = 10_000
 	ruleEvents    = 50_000 // what is folded again after a crash: five seconds at stopRate
 	stopRate      = 10_000 // events a second
+
+	// stopProfile is how much of the stops is profiled, with -profile.
+	stopProfile   = 40 * time.Second
 	stopInstances = 1000
 )
 
@@ -140,7 +143,12 @@ func (b *bench) stops(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	seconds, rate, err := f.Stops(ctx, stopRate)
+	var seconds []float64
+	var rate float64
+	err = b.profiled("stop", s, stopProfile, func() (err error) {
+		seconds, rate, err = f.Stops(ctx, stopRate)
+		return err
+	})
 	r := &b.rounds
 	if len(seconds) > 0 {
 		r.stopP50, r.stopP99 = append(r.stopP50, 1000*report.Percentile(seconds, 50)), append(r.stopP99, 1000*report.Percentile(seconds, 99))

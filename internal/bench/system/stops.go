@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/agentcustody/custody/edge"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
@@ -21,6 +23,11 @@ const (
 	stopTenants = 5
 	// stopsOf is how many runs of each are stopped.
 	stopsOf = 20
+	// stopWarmUp is how long the fleet works before the first stop, and stopTime after how long no further one is begun.
+	stopWarmUp = 10 * time.Second
+	stopTime   = 2 * time.Minute
+	// connecting is how many gates connect at a time.
+	connecting = 32
 	// stopPatience bounds one stop.
 	stopPatience = 30 * time.Second
 )
@@ -50,11 +57,21 @@ func (f *Fleet) Stops(ctx context.Context, perSecond float64) (seconds []float64
 	if err != nil {
 		return nil, 0, err
 	}
+	if err := f.connectGates(ctx); err != nil {
+		return nil, 0, err
+	}
 	working, done := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- f.Work(working, perSecond) }()
+	if err := pause(ctx, stopWarmUp); err != nil {
+		done()
+		return nil, 0, errors.Join(err, <-ended)
+	}
 	began, before := time.Now(), f.Acknowledged()
 	for i := range stopTenants * stopsOf {
+		if time.Since(began) > stopTime {
+			break
+		}
 		took, stopErr := stop(ctx, targets[i%stopTenants], fmt.Sprintf("stop-%d", i))
 		if err = stopErr; err != nil {
 			break
@@ -96,6 +113,16 @@ func (s *Server) stopTargets(ctx context.Context) (all []*edge.Emitter, err erro
 		}
 	}
 	return all, nil
+}
+
+// connectGates has every agent of the fleet ask its gate once.
+func (f *Fleet) connectGates(ctx context.Context) error {
+	var all errgroup.Group
+	all.SetLimit(connecting)
+	for _, e := range f.emitters {
+		all.Go(func() error { return warm(ctx, e) })
+	}
+	return all.Wait()
 }
 
 // warm makes one call, so that the gate is connected.
