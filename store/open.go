@@ -83,13 +83,30 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 	}
 	o, err := clickhouse.ParseDSN(dsn)
 	if err != nil {
-		return nil, errors.New("open store: malformed DSN, want chdb:///path, clickhouse://host:9000/db or https://host:8443/db")
+		return nil, fmt.Errorf("open store: %w", errDSN)
 	}
 	database := o.Auth.Database
 	if database == "" || database == "default" {
 		database = DefaultDatabase
 	}
 	return OpenOptions(ctx, o, database, opts)
+}
+
+// errDSN does not repeat the DSN: it may hold a password.
+var errDSN = errors.New("malformed DSN, want chdb:///path, clickhouse://host:9000/db or https://host:8443/db")
+
+// CheckDSN returns an error for a DSN that Open could not read. It opens nothing.
+func CheckDSN(dsn string) error {
+	if strings.HasPrefix(dsn, "chdb:") {
+		if _, embedded := EmbeddedDir(dsn); !embedded {
+			return errDSN
+		}
+		return nil
+	}
+	if _, err := clickhouse.ParseDSN(dsn); err != nil {
+		return errDSN
+	}
+	return nil
 }
 
 // EmbeddedDir is the folder of a DSN that names the engine in this process.
@@ -105,7 +122,7 @@ func openEmbedded(ctx context.Context, dsn string, opts Options) (*Store, error)
 	dir, embedded := EmbeddedDir(dsn)
 	u, err := url.Parse(dsn)
 	if err != nil || !embedded {
-		return nil, errors.New("open store: want chdb:///path")
+		return nil, fmt.Errorf("open store: %w", errDSN)
 	}
 	database := u.Query().Get("database")
 	if database == "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/agentcustody/custody/internal/node"
+	"github.com/agentcustody/custody/store"
 )
 
 // version is the module version that this binary was built from.
@@ -147,7 +148,7 @@ func checkAddresses(cfg *node.Config) error {
 }
 
 func checkPlaces(cfg *node.Config) error {
-	if !beginsWith(cfg.StoreDSN, storeSchemes) {
+	if !beginsWith(cfg.StoreDSN, storeSchemes) || cfg.StoreDSN != "" && store.CheckDSN(cfg.StoreDSN) != nil {
 		return usageError("--store: want chdb:///PATH, clickhouse://HOST:9000/DATABASE or https://HOST:8443/DATABASE")
 	}
 	if !beginsWith(cfg.StreamURL, streamSchemes) {
