@@ -197,7 +197,7 @@ func (w *watcher) serve(requests <-chan received) error {
 		}
 		select {
 		case <-changed:
-			w.await(w.engine.later(w.tenant, GatePath(w.key.ID)))
+			w.await(w.engine.later(w.tenant, GatePath(w.key.ID), event.InstanceID(w.key.Instance)))
 		case <-w.due():
 			w.turn = nil
 		case <-answered:
