@@ -6,14 +6,18 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/agentcustody/custody/internal/node"
 	"github.com/agentcustody/custody/internal/testenv"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/store"
 )
 
 // lines reads a verification to its end: the problems and the sum.
@@ -107,6 +111,47 @@ func TestRebuildOfALostStore(t *testing.T) {
 	}
 	env.CreateInstance("acme", "support-2")
 	env.WaitCommitted()
+}
+
+// TestWhatHasExpiredStaysExpired: the stream has the content still, and a rebuilt store has it no more.
+func TestWhatHasExpiredStaysExpired(t *testing.T) {
+	var later atomic.Int64 // of the clock
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) } })
+	afterTheFloor := func(do func()) {
+		later.Store(int64(store.MinRetention + 24*time.Hour))
+		defer later.Store(0)
+		do()
+	}
+	env.CreateTenant("acme")
+	env.CreateInstance("acme", "support-1")
+	env.WaitCommitted()
+	afterTheFloor(func() {
+		_, err := apiv1.NewRetentionServiceClient(env.Admin()).Expire(t.Context(), &apiv1.ExpireRequest{Tenant: "acme", Before: time.Now().Add(time.Hour).UnixNano(), Reason: "policy"})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	expired := func() uint64 {
+		all, err := env.Node().Store().Expired(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all["acme"]
+	}
+	before := expired()
+	env.WaitCommitted()
+	env.Stop()
+	if err := os.RemoveAll(filepath.Join(env.DataDir(), "store")); err != nil {
+		t.Fatal(err)
+	}
+	env.Start()
+	afterTheFloor(func() { rebuild(t, env, false) })
+	if after := expired(); before == 0 || after < before {
+		t.Errorf("content is kept from leaf %d on, before the rebuild from %d on", after, before)
+	}
+	if problems, _ := check(t, env); len(problems) != 0 {
+		t.Errorf("the rebuilt store has %v", problems)
+	}
 }
 
 func TestRebuildIsRefusedOverData(t *testing.T) {

@@ -125,6 +125,9 @@ func (s *ledgerService) Rebuild(r *apiv1.RebuildRequest, to grpc.ServerStreaming
 		defer s.node.writer.start()
 	}
 	last, err := s.node.ledger.Rebuild(sender.ctx, r.GetCheck(), sender.progress)
+	if err == nil && !r.GetCheck() {
+		err = s.node.expireAgain(sender.ctx)
+	}
 	return sender.finish(last, s.known(to.Context(), err))
 }
 

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,6 +31,36 @@ func (c contents) Seals(ctx context.Context, tenant event.TenantID, subject, ins
 // Expire implements ingest.Contents.
 func (c contents) Expire(ctx context.Context, tenant event.TenantID, before time.Time) (uint64, error) {
 	return c.node.store.Expire(ctx, string(tenant), before)
+}
+
+// expireAgain drops from a store that was made anew what had expired before: the stream still has it, and the log says until when. What is held now
+// stays.
+func (n *Node) expireAgain(ctx context.Context) error {
+	for _, tenant := range n.admission.Tenants() {
+		before, err := n.expiredBefore(ctx, string(tenant))
+		if err == nil && before > 0 {
+			_, err = n.store.Expire(ctx, string(tenant), time.Unix(0, before))
+		}
+		if err != nil && !errors.Is(err, store.ErrHold) {
+			return fmt.Errorf("expire again: %w", err)
+		}
+	}
+	return nil
+}
+
+// expiredBefore is the latest time before which content of a tenant was to expire, ns UTC; 0 if none was.
+func (n *Node) expiredBefore(ctx context.Context, tenant string) (before int64, err error) {
+	for row, err := range n.store.Search(ctx, store.Filter{Tenant: tenant, Action: "system.expiry"}) {
+		if err != nil {
+			return 0, err
+		}
+		e, err := event.Parse(row.Bytes)
+		if err != nil {
+			return 0, fmt.Errorf("read expiry: %w", err)
+		}
+		before = max(before, e.GetSystem().GetExpiry().GetBefore())
+	}
+	return before, nil
 }
 
 // openRetention destroys what an erasure before a crash has left, before the door opens.
