@@ -185,12 +185,16 @@ func TestNoVerdictOnABrokenFile(t *testing.T) {
 		kept   []signer.KeptReceipt
 	}{
 		"whole":            {whole, whole.bundle("08:30", "10:30"), nil},
+		"without a policy": {whole, whole.bundle("08:30", "10:30"), nil},
 		"part":             {part, part.exportScope(part.part("support-1", "ticket-1"), ExportOptions{}), nil},
 		"with an object":   {long, long.bundle("08:30", "10:30"), nil},
 		"that stops early": {whole, early, nil},
 		"with receipts":    {promised.w, promised.w.bundle("08:30", "23:00"), promised.kept},
 	} {
 		bundle, policy := test.bundle, test.w.policy()
+		if name == "without a policy" {
+			policy = nil
+		}
 		check := func(b *breaks) (Verdict, error) {
 			return Verify(t.Context(), brokenFile{bytes.NewReader(bundle), b}, int64(len(bundle)), policy, VerifyOptions{Workers: 1, Receipts: test.kept})
 		}

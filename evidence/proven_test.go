@@ -1,7 +1,6 @@
 package evidence
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 	"testing"
@@ -44,10 +43,8 @@ func (w *world) proving(policy *Policy) *verification {
 	v.head.Checkpoint, v.scope = head, &Scope{Tenant: w.tenant, Origin: w.origin, Size: head.Size}
 	if policy != nil {
 		v.system = &policy.SystemKey
-		return v
 	}
-	bundle := w.bundle("08:30", "10:30")
-	v.container, err = openContainer(bytes.NewReader(bundle), int64(len(bundle)))
+	v.note, err = w.checkpoint()
 	w.must(err)
 	return v
 }

@@ -70,6 +70,7 @@ type verification struct {
 	digest    chain.Hash // of the manifest
 	scope     *Scope
 	said      *Redactions
+	note      []byte // the checkpoint
 	head      signer.SignedCheckpoint
 	handlings []handling
 	history   []History
@@ -269,25 +270,23 @@ func (v *verification) checkPolicy() error {
 
 // checkCheckpoint reads the tree head. If its signature does not hold, it is still what the leaves are held against.
 func (v *verification) checkCheckpoint() error {
-	note, err := v.container.read(fileCheckpoint)
-	if err != nil {
+	var err error
+	if v.note, err = v.container.read(fileCheckpoint); err != nil {
 		return err
 	}
-	if v.head.Checkpoint, err = readHead(note); err != nil {
+	if v.head.Checkpoint, err = readHead(v.note); err != nil {
 		return v.stop(CheckFormat, fmt.Errorf("%s: %w", fileCheckpoint, err), chain.ErrCheckpoint, signer.ErrNote)
 	}
 	v.examine(CheckCheckpoint, 1)
 	if v.policy != nil {
-		v.openCheckpoint(note, v.policy.logKey())
+		v.openCheckpoint(v.note, v.policy.logKey())
 	}
 	if v.head.Origin != v.scope.Origin || v.head.Size != v.scope.Size {
 		v.fail(CheckCheckpoint, fmt.Errorf("checkpoint of %q with %d leaves, scope of %q with %d",
 			v.head.Origin, v.head.Size, v.scope.Origin, v.scope.Size))
 		return errStopped
 	}
-	if v.policy != nil {
-		v.done(CheckCheckpoint)
-	}
+	v.done(CheckCheckpoint)
 	return nil
 }
 
@@ -318,8 +317,8 @@ func (v *verification) checkBoundaries() error {
 		inside bool // index is the first leaf inside, not the last one outside
 		edge   Instant
 	}{{s.Begin - 1, false, s.From}, {s.Begin, true, s.From}, {s.End - 1, false, s.until()}, {s.End, true, s.until()}} {
-		if x.index < s.shownBegin() || x.index >= s.shownEnd() {
-			continue // before the first leaf or past the last
+		if x.index >= s.shownEnd() {
+			continue // past the last leaf, as is the index before the first
 		}
 		leaf, _, err := v.leafAt(x.index)
 		if errors.Is(err, chain.ErrLeaf) {
@@ -348,54 +347,48 @@ func (v *verification) leafAt(index chain.Index) (chain.Leaf, chain.Hash, error)
 
 var (
 	errGenesis    = errors.New("leaf 0 is not shown, or no genesis of this log")
-	errSystemKey  = errors.New("the genesis names another system key or log key than the policy")
+	errSystemKey  = errors.New("the genesis names another system key than the policy")
+	errLogKey     = errors.New("the genesis names another log key than the policy")
 	errNotApplied = errors.New("the genesis does not open this log")
 )
 
-// anchor holds the genesis to the policy. From here on the registry says which keys count.
+// anchor holds the genesis to the policy. From here on the registry says which keys count: none, if it is the genesis of another log.
 func (v *verification) anchor(e *eventv1.Event) {
 	v.examine(CheckGenesis, 1)
-	if err := v.checkGenesis(e.GetSystem().GetGenesis()); err != nil {
+	if err := v.open(e, e.GetSystem().GetGenesis()); err != nil {
 		v.fail(CheckGenesis, err)
-	}
-	if err := v.registry.Apply(0, e); err != nil {
-		v.fail(CheckGenesis, fmt.Errorf("%w: %w", errNotApplied, err))
 		return
 	}
-	if v.system == nil {
-		key := signer.PublicKey(e.GetSystem().GetGenesis().GetSystemKey())
-		v.system = &key
-	}
-	v.publicKeys.Store(v.system.ID(), *v.system)
+	v.checkLogKey(e.GetSystem().GetGenesis().GetLogKey())
 }
 
-func (v *verification) checkGenesis(g *eventv1.Genesis) error {
+// open applies the genesis, if it is this log's.
+func (v *verification) open(e *eventv1.Event, g *eventv1.Genesis) error {
 	switch {
-	case g == nil || g.GetOrigin() != v.scope.Origin:
+	case g.GetOrigin() != v.scope.Origin || e.GetTenant() != v.scope.Tenant:
 		return errGenesis
-	case v.policy == nil:
-		return v.selfSigned(g)
-	}
-	log := v.policy.logKey()
-	if !bytes.Equal(g.GetSystemKey(), v.policy.SystemKey[:]) || !bytes.Equal(g.GetLogKey(), log[:]) {
+	case v.policy != nil && !bytes.Equal(g.GetSystemKey(), v.policy.SystemKey[:]):
 		return errSystemKey
 	}
+	if err := v.registry.Apply(0, e); err != nil {
+		return fmt.Errorf("%w: %w", errNotApplied, err)
+	}
+	key := signer.PublicKey(g.GetSystemKey())
+	v.system = &key
+	v.publicKeys.Store(key.ID(), key)
 	return nil
 }
 
-// selfSigned checks, without a policy, that the log's own key signs the checkpoint.
-func (v *verification) selfSigned(g *eventv1.Genesis) error {
-	note, err := v.container.read(fileCheckpoint)
-	if err != nil {
-		return err
+// checkLogKey holds the log key to the policy. Without one it must at least have signed the checkpoint.
+func (v *verification) checkLogKey(logKey []byte) {
+	switch key, err := signer.ParsePublicKey(logKey); {
+	case v.policy != nil && key != v.policy.logKey():
+		v.fail(CheckGenesis, errLogKey)
+	case v.policy == nil && err != nil:
+		v.fail(CheckCheckpoint, err)
+	case v.policy == nil:
+		v.openCheckpoint(v.note, key)
 	}
-	key, err := signer.ParsePublicKey(g.GetLogKey())
-	if err != nil {
-		return err
-	}
-	v.openCheckpoint(note, key)
-	v.done(CheckCheckpoint)
-	return nil
 }
 
 // checkErasures holds every claim of an erasure to the tombstones, and what is no longer kept to the expiries. A tombstone says nothing about what came after it.
@@ -405,7 +398,7 @@ func (v *verification) checkErasures() error {
 		t, found := v.tombstones[e.tombstone]
 		hold, index, held := t.under(c)
 		switch {
-		case !found || e.subject == "" || t.subject != e.subject || t.generation < c.generation:
+		case !found || t.subject != e.subject || t.generation < c.generation:
 			v.failAt(CheckErasure, c.index, fmt.Errorf("record %d is no erasure of this content", e.tombstone))
 		case e.tombstone <= c.last:
 			v.failAt(CheckErasure, c.last, fmt.Errorf("record %d came before this content", e.tombstone))

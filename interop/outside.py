@@ -6,7 +6,7 @@ import time
 
 from cryptography import x509
 
-from parts import STATEMENT, Wrong, consistent, need, read_checkpoint, read_json, read_signatures, signed, verifier_key
+from parts import STATEMENT, Wrong, consistent, good_key, need, read_checkpoint, read_json, read_signatures, sha, signed, verifier_key
 from records import Reader, records
 from stamps import Stamp
 
@@ -108,6 +108,13 @@ class Outside:
     def check_checkpoint(self):
         need(self.head == (self.scope["origin"], self.n), "of another log or size")
         self.cosigned = self.open_note(bytes(self.files["log/checkpoint"]))[2]
+
+    def check_own_key(self):
+        """Without a policy the key that the genesis names must at least have signed the checkpoint."""
+        text, (name, _), _ = read_checkpoint(bytes(self.files["log/checkpoint"]))
+        key = self.log.genesis["log_key"]
+        signature = read_signatures(bytes(self.files["log/checkpoint"])).get((name, sha(name.encode(), b"\n\x01", key)[:4]), b"")
+        need(good_key(key) and signed(key, text, signature), "not signed by the log's own key")
 
     def confirmations(self):
         """Witnesses, time stamps and earlier states. The checkpoint's text has been read."""

@@ -471,6 +471,8 @@ class Verification(Scoped, Anchored, Outside, Derived, Promised):
 
     def accounts(self):
         self.check("genesis", self.check_genesis)
+        if self.log.genesis and not self.policy:
+            self.check("checkpoint", self.check_own_key)
         for i, e, subject, index, generation in self.erasures:
             found = self.log.tombstones.get(index, ("", 0, set()))
             free = not found[2] & {"instance/" + e["instance"], "run/" + e["run"]}
