@@ -330,7 +330,7 @@ func (m *Members) Reset(stmt *eventv1.BatchStatement, events int) {
 	m.arena.fingerprints.size = 2 * m.arena.sealed.size // so that the usual batch finds all that it needs
 }
 
-// Parse is ParseMember, but the event refers to b, which must not change.
+// Parse is ParseMember, but the event refers to b, which must not change. A system event has memory of its own, and outlives both.
 func (m *Members) Parse(b []byte) (*eventv1.Event, error) {
 	e, err := m.parse(b)
 	if err != nil {

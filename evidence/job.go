@@ -265,7 +265,7 @@ func (w *worker) event(j *job, i int) *eventv1.Event {
 		j.problem(CheckContent, l.Index, errEventBytes)
 		return nil
 	}
-	e, err := parseMember(j.statement, record.bytes, j.members)
+	e, err := j.members.Parse(record.bytes) // lives as long as its message; one of Custody's own, from which the log's state follows, lives on
 	switch {
 	case err == nil && chain.Kind(event.Kind(e)) != l.Kind:
 		err = errKind
@@ -278,14 +278,6 @@ func (w *worker) event(j *job, i int) *eventv1.Event {
 	}
 	w.note(j, l, e)
 	return e
-}
-
-// parseMember reads an event that lives as long as its message; one of Custody's own, from which the log's state follows, lives on.
-func parseMember(s *eventv1.BatchStatement, b []byte, members *event.Members) (*eventv1.Event, error) {
-	if isSystem(s) {
-		return event.ParseMember(s, b)
-	}
-	return members.Parse(b)
 }
 
 // absent checks that an event may be absent.
