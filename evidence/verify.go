@@ -384,7 +384,7 @@ func (v *verification) checkLogKey(logKey []byte) {
 	switch key, err := signer.ParsePublicKey(logKey); {
 	case v.policy != nil && key != v.policy.logKey():
 		v.fail(CheckGenesis, errLogKey)
-	case v.policy == nil && err != nil:
+	case err != nil:
 		v.fail(CheckCheckpoint, err)
 	case v.policy == nil:
 		v.openCheckpoint(v.note, key)

@@ -118,6 +118,9 @@ func TestAnchor(t *testing.T) {
 		if applied := v.registry.Genesis() != nil; applied != test.applied || v.checks[CheckCheckpoint].Result != test.checkpoint {
 			t.Errorf("%s: applied %t, checkpoint %s", name, applied, v.checks[CheckCheckpoint].Result)
 		}
+		if c := v.checks[CheckCheckpoint]; strings.Contains(c.Detail, signer.ErrKey.Error()) != (name == "a log key that binds nobody") {
+			t.Errorf("%s: %+v", name, c)
+		}
 		if test.applied {
 			key := signer.PublicKey(e.GetSystem().GetGenesis().GetSystemKey())
 			if known, _ := v.publicKeys.Load(key.ID()); known != key || v.system == nil || *v.system != key {
@@ -174,6 +177,24 @@ func TestWhatATombstoneErases(t *testing.T) {
 		if err := v.checkErasures(); err != nil || v.checks[CheckErasure].Result != test.want || v.checks[CheckErasure].Examined != 1 {
 			t.Errorf("%s: %v, %+v", name, err, v.checks[CheckErasure])
 		}
+	}
+}
+
+// Only an erasure is a tombstone.
+func TestTombstones(t *testing.T) {
+	w := exported(t)
+	v := w.proving(w.policy())
+	for _, m := range w.messages {
+		for i := range m.Events {
+			e, err := event.Parse(m.Events[i].Bytes)
+			if w.must(err); m.First == 0 {
+				v.anchor(e)
+			}
+			v.apply(m.First+chain.Index(i), e)
+		}
+	}
+	if len(v.tombstones) != 1 || v.tombstones[14].subject != "person-1" {
+		t.Errorf("%+v", v.tombstones)
 	}
 }
 
