@@ -72,7 +72,12 @@ func (e *Engine) within(a AutomaticOrder) event.Target {
 
 // isOfInstances reports whether the steps of a containment are those of the instances that they name, and of no others: a rule has paused a
 // run.
-func (c *Containment) isOfInstances() bool { return c.Actor == "" && c.Target.Kind == event.TargetRun }
+func (c *Containment) isOfInstances() bool { return isRuleOnRun(c.Actor, c.Target) }
+
+// isRuleOnRun reports whether a rule, which is nobody, has asked for the containment of a run.
+func isRuleOnRun(actor string, target event.Target) bool {
+	return actor == "" && target.Kind == event.TargetRun
+}
 
 // pathsOf are all that a containment closes by now.
 func (e *Engine) pathsOf(c *Containment) (paths []Path) {

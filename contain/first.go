@@ -35,7 +35,7 @@ func firstOf(events []*eventv1.Event) *first {
 		if _, is := Path(c.GetPath()).Gate(); is {
 			f.gates[Path(c.GetPath())] = true
 		}
-		f.target, f.only = target, ev.GetSystem().GetActor() == "" && target.Kind == event.TargetRun
+		f.target, f.only = target, isRuleOnRun(ev.GetSystem().GetActor(), target)
 	}
 	f.only = f.only && len(f.gates) > 0
 	return f

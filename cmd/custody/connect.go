@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -76,13 +77,25 @@ func (a *app) connect(ctx context.Context, p place) (conn *grpc.ClientConn, stop
 
 // checkCaller checks the flags that say where to and as whom.
 func (a *app) checkCaller() error {
-	if _, _, err := net.SplitHostPort(a.server); err != nil && a.server != "" {
-		return usageError("--server %q: want HOST:PORT", a.server)
+	if _, _, err := hostPort("--server", a.server); err != nil && a.server != "" {
+		return err
 	}
 	if a.as == "" || strings.ContainsAny(a.as, `/\`) {
 		return usageError("--as %q: want the NAME of a certificate in people/ of the data folder", a.as)
 	}
 	return nil
+}
+
+// hostPort reads the address of a flag. The error is a wrong command.
+func hostPort(flag, address string) (host string, port uint64, err error) {
+	host, number, err := net.SplitHostPort(address)
+	if err == nil {
+		port, err = strconv.ParseUint(number, 10, 16)
+	}
+	if err != nil {
+		return "", 0, usageError("%s %q: want HOST:PORT", flag, address)
+	}
+	return host, port, nil
 }
 
 // errNoCertificate says that a person has no certificate in the data folder.

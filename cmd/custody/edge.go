@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 
@@ -66,8 +65,8 @@ func (a *app) edgeCommand() *cobra.Command {
 
 // checkEdge checks the command line.
 func checkEdge(cfg *edge.Config) error {
-	if _, _, err := net.SplitHostPort(cfg.Address); err != nil && cfg.Address != "" {
-		return usageError("--address %q: want HOST:PORT", cfg.Address)
+	if _, _, err := hostPort("--address", cfg.Address); err != nil && cfg.Address != "" {
+		return err
 	}
 	if cfg.SpoolMaxBytes != 0 && cfg.SpoolMaxBytes < spool.LeastMaxBytes {
 		return usageError("--spool-max %d: want at least %d", cfg.SpoolMaxBytes, int64(spool.LeastMaxBytes))

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"regexp"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -128,17 +126,16 @@ func checkServe(cfg *node.Config) error {
 }
 
 func checkAddresses(cfg *node.Config) error {
-	for flag, address := range map[string]string{"--listen": cfg.Listen, "--log-listen": cfg.LogListen, "--advertise": cfg.Advertise} {
-		if address == "" && flag != "--listen" {
+	for _, flag := range []struct{ name, address string }{{"--listen", cfg.Listen}, {"--log-listen", cfg.LogListen}, {"--advertise", cfg.Advertise}} {
+		if flag.address == "" && flag.name != "--listen" {
 			continue
 		}
-		host, port, err := net.SplitHostPort(address)
-		number, err2 := strconv.ParseUint(port, 10, 16)
-		if err != nil || err2 != nil {
-			return usageError("%s %q: want HOST:PORT", flag, address)
+		host, port, err := hostPort(flag.name, flag.address)
+		if err != nil {
+			return err
 		}
-		if flag == "--advertise" && (host == "" || number == 0) {
-			return usageError("--advertise %q: want HOST:PORT, where emitters can connect", address)
+		if flag.name == "--advertise" && (host == "" || port == 0) {
+			return usageError("--advertise %q: want HOST:PORT, where emitters can connect", flag.address)
 		}
 	}
 	if !hostName.MatchString(cfg.Domain) {

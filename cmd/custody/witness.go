@@ -107,9 +107,9 @@ func serveWitness(ctx context.Context, server *http.Server, listener net.Listene
 
 // tls is nil on loopback without a certificate.
 func (f *witnessFlags) tls() (*tls.Config, error) {
-	host, _, err := net.SplitHostPort(f.listen)
+	host, _, err := hostPort("--listen", f.listen)
 	if err != nil {
-		return nil, usageError("--listen %q: want HOST:PORT", f.listen)
+		return nil, err
 	}
 	if f.certificate == "" && f.key == "" {
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
