@@ -1,17 +1,6 @@
 package edge
 
-import (
-	"time"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// bootClock is the time since the machine started, the time it slept included (CLOCK_BOOTTIME): a lease must not outlive a
-// lid that was closed.
-func bootClock() time.Duration {
-	var t unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
-		return wallClock()
-	}
-	return time.Duration(t.Nano())
-}
+// clockWithSleep runs while the machine sleeps (clock_gettime(2)); Linux's CLOCK_MONOTONIC does not.
+const clockWithSleep = unix.CLOCK_BOOTTIME
