@@ -66,10 +66,11 @@ func (a *app) keyRevoke() *cobra.Command {
 		ValidArgsFunction: a.firstTenant,
 	}
 	cmd.RunE = a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
-		id, err := findKey(ctx, conn, args[0], args[1])
+		key, err := findKey(ctx, conn, args[0], args[1])
 		if err != nil {
 			return err
 		}
+		id := key.GetKeyId()
 		doubted := cmd.Flags().Changed("suspect-from")
 		req := &apiv1.RevokeKeyRequest{Tenant: args[0], KeyId: id, Reason: reason, Suspect: doubted, SuspectFrom: suspect}
 		if _, err := apiv1.NewAdminServiceClient(conn).RevokeKey(ctx, req); err != nil {
@@ -93,13 +94,17 @@ func (a *app) keySuspect() *cobra.Command {
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.firstTenant,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
-			id, err := findKey(ctx, conn, args[0], args[1])
+			key, err := findKey(ctx, conn, args[0], args[1])
 			if err != nil {
 				return err
 			}
+			id := key.GetKeyId()
 			req := &apiv1.SuspectKeyRequest{Tenant: args[0], KeyId: id, SuspectFrom: from, Reason: reason}
 			if _, err := apiv1.NewAdminServiceClient(conn).SuspectKey(ctx, req); err != nil {
 				return err
+			}
+			if key.GetSuspect() { // a doubt that was recorded is not taken back
+				from = min(from, key.GetSuspectFrom())
 			}
 			return a.say(object{{"key_id", hex.EncodeToString(id)}, {"suspect_from", from}}, "key %s: in doubt from leaf %d\n", short(id), from)
 		}),
@@ -112,15 +117,15 @@ func (a *app) keySuspect() *cobra.Command {
 }
 
 // findKey finds a key by the beginning of its id.
-func findKey(ctx context.Context, conn *grpc.ClientConn, tenant, prefix string) ([]byte, error) {
+func findKey(ctx context.Context, conn *grpc.ClientConn, tenant, prefix string) (*apiv1.KeyInfo, error) {
 	resp, err := apiv1.NewAdminServiceClient(conn).ListKeys(ctx, &apiv1.ListKeysRequest{Tenant: tenant})
 	if err != nil {
 		return nil, err
 	}
-	var found [][]byte
+	var found []*apiv1.KeyInfo
 	for _, k := range resp.GetKeys() {
 		if strings.HasPrefix(hex.EncodeToString(k.GetKeyId()), strings.ToLower(prefix)) {
-			found = append(found, k.GetKeyId())
+			found = append(found, k)
 		}
 	}
 	switch len(found) {
