@@ -48,11 +48,32 @@ func (l *Ledger) LatestCheckpoint(ctx context.Context, tenant event.TenantID) (s
 	return c, nil
 }
 
+// WantCheckpoint has the heads that are committed now signed at once, instead of within the second.
+func (l *Ledger) WantCheckpoint() {
+	select {
+	case l.wanted <- struct{}{}:
+	default: // somebody else wants one, which is not begun
+	}
+}
+
+// untilCheckpoint waits until it is time for checkpoints or somebody wants one. It returns false when ctx ends.
+func (l *Ledger) untilCheckpoint(ctx context.Context) bool {
+	timer := time.NewTimer(l.cfg.checkpointEvery)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	case <-l.wanted:
+	}
+	return true
+}
+
 // signCheckpoints signs the committed heads until ctx ends.
 func (l *Ledger) signCheckpoints(ctx context.Context) error {
 	l.restoreCheckpoints(ctx)
 	said := map[string]string{} // what was logged last about each tenant
-	for sleep(ctx, l.cfg.checkpointEvery) {
+	for l.untilCheckpoint(ctx) {
 		heads := l.view.snapshot()
 		for _, tenant := range slices.Sorted(maps.Keys(heads)) {
 			text := ""

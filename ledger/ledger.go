@@ -156,13 +156,14 @@ type Ledger struct {
 
 	notesMu sync.Mutex
 	notes   map[string]store.Checkpoint // newest of each tenant
+	wanted  chan struct{}               // somebody waits for a checkpoint
 
 	confirmer *confirmer // nil if nobody is asked
 }
 
 // New returns a ledger that knows nothing yet; see [Ledger.Run].
 func New(cfg Config) *Ledger {
-	l := &Ledger{cfg: cfg.withDefaults(), notes: map[string]store.Checkpoint{}}
+	l := &Ledger{cfg: cfg.withDefaults(), notes: map[string]store.Checkpoint{}, wanted: make(chan struct{}, 1)}
 	if cfg.Confirm.asks() {
 		l.confirmer = newConfirmer(l, *cfg.Confirm)
 	}

@@ -565,6 +565,27 @@ func TestCheckpoints(t *testing.T) {
 	}
 }
 
+func TestWantedCheckpointIsSignedAtOnce(t *testing.T) {
+	s := newSite(t, 1)
+	s.tenant("acme")
+	s.agent("acme", "support-1").send(5)
+	s.publish()
+	cfg := s.config()
+	cfg.checkpointEvery = time.Hour
+	r := s.run(cfg)
+	s.catchUp(r)
+	if _, err := r.LatestCheckpoint(t.Context(), "acme"); !errors.Is(err, ErrNoTenant) {
+		t.Fatalf("before its time: %v, want ErrNoTenant", err)
+	}
+	r.WantCheckpoint()
+	r.WantCheckpoint() // nobody waits for two
+	h, _ := r.Head("acme")
+	s.eventually(func() bool {
+		c, err := r.LatestCheckpoint(t.Context(), "acme")
+		return err == nil && c.Size == h.Size
+	})
+}
+
 func TestForeignLogKeySignsNothing(t *testing.T) {
 	s := newSite(t, 1)
 	s.tenant("acme")

@@ -25,12 +25,13 @@ import (
 )
 
 const (
-	// exportChunk is the size of the pieces in which a bundle is sent.
-	exportChunk = 256 << 10
+	// exportChunk is the size of the pieces in which a bundle is sent: with its message around it each fits a buffer of 32 KiB. The next
+	// larger ones that gRPC has are of 1 MiB, and it clears each, on both sides, before it copies a piece into it.
+	exportChunk = 32<<10 - 64
 	// checkpointPatience is how long an export waits for a checkpoint that covers its own record: many intervals.
 	checkpointPatience = 30 * time.Second
 	// checkpointPoll is how often it looks.
-	checkpointPoll = 50 * time.Millisecond
+	checkpointPoll = 5 * time.Millisecond
 	// withheldAll is the reason for which nothing is disclosed unless each field has one of its own.
 	withheldAll = "not disclosed by the requester's choice"
 )
@@ -214,6 +215,7 @@ func (n *Node) coveringCheckpoint(ctx context.Context, tenant event.TenantID, se
 		return store.Checkpoint{}, status.Errorf(codes.Unavailable, "wait for the ledger: %v", err)
 	}
 	head, _ := n.ledger.Head(tenant)
+	n.ledger.WantCheckpoint()
 	for {
 		c, err := n.ledger.LatestCheckpoint(ctx, tenant)
 		if err == nil && c.Size >= head.Size {
