@@ -143,35 +143,43 @@ func (l *Leaf) append(dst []byte) []byte {
 // ParseLeaf reads exactly LeafSize bytes. It refuses other sizes and versions,
 // unknown kinds and verdicts, an index or time beyond its range, and a first
 // leaf that claims a predecessor; the error is ErrLeaf.
-func ParseLeaf(b []byte) (Leaf, error) {
-	if len(b) != LeafSize {
-		return Leaf{}, fmt.Errorf("parse leaf: %d bytes, want %d: %w", len(b), LeafSize, ErrLeaf)
-	}
-	if b[0] != LeafVersion {
-		return Leaf{}, fmt.Errorf("parse leaf: version %d, want %d: %w", b[0], LeafVersion, ErrLeaf)
-	}
-	l := decodeLeaf(b[1:])
-	if err := l.check(); err != nil {
-		return Leaf{}, fmt.Errorf("parse leaf: %w", err)
+func ParseLeaf(b []byte) (l Leaf, err error) {
+	if err = l.UnmarshalBinary(b); err != nil {
+		return Leaf{}, err
 	}
 	return l, nil
 }
 
-// decodeLeaf reads the fields after the version. Its offsets are one less than
-// those of the table in the package comment.
-func decodeLeaf(b []byte) Leaf {
-	return Leaf{
-		Origin:   Hash(b[0:32]),
-		Index:    Index(binary.BigEndian.Uint64(b[32:40])),
-		Prev:     Hash(b[40:72]),
-		Time:     int64(binary.BigEndian.Uint64(b[72:80])),
-		Instance: Hash(b[80:112]),
-		Batch:    Hash(b[112:144]),
-		Position: binary.BigEndian.Uint32(b[144:148]),
-		Kind:     Kind(b[148]),
-		Verdict:  Verdict(b[149]),
-		Event:    Hash(b[150:182]),
+// UnmarshalBinary is ParseLeaf into a leaf that is there already. After an
+// error the leaf is of no use.
+func (l *Leaf) UnmarshalBinary(b []byte) error {
+	if len(b) != LeafSize {
+		return fmt.Errorf("parse leaf: %d bytes, want %d: %w", len(b), LeafSize, ErrLeaf)
 	}
+	if b[0] != LeafVersion {
+		return fmt.Errorf("parse leaf: version %d, want %d: %w", b[0], LeafVersion, ErrLeaf)
+	}
+	l.decode(b[1:])
+	if err := l.check(); err != nil {
+		return fmt.Errorf("parse leaf: %w", err)
+	}
+	return nil
+}
+
+// decode reads the fields after the version. Its offsets are one less than
+// those of the table in the package comment.
+func (l *Leaf) decode(b []byte) {
+	_ = b[181]
+	l.Origin = Hash(b[0:32])
+	l.Index = Index(binary.BigEndian.Uint64(b[32:40]))
+	l.Prev = Hash(b[40:72])
+	l.Time = int64(binary.BigEndian.Uint64(b[72:80]))
+	l.Instance = Hash(b[80:112])
+	l.Batch = Hash(b[112:144])
+	l.Position = binary.BigEndian.Uint32(b[144:148])
+	l.Kind = Kind(b[148])
+	l.Verdict = Verdict(b[149])
+	l.Event = Hash(b[150:182])
 }
 
 func (l *Leaf) check() error {

@@ -152,15 +152,18 @@ func (c *cursor) leave(outer int) {
 	c.at, c.end = c.end, outer
 }
 
-// count is how many values of a field stand next, at most most: with more the message is bad.
+// count is how many values of a field stand next, at most most: with more the message is bad. It walks over them and goes back: a copy of
+// the cursor, which was just written to in part, would wait for that.
 func (c *cursor) count(field uint32, most int) (n int) {
-	for ahead := *c; ahead.next(field, bytesType); n++ {
-		ahead.at += ahead.size()
-		if ahead.bad || n == most {
+	from := c.at
+	for ; c.next(field, bytesType); n++ {
+		c.at += c.size()
+		if c.bad || n == most {
 			c.bad = true
 			return 0
 		}
 	}
+	c.at = from
 	return n
 }
 

@@ -138,12 +138,12 @@ func (w *worker) run(j *job) {
 
 func (w *worker) parseLeaves(j *job) bool {
 	for i := range j.size() {
-		leaf, err := chain.ParseLeaf(j.leafBytes[i*chain.LeafSize:][:chain.LeafSize])
-		if err != nil {
+		j.leaves = append(j.leaves, chain.Leaf{})
+		if err := j.leaves[i].UnmarshalBinary(j.leafBytes[i*chain.LeafSize:][:chain.LeafSize]); err != nil {
+			j.leaves = j.leaves[:i]
 			j.problem(CheckChain, j.index(i), err)
 			return false
 		}
-		j.leaves = append(j.leaves, leaf)
 	}
 	return true
 }
@@ -472,14 +472,14 @@ func (f *feeder) readEvents(j *job) error {
 		if j.arena = arena; err != nil {
 			return err
 		}
-		e, err := parseEventRecord(b) // of nothing there is none
+		j.events = append(j.events, eventRecord{})
+		err = j.events[len(j.events)-1].parse(b) // of nothing there is none
 		if len(arena) > maxMessage {
 			err = ErrRecord
 		}
 		if err != nil {
 			return f.events.fail(err)
 		}
-		j.events = append(j.events, e)
 	}
 	return nil
 }
@@ -505,19 +505,31 @@ func (f *feeder) readOpenings(j *job) error {
 		if j.arena = arena; err != nil {
 			return err
 		}
-		o, err := parseOpeningRecord(b)
-		if err != nil || len(arena) > maxMessage || !j.after(&o) {
-			return f.openings.fail(errors.Join(ErrRecord, err))
+		if j.opening(b) != nil || len(arena) > maxMessage {
+			return f.openings.fail(ErrRecord)
 		}
-		j.openings = append(j.openings, o)
 	}
 }
 
+// opening reads the next record where it is kept.
+func (j *job) opening(b []byte) error {
+	before := j.openings
+	j.openings = append(before, openingRecord{})
+	o := &j.openings[len(before)]
+	if err := o.parse(b); err != nil {
+		return err
+	}
+	if !j.after(before, o) {
+		return ErrRecord
+	}
+	return nil
+}
+
 // after: openings are of the message's leaves, in strictly ascending order of leaf and field.
-func (j *job) after(o *openingRecord) bool {
-	if len(j.openings) == 0 {
+func (j *job) after(before []openingRecord, o *openingRecord) bool {
+	if len(before) == 0 {
 		return o.index >= j.from
 	}
-	last := &j.openings[len(j.openings)-1]
+	last := &before[len(before)-1]
 	return o.index > last.index || o.index == last.index && o.field > last.field
 }

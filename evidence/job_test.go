@@ -448,7 +448,7 @@ func TestOrderOfOpenings(t *testing.T) {
 	o := func(index chain.Index, field uint16) *openingRecord {
 		return &openingRecord{index: index, field: field}
 	}
-	if j.after(o(4, 0)) || !j.after(o(5, 0)) {
+	if j.after(j.openings, o(4, 0)) || !j.after(j.openings, o(5, 0)) {
 		t.Error("the first")
 	}
 	j.openings = []openingRecord{*o(6, 1)}
@@ -456,7 +456,7 @@ func TestOrderOfOpenings(t *testing.T) {
 		o    *openingRecord
 		want bool
 	}{{o(6, 2), true}, {o(6, 1), false}, {o(6, 0), false}, {o(7, 0), true}, {o(5, 2), false}} {
-		if j.after(test.o) != test.want {
+		if j.after(j.openings, test.o) != test.want {
 			t.Errorf("leaf %d, field %d", test.o.index, test.o.field)
 		}
 	}

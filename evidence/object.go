@@ -21,7 +21,7 @@ func (f *feeder) readObject(j *job, n int) error {
 		return err
 	}
 	o, err := parseOpeningRecord(bytes.Clone(b[4:]))
-	if o.state != stateHere || !j.after(&o) { // what cannot be read is in no state, or in another
+	if o.state != stateHere || !j.after(j.openings, &o) { // what cannot be read is in no state, or in another
 		return f.openings.fail(errors.Join(ErrRecord, err))
 	}
 	o.long, o.at, o.size = true, f.openings.pos+4+openingHead, int64(n-openingHead)

@@ -94,7 +94,8 @@ func (r *eventRecord) append(b []byte) []byte {
 	return append(b, r.bytes...)
 }
 
-func parseEventRecord(b []byte) (r eventRecord, err error) {
+// parse reads a record into one that is empty.
+func (r *eventRecord) parse(b []byte) error {
 	c := cursor{b: b}
 	switch r.state = state(c.uint8()); r.state {
 	case stateHere:
@@ -103,9 +104,9 @@ func parseEventRecord(b []byte) (r eventRecord, err error) {
 		r.reason = c.uint16()
 	case stateHeld, stateExpired, stateOutside:
 	default:
-		return r, ErrRecord
+		return ErrRecord
 	}
-	return r, c.end()
+	return c.end()
 }
 
 // openingRecord is what the bundle has of one sealed field of an event that is here.
@@ -134,7 +135,8 @@ func (r *openingRecord) append(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(b, uint64(r.tombstone)), r.generation)
 }
 
-func parseOpeningRecord(b []byte) (r openingRecord, err error) {
+// parse reads a record into one that is empty.
+func (r *openingRecord) parse(b []byte) error {
 	c := cursor{b: b}
 	r.index, r.field, r.state = chain.Index(c.uint64()), c.uint16(), state(c.uint8())
 	switch r.state {
@@ -145,9 +147,14 @@ func parseOpeningRecord(b []byte) (r openingRecord, err error) {
 	case stateErased:
 		r.tombstone, r.generation = chain.Index(c.uint64()), c.uint32()
 	default:
-		return r, ErrRecord
+		return ErrRecord
 	}
-	return r, c.end()
+	return c.end()
+}
+
+func parseOpeningRecord(b []byte) (r openingRecord, err error) {
+	err = r.parse(b)
+	return r, err
 }
 
 // provenRecord is a batch outside the range, or some of its events, each with its leaf and the proof that the log holds it.
@@ -252,7 +259,13 @@ func (c *cursor) number(size int) (n uint64) {
 func (c *cursor) uint8() uint8   { return uint8(c.number(1)) }
 func (c *cursor) uint16() uint16 { return uint16(c.number(2)) }
 func (c *cursor) uint32() uint32 { return uint32(c.number(4)) }
-func (c *cursor) uint64() uint64 { return c.number(8) }
+
+func (c *cursor) uint64() uint64 {
+	if b := c.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
 
 // statement takes a statement after its length, and the signature if there is a statement.
 func (c *cursor) statement() (statement, signature []byte) {
@@ -327,14 +340,26 @@ func (r *records) next(room []byte) (record, grown []byte, err error) {
 	if n == 0 || n > r.limit {
 		return nil, room, r.fail(ErrRecord)
 	}
-	_, _ = r.r.Discard(4)
 	room, record = grow(room, n)
-	if _, err := io.ReadFull(r.r, record); err != nil {
+	if err := r.take(record); err != nil {
 		return nil, room, r.fail(cutOff(err))
 	}
 	r.count++
 	r.pos += 4 + int64(n)
 	return record, room, nil
+}
+
+// take reads a record behind its length. Most stand in the buffer.
+func (r *records) take(record []byte) error {
+	if n := 4 + len(record); n <= r.r.Buffered() {
+		b, _ := r.r.Peek(n)
+		copy(record, b[4:])
+		_, err := r.r.Discard(n)
+		return err
+	}
+	_, _ = r.r.Discard(4)
+	_, err := io.ReadFull(r.r, record)
+	return err
 }
 
 // skip leaves out the next n bytes.

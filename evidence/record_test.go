@@ -55,7 +55,7 @@ func TestBatchRecords(t *testing.T) {
 
 // So does one of an event, and one of a field.
 func TestEventAndOpeningRecords(t *testing.T) {
-	check := parses(t, parseEventRecord)
+	check := parses(t, func(b []byte) (r eventRecord, err error) { err = r.parse(b); return r, err })
 	for name, test := range map[string]struct {
 		b    []byte
 		want bool
