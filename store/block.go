@@ -18,7 +18,7 @@ const (
 // Block is the rows of consecutive stream messages, ready to be inserted or
 // compared. Make one with NewBlock, Add messages in stream order, Close it,
 // hand it to Insert or Compare, and Reset it for the next. It refers to the
-// memory of the Folded that were added and is not safe for concurrent use.
+// bytes of the messages that were added and is not safe for concurrent use.
 type Block struct {
 	First, Last uint64 // stream sequences, both within the block
 

@@ -30,10 +30,10 @@ func (t *batches) add(f *Folded) {
 	t.messageTime.rows[row] = f.MessageTime
 	t.bytes.rows[row] = uint64(f.weight())
 	t.subject.set(row, f.Subject)
-	t.messageDigest.set(row, str(f.MessageDigest[:]))
-	t.streamDigest.set(row, str(f.StreamDigest[:]))
+	t.messageDigest.set(row, string(f.MessageDigest[:])) // a copy: a view would keep f, with every event of the message
+	t.streamDigest.set(row, string(f.StreamDigest[:]))
 	t.producer.rows[row] = int8(f.Producer)
-	t.batchDigest.set(row, str(f.BatchDigest[:]))
+	t.batchDigest.set(row, string(f.BatchDigest[:]))
 	if f.Statement != nil {
 		t.setStatement(row, f.Statement)
 	}

@@ -6,9 +6,9 @@ import (
 )
 
 // Folded is what the fold made of one stream message that got leaves. The store
-// derives every row from it and from nothing else. A block refers to its bytes
-// and strings without copying them: they must not change until the block is
-// reset.
+// derives every row from it and from nothing else. A block refers to the bytes
+// and strings that it points to without copying them, so they must not change
+// until the block is reset, and to nothing of its own.
 type Folded struct {
 	StreamSeq     uint64   // ≥ 1
 	MessageTime   int64    // JetStream's time, ns UTC
