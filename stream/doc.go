@@ -9,7 +9,8 @@
 //	custody.tick                   empty messages that move time on when nothing else does
 //
 // Because an emitter's subject ends in its head, [Msg.ExpectLast] makes a publish a compare-and-set per
-// emitter, on any number of processes without state.
+// emitter, on any number of processes without state. An embedded server, to which only this process publishes, is not asked for
+// the comparison while the process knows the last message of an emitter because it has published it.
 //
 // # What the stream promises
 //

@@ -26,6 +26,7 @@ type session struct {
 	js     jetstream.JetStream
 	events jetstream.Stream
 	heads  jetstream.Stream
+	lasts  *lasts // nil for a cluster: others publish there
 
 	deliveries *nats.Conn       // for readers
 	readers    jetstream.Stream // events, by deliveries
@@ -55,7 +56,7 @@ func connect(cfg *Config) (*session, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.srv = srv
+		s.srv, s.lasts = srv, newLasts()
 		options = append(options, nats.InProcessServer(srv), nats.NoReconnect())
 	} else {
 		remote, err := remoteOptions(cfg)

@@ -165,12 +165,35 @@ func (s *Stream) publish(ctx context.Context, m *Msg) (ack *jetstream.PubAck, er
 	return ack, err
 }
 
+// publish has the server look for the message that m expects, unless it is known to be the last.
 func (s *session) publish(ctx context.Context, m *Msg, timeout time.Duration) (*jetstream.PubAck, error) {
+	if s.lasts == nil || isSystem(m.Subject) {
+		return s.send(ctx, m, timeout, false)
+	}
+	last, err := s.lasts.take(ctx, m.Subject)
+	if err != nil {
+		return nil, err
+	}
+	defer s.lasts.give(last)
+	before := last.seq
+	last.seq = 0 // after an error the message may be stored, or be on its way still
+	ack, err := s.send(ctx, m, timeout, before != 0 && before == m.ExpectLast)
+	switch {
+	case err == nil && ack.Duplicate:
+		last.seq = before
+	case err == nil:
+		last.seq = ack.Sequence
+	}
+	return ack, err
+}
+
+// send publishes a message; certain says that the message that it expects is the last.
+func (s *session) send(ctx context.Context, m *Msg, timeout time.Duration, certain bool) (*jetstream.PubAck, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	options := []jetstream.PublishOpt{
-		jetstream.WithExpectStream(streamName),
-		jetstream.WithExpectLastSequencePerSubject(m.ExpectLast),
+	options := []jetstream.PublishOpt{jetstream.WithExpectStream(streamName)}
+	if !certain {
+		options = append(options, jetstream.WithExpectLastSequencePerSubject(m.ExpectLast))
 	}
 	if m.ID != "" {
 		options = append(options, jetstream.WithMsgID(m.ID))
