@@ -32,6 +32,7 @@ type Feed struct {
 	members map[*member]bool
 	window  []*arrival    // without a hole, oldest first; the message at end comes next
 	size    int           // of the window, bytes
+	fits    uint64        // messages that a full window held; 0 before one was full
 	end     uint64        // sequence of the first message that was not read; 0 before anything was
 	reader  streamReader  // gives the message at end; nil if it is to be opened
 	leader  *member       // is in reader.Next; nil if nobody is
@@ -192,11 +193,25 @@ func (f *Feed) wake() {
 	f.moved = make(chan struct{})
 }
 
-// forget drops what every member has had, and what there is no room for: the oldest, for who needs that needs much more.
+// farBehind is how many windows a member that reads for itself must be behind, for which nothing is kept until it is nearer.
+const farBehind = 2
+
+// expects says whether a member may find its messages in the window.
+func (f *Feed) expects(m *member) bool {
+	return m.alone == nil || f.fits == 0 || f.end < m.next+farBehind*f.fits
+}
+
+// forget drops what every member has had or will read for itself, and what there is no room for: the oldest, for who needs that needs
+// much more.
 func (f *Feed) forget() {
 	need := f.end
 	for m := range f.members {
-		need = min(need, m.next)
+		if f.expects(m) {
+			need = min(need, m.next)
+		}
+	}
+	if f.size > maxWindow {
+		f.fits = uint64(len(f.window))
 	}
 	for len(f.window) > 0 && (f.first() < need || f.size > maxWindow) {
 		f.size -= f.window[0].size()

@@ -189,6 +189,33 @@ func TestFeedBehind(t *testing.T) {
 	}
 }
 
+// TestFeedFarBehind: for one that is far behind and reads for itself nothing is kept, until it is near enough to find it.
+func TestFeedFarBehind(t *testing.T) {
+	const all, kept = 1000, 64
+	s := nonsense(all, maxWindow/kept)
+	f := s.feed()
+	slow, fast := f.join(1), f.join(1)
+	take(t, fast, 300)
+	take(t, slow, 1)
+	take(t, fast, 100)
+	if slow.alone == nil || f.size != 0 || len(f.window) != 0 {
+		t.Errorf("%d messages are kept, %d bytes", len(f.window), f.size)
+	}
+	take(t, slow, 300)
+	take(t, fast, 20)
+	if len(f.window) != 20 {
+		t.Errorf("%d messages are kept", len(f.window))
+	}
+	for slow.alone != nil && slow.next < all/2 {
+		take(t, slow, 1)
+	}
+	read := s.read.Load()
+	take(t, slow, int(fast.next-slow.next))
+	if more := s.read.Load() - read; more != 0 || s.open.Load() != 1 {
+		t.Errorf("%d messages were read again, %d readers are open", more, s.open.Load())
+	}
+}
+
 // TestFeedBegins: one that begins ahead reads on from there, whoever is behind keeps the reader that it has, and they meet.
 func TestFeedBegins(t *testing.T) {
 	s := nonsense(100, maxWindow/256)
