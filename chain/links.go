@@ -17,11 +17,20 @@ func (c *Chain) Links() *Links { return &Links{c.origin, c.Size(), c.prev, c.tim
 // Follow takes the next leaf: what was parsed, and the bytes that it was parsed from. The errors are those of [Chain.Replay]; after
 // one the links are as before.
 func (l *Links) Follow(leaf *Leaf, encoded []byte) (Hash, error) {
-	if err := l.follows(leaf); err != nil {
-		return Hash{}, fmt.Errorf("follow leaf %d: %w", l.next, err)
+	hash := LeafHash(encoded)
+	if err := l.FollowHashed(leaf, hash); err != nil {
+		return Hash{}, err
 	}
-	l.next, l.prev, l.time = l.next+1, LeafHash(encoded), leaf.Time
-	return l.prev, nil
+	return hash, nil
+}
+
+// FollowHashed is Follow for who has hashed the leaf already.
+func (l *Links) FollowHashed(leaf *Leaf, hash Hash) error {
+	if err := l.follows(leaf); err != nil {
+		return fmt.Errorf("follow leaf %d: %w", l.next, err)
+	}
+	l.next, l.prev, l.time = l.next+1, hash, leaf.Time
+	return nil
 }
 
 func (l *Links) follows(leaf *Leaf) error {

@@ -25,6 +25,11 @@ func SealedDigest(id ID, path, mediaType string, salt *[SaltSize]byte, value []b
 	return [DigestSize]byte(h.Sum(nil))
 }
 
+// AppendCommitment appends all that [SealedDigest] is the hash of.
+func AppendCommitment(b []byte, id ID, path, mediaType string, salt *[SaltSize]byte, value []byte) []byte {
+	return append(appendCommitment(b, id, path, mediaType, salt, len(value)), value...)
+}
+
 // appendCommitment appends what is hashed before the value.
 func appendCommitment(b []byte, id ID, path, mediaType string, salt *[SaltSize]byte, size int) []byte {
 	b = append(b, sealedDomain...)

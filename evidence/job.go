@@ -2,9 +2,11 @@ package evidence
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -30,20 +32,21 @@ type job struct {
 	runs      []runNumber // of the scope's run
 	arena     []byte      // holds the records
 
-	leaves    []chain.Leaf
-	members   *event.Members
-	parsed    []*eventv1.Event // one for each leaf of a batch; nil where it is not here, or wrong
-	system    []systemEvent    // of Custody's own batches
-	problems  []problem
-	unread    error // the file could not be read
-	dated     []datedEvent
-	erasures  []erasureClaim
-	count     Disclosure
-	ahead     uint64 // events from the future
-	arrivals  Arrivals
-	signature signatureState
-	closes    bool
-	done      chan struct{}
+	leafHashes []chain.Hash
+	leaves     []chain.Leaf
+	members    *event.Members
+	parsed     []*eventv1.Event // one for each leaf of a batch; nil where it is not here, or wrong
+	system     []systemEvent    // of Custody's own batches
+	problems   []problem
+	unread     error // the file could not be read
+	dated      []datedEvent
+	erasures   []erasureClaim
+	count      Disclosure
+	ahead      uint64 // events from the future
+	arrivals   Arrivals
+	signature  signatureState
+	closes     bool
+	done       chan struct{}
 }
 
 type systemEvent struct {
@@ -88,7 +91,7 @@ var (
 func (j *job) reset() {
 	*j = job{
 		leafBytes: j.leafBytes[:0], events: j.events[:0], openings: j.openings[:0], arena: j.arena[:0], runs: j.runs[:0],
-		leaves: j.leaves[:0], members: j.members, parsed: j.parsed[:0], system: j.system[:0], problems: j.problems[:0], erasures: j.erasures[:0], dated: j.dated[:0],
+		leafHashes: j.leafHashes[:0], leaves: j.leaves[:0], members: j.members, parsed: j.parsed[:0], system: j.system[:0], problems: j.problems[:0], erasures: j.erasures[:0], dated: j.dated[:0],
 		done: make(chan struct{}),
 	}
 }
@@ -110,6 +113,9 @@ func (j *job) leaf(i int) *chain.Leaf {
 	return nil
 }
 
+// encodedLeaf is the i-th leaf as it stands in the bundle.
+func (j *job) encodedLeaf(i int) []byte { return j.leafBytes[i*chain.LeafSize:][:chain.LeafSize] }
+
 // worker does what needs no state of the log: parse, hash, verify signatures by keys that are known.
 type worker struct {
 	scope   *Scope
@@ -118,9 +124,29 @@ type worker struct {
 	hashes  []chain.Hash // scratch space of root
 	file    *container
 	asked   map[event.ID]bool // whose times are wanted
+
+	pair    *chain.Pair
+	ahead   hashedEvent
+	waiting []checkedOpening // fewer than two
+	rooms   [2][]byte        // scratch space of openings that wait
+}
+
+// hashedEvent is an event that was hashed with the one before it.
+type hashedEvent struct {
+	place int // 0: none was
+	hash  chain.Hash
+}
+
+// checkedOpening is an opening that waits for another, to be hashed with it.
+type checkedOpening struct {
+	event  *eventv1.Event
+	sealed *eventv1.Sealed
+	record *openingRecord
+	bytes  []byte // what its digest is the hash of
 }
 
 func (w *worker) run(j *job) {
+	w.hashLeaves(j)
 	if !w.parseLeaves(j) {
 		return
 	}
@@ -136,10 +162,22 @@ func (w *worker) run(j *job) {
 	}
 }
 
+// hashLeaves hashes two at a time.
+func (w *worker) hashLeaves(j *job) {
+	n := j.size()
+	j.leafHashes = slices.Grow(j.leafHashes, n)[:n]
+	for i := 0; i+1 < n; i += 2 {
+		j.leafHashes[i], j.leafHashes[i+1] = w.pair.LeafHashes(j.encodedLeaf(i), j.encodedLeaf(i+1))
+	}
+	if n%2 == 1 {
+		j.leafHashes[n-1] = chain.LeafHash(j.encodedLeaf(n - 1))
+	}
+}
+
 func (w *worker) parseLeaves(j *job) bool {
 	for i := range j.size() {
 		j.leaves = append(j.leaves, chain.Leaf{})
-		if err := j.leaves[i].UnmarshalBinary(j.leafBytes[i*chain.LeafSize:][:chain.LeafSize]); err != nil {
+		if err := j.leaves[i].UnmarshalBinary(j.encodedLeaf(i)); err != nil {
 			j.leaves = j.leaves[:i]
 			j.problem(CheckChain, j.index(i), err)
 			return false
@@ -186,6 +224,7 @@ func (w *worker) batch(j *job) {
 	w.root(j)
 	rest := j.openings
 	j.expect(len(j.events))
+	w.ahead.place = 0
 	for i := range j.events {
 		if l := &j.leaves[i]; !fits(l) {
 			j.problem(CheckVerdict, l.Index, errLeafKind)
@@ -195,6 +234,7 @@ func (w *worker) batch(j *job) {
 		j.parsed = append(j.parsed, e)
 		rest = w.fields(j, i, e, rest)
 	}
+	w.openWaiting(j)
 	if len(rest) > 0 {
 		j.problem(CheckRedactions, rest[0].index, errField)
 	}
@@ -226,7 +266,7 @@ func (w *worker) root(j *job) {
 	}
 	hashes = append(hashes, j.record.outside[ahead:]...)
 	w.hashes = hashes
-	if root := chain.EventRoot(hashes); !bytes.Equal(root[:], j.statement.GetEventRoot()) {
+	if root := w.pair.EventRoot(hashes); !bytes.Equal(root[:], j.statement.GetEventRoot()) {
 		j.problem(CheckBatch, j.from, errRoot)
 	}
 }
@@ -261,7 +301,7 @@ func (w *worker) event(j *job, i int) *eventv1.Event {
 		w.absent(j, i)
 		return nil
 	}
-	if chain.EventHash(record.bytes) != l.Event {
+	if w.eventHash(j, i) != l.Event {
 		j.problem(CheckContent, l.Index, errEventBytes)
 		return nil
 	}
@@ -278,6 +318,20 @@ func (w *worker) event(j *job, i int) *eventv1.Event {
 	}
 	w.note(j, l, e)
 	return e
+}
+
+// eventHash is the hash of an event that is here. That of the one behind it is computed with it.
+func (w *worker) eventHash(j *job, i int) chain.Hash {
+	if i > 0 && w.ahead.place == i {
+		return w.ahead.hash
+	}
+	if i+1 == len(j.events) || j.events[i+1].state != stateHere {
+		return chain.EventHash(j.events[i].bytes)
+	}
+	w.ahead.place = i + 1
+	hash, next := w.pair.LeafHashes(j.events[i].bytes, j.events[i+1].bytes)
+	w.ahead.hash = next
+	return hash
 }
 
 // absent checks that an event may be absent.
@@ -349,9 +403,7 @@ func (w *worker) field(j *job, e *eventv1.Event, s *eventv1.Sealed, o *openingRe
 			w.object(j, e, s, o)
 			return
 		}
-		if err := opens(e, s, o); err != nil {
-			j.problem(CheckOpening, o.index, err)
-		}
+		w.opening(j, e, s, o)
 	case stateErased:
 		// The claim outlives the job, whose bytes the event refers to.
 		j.erasures = append(j.erasures, erasureClaim{
@@ -361,6 +413,45 @@ func (w *worker) field(j *job, e *eventv1.Event, s *eventv1.Sealed, o *openingRe
 		if int(o.reason) >= w.reasons {
 			j.problem(CheckRedactions, o.index, errReason)
 		}
+	}
+}
+
+// opening has a disclosed value wait for the next one.
+func (w *worker) opening(j *job, e *eventv1.Event, s *eventv1.Sealed, o *openingRecord) {
+	if len(o.value) != int(s.GetSize()) || len(o.salt) != event.SaltSize {
+		w.openWaiting(j)
+		j.opens(e, s, o)
+		return
+	}
+	room := &w.rooms[len(w.waiting)]
+	*room = event.AppendCommitment((*room)[:0], event.ID(e.GetId()), s.GetPath(), s.GetMediaType(), (*[event.SaltSize]byte)(o.salt), o.value)
+	w.waiting = append(w.waiting, checkedOpening{e, s, o, *room})
+	if len(w.waiting) == len(w.rooms) {
+		w.openWaiting(j)
+	}
+}
+
+// openWaiting holds the values that wait against what the events commit to.
+func (w *worker) openWaiting(j *job) {
+	var digests [2]chain.Hash
+	switch len(w.waiting) {
+	case 1:
+		digests[0] = sha256.Sum256(w.waiting[0].bytes)
+	case 2:
+		digests[0], digests[1] = w.pair.Sums(w.waiting[0].bytes, w.waiting[1].bytes)
+	}
+	for i, c := range w.waiting {
+		if !bytes.Equal(digests[i][:], c.sealed.GetDigest()) {
+			j.opens(c.event, c.sealed, c.record)
+		}
+	}
+	w.waiting = w.waiting[:0]
+}
+
+// opens says what is wrong with a disclosed value.
+func (j *job) opens(e *eventv1.Event, s *eventv1.Sealed, o *openingRecord) {
+	if err := opens(e, s, o); err != nil {
+		j.problem(CheckOpening, o.index, err)
 	}
 }
 

@@ -109,7 +109,7 @@ func agentJob(t *testing.T, tell func(w *world, a *sender)) (*worker, *job) {
 			j.openings = append(j.openings, openingRecord{index: m.First + chain.Index(i), field: uint16(field), state: stateHere, salt: o.Salt[:], value: o.Value})
 		}
 	}
-	return &worker{scope: &Scope{Tenant: "acme", To: at("23:00")}, reasons: 2, keys: new(sync.Map)}, j
+	return &worker{scope: &Scope{Tenant: "acme", To: at("23:00")}, reasons: 2, keys: new(sync.Map), pair: chain.NewPair()}, j
 }
 
 func twoCalls(_ *world, a *sender) {

@@ -59,7 +59,7 @@ func (v *verification) walk(ctx context.Context) error {
 		asked[id] = true
 	}
 	for range v.options.Workers {
-		w := &worker{scope: v.scope, keys: &v.publicKeys, reasons: len(v.said.Reasons), file: v.container, asked: asked}
+		w := &worker{scope: v.scope, keys: &v.publicKeys, reasons: len(v.said.Reasons), file: v.container, asked: asked, pair: chain.NewPair()}
 		g.Go(func() error { w.loop(work); return nil })
 	}
 	for j := range order {
@@ -181,31 +181,27 @@ func (j *judge) resume(span *chain.Span, b []byte, hash chain.Hash) error {
 }
 
 // link takes the next leaf into chain and tree; l is nil if nobody has read it, or nobody can.
-func (j *judge) link(index chain.Index, l *chain.Leaf, b []byte) {
-	hash, err := chain.Hash{}, error(nil)
+func (j *judge) link(index chain.Index, l *chain.Leaf, b []byte, hash chain.Hash) {
 	if j.links != nil {
-		if hash, err = j.linked(l, b); err != nil {
+		if err := j.linked(l, b, hash); err != nil {
 			j.links = nil
 			j.failAt(CheckChain, index, err)
 		}
-	}
-	if j.links == nil {
-		hash = chain.LeafHash(b)
 	}
 	if err := j.rebuild.Add(hash); err != nil {
 		j.fail(CheckRange, err)
 	}
 }
 
-func (j *judge) linked(l *chain.Leaf, b []byte) (chain.Hash, error) {
+func (j *judge) linked(l *chain.Leaf, b []byte, hash chain.Hash) error {
 	if l == nil {
 		parsed, err := chain.ParseLeaf(b)
 		if err != nil {
-			return chain.Hash{}, err
+			return err
 		}
 		l = &parsed
 	}
-	return j.links.Follow(l, b)
+	return j.links.FollowHashed(l, hash)
 }
 
 // end takes the leaf after the range and compares the root.
@@ -216,7 +212,7 @@ func (j *judge) end() error {
 			return err
 		}
 		j.examine(CheckChain, 1)
-		j.link(j.scope.End, nil, b)
+		j.link(j.scope.End, nil, b, chain.LeafHash(b))
 	}
 	j.do(CheckRange, j.rebuild.Verify(j.head.Checkpoint))
 	j.done(CheckChain, CheckKey, CheckSignature, CheckBatch, CheckContent, CheckEvent, CheckVerdict, CheckNumbering, CheckTag,
@@ -228,7 +224,7 @@ func (j *judge) end() error {
 func (j *judge) message(m *job) {
 	j.examine(CheckChain, uint64(m.size()))
 	for i := range m.size() {
-		j.link(m.index(i), m.leaf(i), m.leafBytes[i*chain.LeafSize:][:chain.LeafSize])
+		j.link(m.index(i), m.leaf(i), m.encodedLeaf(i), m.leafHashes[i])
 	}
 	if j.promised != nil {
 		j.promised.seeAll(m.leaves)
