@@ -17,8 +17,9 @@ import (
 	"github.com/agentcustody/custody/signer"
 )
 
-// aheadJobs is how many messages for each worker are read before they are judged: enough to keep workers busy behind a large one.
-const aheadJobs = 2
+// aheadJobs is how many messages for each worker wait to be judged: enough to keep workers busy, and so few that what they share stays near
+// the processor.
+const aheadJobs = 1
 
 // leafFile reads log/leaves.bin from the first leaf of the range.
 type leafFile struct {
