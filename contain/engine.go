@@ -158,9 +158,8 @@ type Engine struct {
 // tenant is what is in force in one tenant. It is guarded by the engine's mutex.
 type tenant struct {
 	state     State
-	version   uint64        // stream sequence of the last event that gates must know of
-	changed   chan struct{} // closed and replaced then
-	first     *first        // whom that event is about
+	version   uint64 // stream sequence of the last event that gates must know of
+	audience  audience
 	questions questions
 	answered  chan struct{} // closed and replaced with every step of a question
 
@@ -209,9 +208,8 @@ func (e *Engine) take(m follow.Message) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := e.tenants[m.Tenant]
-	if t == nil && len(m.Events) > 0 {
-		t = newTenant()
-		e.tenants[m.Tenant] = t
+	if len(m.Events) > 0 {
+		t = e.tenant(m.Tenant)
 	}
 	for _, ev := range m.Events {
 		x := ev.GetSystem()
@@ -225,15 +223,23 @@ func (e *Engine) take(m follow.Message) {
 		}
 	}
 	if t != nil && t.version == m.Seq {
-		t.first = firstOf(m.Events)
-		close(t.changed)
-		t.changed = make(chan struct{})
+		e.tell(&t.audience, firstOf(m.Events))
 	}
 	e.progress.Reach(m.Seq)
 }
 
+// tenant is what is in force in a tenant. The engine's mutex is held for writing.
+func (e *Engine) tenant(name event.TenantID) *tenant {
+	t := e.tenants[name]
+	if t == nil {
+		t = newTenant()
+		e.tenants[name] = t
+	}
+	return t
+}
+
 func newTenant() *tenant {
-	return &tenant{changed: make(chan struct{}), armed: make(map[way]Trial), answered: make(chan struct{})}
+	return &tenant{audience: audience{listeners: make(map[*listener]bool)}, armed: make(map[way]Trial), answered: make(chan struct{})}
 }
 
 // ready folds in what says how ready the brake is.

@@ -15,12 +15,11 @@ const (
 	otherEvery = 200 * time.Microsecond
 )
 
-// first is whom a change is about. It is guarded by the engine's mutex.
+// first is whom a change is about.
 type first struct {
 	target event.Target  // empty if it is about everybody
 	gates  map[Path]bool // named in steps
 	only   bool          // the gates that are named are all that have something to stop, as far as anybody knows
-	later  int           // gates that have been told to come later
 }
 
 // firstOf reads the events of one message.
@@ -46,14 +45,72 @@ func (f *first) waits(gate Path, instance event.InstanceID) bool {
 	return f.target != event.Target{} && !f.gates[gate] && (f.only || !f.target.Concerns(instance))
 }
 
-// later is how long a gate waits for its turn after the newest change.
-func (e *Engine) later(name event.TenantID, gate Path, instance event.InstanceID) time.Duration {
+// listener is one gate's stream that waits for changes.
+type listener struct {
+	gate     Path
+	instance event.InstanceID
+	news     chan struct{} // holds one: there may be a change
+	waits    bool          // for its turn; guarded by the engine's mutex
+}
+
+func newListener(gate Path, instance event.InstanceID) *listener {
+	return &listener{gate: gate, instance: instance, news: make(chan struct{}, 1)}
+}
+
+func (l *listener) wake() {
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
+}
+
+// audience is the listeners of one tenant, and those of them whose turn is yet to come. It is guarded by the engine's mutex.
+type audience struct {
+	listeners map[*listener]bool
+	later     []*listener // in the order of their turns
+	next      time.Time   // when the first of them is due
+}
+
+// listen adds a listener; leave takes it away.
+func (e *Engine) listen(name event.TenantID, l *listener) (leave func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	f := e.tenants[name].first
-	if !f.waits(gate, instance) {
-		return 0
+	a := &e.tenant(name).audience
+	a.listeners[l] = true
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(a.listeners, l)
 	}
-	f.later++
-	return headStart + time.Duration(f.later)*otherEvery
+}
+
+// tell wakes those whom a change is about, and gives the others a turn. The engine's mutex is held.
+func (e *Engine) tell(a *audience, f *first) {
+	idle := len(a.later) == 0
+	for l := range a.listeners {
+		switch {
+		case !f.waits(l.gate, l.instance):
+			l.wake()
+		case !l.waits:
+			l.waits, a.later = true, append(a.later, l)
+		}
+	}
+	if idle && len(a.later) > 0 {
+		a.next = time.Now().Add(headStart)
+		time.AfterFunc(headStart, func() { e.tellLater(a) })
+	}
+}
+
+// tellLater wakes those whose turn has come.
+func (e *Engine) tellLater(a *audience) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for now := time.Now(); len(a.later) > 0 && !a.next.After(now); a.next = a.next.Add(otherEvery) {
+		l := a.later[0]
+		l.waits, a.later = false, a.later[1:]
+		l.wake()
+	}
+	if len(a.later) > 0 {
+		time.AfterFunc(time.Until(a.next), func() { e.tellLater(a) })
+	}
 }

@@ -70,7 +70,7 @@ func (w *watcher) answer(number uint64) error {
 	if number == 0 {
 		return nil
 	}
-	version, _, _ := w.engine.version(w.tenant)
+	version, _ := w.engine.version(w.tenant)
 	if err := w.update(version); err != nil {
 		return err
 	}

@@ -99,8 +99,6 @@ type watcher struct {
 	count   uint64         // of exercises
 
 	put map[event.ID]*putQuestion // to approvers
-
-	turn *time.Timer // until it is told of the newest change; nil: now
 }
 
 // greet learns which gate this is, and has it prove its key.
@@ -187,19 +185,18 @@ func (w *watcher) lookUp() (known bool) {
 
 // serve sends what is in force whenever it changes, and answers renewals.
 func (w *watcher) serve(requests <-chan received) error {
+	listener := newListener(GatePath(w.key.ID), event.InstanceID(w.key.Instance))
+	defer w.engine.listen(w.tenant, listener)()
 	for {
-		version, changed, answered := w.engine.version(w.tenant)
-		if err := w.inTurn(version); err != nil {
+		version, answered := w.engine.version(w.tenant)
+		if err := w.update(version); err != nil {
 			return err
 		}
 		if err := w.answers(); err != nil {
 			return err
 		}
 		select {
-		case <-changed:
-			w.await(w.engine.later(w.tenant, GatePath(w.key.ID), event.InstanceID(w.key.Instance)))
-		case <-w.due():
-			w.turn = nil
+		case <-listener.news:
 		case <-answered:
 		case <-w.engine.drained:
 			return stopping
@@ -225,41 +222,12 @@ func (w *watcher) serve(requests <-chan received) error {
 	}
 }
 
-// await lets other gates be told first.
-func (w *watcher) await(d time.Duration) {
-	w.turn = nil
-	if d > 0 {
-		w.turn = time.NewTimer(d)
-	}
-}
-
-// due is when the gate's turn comes; it never comes if it is now.
-func (w *watcher) due() <-chan time.Time {
-	if w.turn == nil {
-		return nil
-	}
-	return w.turn.C
-}
-
-// inTurn sends all that is in force, unless the gate has it or waits for its turn.
-func (w *watcher) inTurn(version uint64) error {
-	if w.turn != nil {
-		return nil
-	}
-	return w.update(version)
-}
-
-// version is the newest event of a tenant that gates must know of, and channels that are closed when there is a newer one, and when
-// a question has moved.
-func (e *Engine) version(name event.TenantID) (version uint64, changed, answered <-chan struct{}) {
+// version is the newest event of a tenant that gates must know of, and a channel that is closed when a question has moved.
+func (e *Engine) version(name event.TenantID) (version uint64, answered <-chan struct{}) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	t := e.tenants[name]
-	if t == nil {
-		t = newTenant()
-		e.tenants[name] = t
-	}
-	return t.version, t.changed, t.answered
+	t := e.tenant(name)
+	return t.version, t.answered
 }
 
 // update sends all that is in force, unless the gate has it. What is contained does not wait for the registry.
