@@ -49,6 +49,7 @@ func needsTwo(t event.Target, l Level) bool { return t.Kind == event.TargetTenan
 func (e *Engine) Contain(ctx context.Context, o Order) (c *Containment, already bool, err error) {
 	e.acting.Lock()
 	defer e.acting.Unlock()
+	defer e.hasten()()
 	return e.contain(ctx, o)
 }
 

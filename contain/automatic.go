@@ -26,6 +26,7 @@ type AutomaticOrder struct {
 func (e *Engine) Automatic(ctx context.Context, a AutomaticOrder) error {
 	e.acting.Lock()
 	defer e.acting.Unlock()
+	defer e.hasten()()
 	if err := e.knows(ctx, a); err != nil {
 		return fmt.Errorf("contain %s for a rule: %w", a.Target, err)
 	}

@@ -80,6 +80,7 @@ type Config struct {
 	Judged        func(ctx context.Context, tenant event.TenantID, seq uint64) (after uint64, err error)
 	JudgeWait     time.Duration                                        // an act of high consequence waits so long for the rules; 0 is DefaultJudgeWait, negative not at all
 	JudgeRequired bool                                                 // and does not begin when they have not seen it by then
+	Way           *stream.RightOfWay                                   // is taken for orders on their way to the gates; nil: there is none to take
 	Page          func(tenant event.TenantID, c *Containment)          // is told of each containment that is about to end by itself; may be nil
 	Escalate      func(tenant event.TenantID, c *Containment, s *Step) // is told of each step that a person must look at; may be nil
 	Hook          func(Point) error                                    // called at each point of a connector's call; an error stops it there, as a crash would; may be nil

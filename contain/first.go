@@ -45,6 +45,12 @@ func (f *first) waits(gate Path, instance event.InstanceID) bool {
 	return f.target != event.Target{} && !f.gates[gate] && (f.only || !f.target.Concerns(instance))
 }
 
+// hasten takes the right of way for an order. done gives it back when those whom the order is about have been told.
+func (e *Engine) hasten() (done func()) {
+	giveBack := e.cfg.Way.Take()
+	return func() { time.AfterFunc(headStart, giveBack) }
+}
+
 // listener is one gate's stream that waits for changes.
 type listener struct {
 	gate     Path

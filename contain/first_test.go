@@ -12,6 +12,7 @@ import (
 
 	"github.com/agentcustody/custody/event"
 	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
+	"github.com/agentcustody/custody/stream"
 )
 
 // TestThoseItIsAboutComeFirst: gates that a rule's pause of a run names, and those of an instance that is contained, are told at once, and
@@ -108,5 +109,19 @@ func TestALateTurnMakesNobodyWait(t *testing.T) {
 			t.Errorf("%d turns are left after their time", len(audience.later))
 		}
 		time.Sleep(time.Minute)
+	})
+}
+
+// TestAnOrderHasTheRightOfWay until those whom it is about have been told.
+func TestAnOrderHasTheRightOfWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &Engine{cfg: Config{Way: new(stream.RightOfWay)}}
+		began, done := time.Now(), e.hasten()
+		time.AfterFunc(time.Millisecond, done)
+		e.cfg.Way.Give(t.Context())
+		if want := time.Millisecond + headStart; time.Since(began) != want {
+			t.Errorf("others wait %s, want %s", time.Since(began), want)
+		}
+		time.Sleep(time.Second)
 	})
 }

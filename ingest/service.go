@@ -12,6 +12,7 @@ import (
 	"github.com/agentcustody/custody/event/registry"
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 	"github.com/agentcustody/custody/signer"
+	"github.com/agentcustody/custody/stream"
 )
 
 // Limits of the door.
@@ -58,11 +59,12 @@ type Config struct {
 	Receipts  signer.Signer // signs receipts, under the name of the tenant's origin
 	Objects   Objects       // nil takes no sealed values of more than event.MaxSealedInline bytes
 
-	Verified   *signer.Verified // signatures that this process has found good; nil remembers none
-	MaxBacklog uint64           // events; 0 is MaxBacklog
-	Workers    int              // batches that are checked at the same time; 0 is one for each processor
-	Now        func() time.Time // nil is time.Now
-	Log        *slog.Logger     // nil discards
+	Way        *stream.RightOfWay // emitters give it; nil: nobody has it
+	Verified   *signer.Verified   // signatures that this process has found good; nil remembers none
+	MaxBacklog uint64             // events; 0 is MaxBacklog
+	Workers    int                // batches that are checked at the same time; 0 is one for each processor
+	Now        func() time.Time   // nil is time.Now
+	Log        *slog.Logger       // nil discards
 }
 
 func (c Config) withDefaults() Config {

@@ -28,6 +28,7 @@ func newWorkers(n int) chan *worker {
 func (s *Service) hire(ctx context.Context) *worker {
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
+	s.cfg.Way.Give(ctx)
 	select {
 	case w := <-s.workers:
 		return w

@@ -90,15 +90,16 @@ type Config struct {
 	LogKey    signer.Signer    // signs checkpoints, under the log's origin; nil signs none
 	TimeKey   signer.Signer    // cosigns checkpoints with the time, under the origin and TimeKeySuffix; may be nil
 
-	Confirm  *Confirm         // who confirms checkpoints; nil is nobody
-	Busy     func() bool      // whether emitters wait for a processor, see yieldMost; nil is never
-	Workers  int              // goroutines that decode; 0 is one for each processor
-	Feed     *Feed            // of Stream, with the follower of this process; nil is one of its own
-	Verified *signer.Verified // signatures that this process has found good; nil remembers none
-	BlockAge time.Duration    // 0 is DefaultBlockAge
-	Now      func() time.Time // nil is time.Now
-	Log      *slog.Logger     // nil discards
-	Hook     func(Step) error // called at each step; an error stops the writer there, as a crash would; may be nil
+	Confirm  *Confirm           // who confirms checkpoints; nil is nobody
+	Way      *stream.RightOfWay // the writer gives it; nil: nobody has it
+	Busy     func() bool        // whether emitters wait for a processor, see yieldMost; nil is never
+	Workers  int                // goroutines that decode; 0 is one for each processor
+	Feed     *Feed              // of Stream, with the follower of this process; nil is one of its own
+	Verified *signer.Verified   // signatures that this process has found good; nil remembers none
+	BlockAge time.Duration      // 0 is DefaultBlockAge
+	Now      func() time.Time   // nil is time.Now
+	Log      *slog.Logger       // nil discards
+	Hook     func(Step) error   // called at each step; an error stops the writer there, as a crash would; may be nil
 
 	checkpointEvery time.Duration       // while a log grows; 0 is the constant
 	reread          func() streamReader // the stream from its first message on, for Rebuild; nil is Stream's

@@ -48,7 +48,7 @@ func (l *Ledger) run(ctx context.Context, until uint64) error {
 		return nil
 	}
 	w.reader = l.cfg.Feed.join(w.fold.seq + 1)
-	w.turn = turn{busy: l.cfg.Busy, most: yieldMost, late: lateAge, backlog: backlogAge}
+	w.turn = turn{way: l.cfg.Way, busy: l.cfg.Busy, most: yieldMost, late: lateAge, backlog: backlogAge}
 	group, ctx := errgroup.WithContext(ctx)
 	cuts, slots := make(chan *cut), make(chan struct{}, 1)
 	group.Go(func() error { return w.cutBlocks(ctx, group, cuts, slots) })

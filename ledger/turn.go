@@ -3,6 +3,8 @@ package ledger
 import (
 	"context"
 	"time"
+
+	"github.com/agentcustody/custody/stream"
 )
 
 // Both that fold the stream let emitters go first, who wait for a processor: somebody waits for each receipt. They do so only while
@@ -32,16 +34,18 @@ const (
 
 // turn is how one that folds lets emitters go first. It is for one goroutine; the zero time begins with a turn.
 type turn struct {
-	busy    func() bool   // whether emitters wait; nil is never
-	most    time.Duration // that is waited in one turn
-	work    time.Duration // before the next turn
-	late    time.Duration // age of a message that is late: from here on there are no turns
-	backlog time.Duration // age of a message that nobody waits for any more: from here on there are
-	last    time.Time     // end of the last turn
+	way     *stream.RightOfWay // given at any time
+	busy    func() bool        // whether emitters wait; nil is never
+	most    time.Duration      // that is waited in one turn
+	work    time.Duration      // before the next turn
+	late    time.Duration      // age of a message that is late: from here on there are no turns
+	backlog time.Duration      // age of a message that nobody waits for any more: from here on there are
+	last    time.Time          // end of the last turn
 }
 
 // yield waits while emitters do, if it is their turn; age is that of the last message.
 func (t *turn) yield(ctx context.Context, age time.Duration) {
+	t.way.Give(ctx)
 	began := time.Now()
 	if t.busy == nil || age >= t.late && age < t.backlog || began.Sub(t.last) < t.work || !t.busy() {
 		return

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/agentcustody/custody/stream"
 )
 
 // TestTurnsAreTakenInTurn: emitters go first while they wait, never for more than the share that they have, and not before what is late.
@@ -57,5 +59,19 @@ func TestTurnEnds(t *testing.T) {
 		if took := time.Since(began); took > turnStep {
 			t.Errorf("waited %s after the end", took)
 		}
+	})
+}
+
+// TestTheWriterGivesWay: also when it is late and when nobody waits at the door.
+func TestTheWriterGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turn := &turn{way: new(stream.RightOfWay), late: lateAge}
+		const held = time.Millisecond
+		time.AfterFunc(held, turn.way.Take())
+		began := time.Now()
+		if turn.yield(t.Context(), lateAge); time.Since(began) != held {
+			t.Errorf("gave way for %s, not %s", time.Since(began), held)
+		}
+		time.Sleep(time.Second)
 	})
 }

@@ -63,6 +63,7 @@ type Config struct {
 	DiskReserve int64    // free bytes of the volumes of Dir and Beside below which agents are pushed back; negative is none
 	Beside      []string // further folders that must not run full before the stream does: that of the store
 
+	Way    *RightOfWay  // agents' messages give it; nil: nobody has it
 	NoSync bool         // leave syncing to the operating system; only for tests that measure something else
 	Log    *slog.Logger // nil discards
 

@@ -139,7 +139,7 @@ func TestOfManyPublishersOneWins(t *testing.T) {
 func TestAgentsTakeTurnsAndSystemMessagesDoNot(t *testing.T) {
 	s := open(t, Config{})
 	for range embeddedTurns {
-		s.turns <- struct{}{}
+		s.turns.free <- struct{}{}
 	}
 	agents := Msg{Subject: EventSubject("acme", key("a")), Data: []byte("batch")}
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -164,11 +164,11 @@ func TestAgentsTakeTurnsAndSystemMessagesDoNot(t *testing.T) {
 		t.Errorf("message %d was published before its turn", seq)
 	default:
 	}
-	<-s.turns
+	<-s.turns.free
 	if seq := <-done; seq != 3 {
 		t.Errorf("got message %d, want 3", seq)
 	}
-	if waiting := len(s.turns); waiting != embeddedTurns-1 {
+	if waiting := len(s.turns.free); waiting != embeddedTurns-1 {
 		t.Errorf("%d turns are taken", waiting)
 	}
 }

@@ -13,13 +13,16 @@ const (
 )
 
 // turns lets so many agents' messages be published at a time, in their order. Custody's own are few and go first: they wait for nobody.
-type turns chan struct{}
+type turns struct {
+	free chan struct{}
+	way  *RightOfWay
+}
 
 func newTurns(cfg *Config) turns {
 	if cfg.Dir != "" {
-		return make(turns, embeddedTurns)
+		return turns{make(chan struct{}, embeddedTurns), cfg.Way}
 	}
-	return make(turns, clusterTurns)
+	return turns{make(chan struct{}, clusterTurns), cfg.Way}
 }
 
 // take waits for a message's turn. The error is the cause of ctx.
@@ -27,9 +30,10 @@ func (t turns) take(ctx context.Context, subject string) (end func(), err error)
 	if isSystem(subject) {
 		return func() {}, nil
 	}
+	t.way.Give(ctx)
 	select {
-	case t <- struct{}{}:
-		return func() { <-t }, nil
+	case t.free <- struct{}{}:
+		return func() { <-t.free }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

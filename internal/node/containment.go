@@ -25,7 +25,7 @@ const openPatience = 15 * time.Second
 func (n *Node) openContainment(ctx context.Context) (err error) {
 	cfg := contain.Config{
 		Source: n.stream, Recorder: n.system, Roster: n.admission, System: n.keys.system.Public(), Key: n.keys.system, Now: n.cfg.Now, Log: n.cfg.Log,
-		Moderate: n.cfg.ModerateNeedsLease, ApproveHigh: n.cfg.ApproveHigh, Hold: n.holdRecords, Judged: n.judged, Reach: n.reach, Contents: sealedContents{n},
+		Moderate: n.cfg.ModerateNeedsLease, ApproveHigh: n.cfg.ApproveHigh, Hold: n.holdRecords, Judged: n.judged, Reach: n.reach, Contents: sealedContents{n}, Way: &n.way,
 	}
 	if cfg.Connectors, err = n.connectors(); err != nil {
 		return err

@@ -55,6 +55,7 @@ type Node struct {
 	rules     *live.Engine
 	feed      *ledger.Feed                // of the log's fold and the rules' fold
 	verified  *signer.Verified            // by the door and both folds
+	way       stream.RightOfWay           // the brake's
 	judges    atomic.Pointer[live.Engine] // the rules, for the brake, which starts before them
 	retention *ingest.Retention
 	cases     *cases.Engine
@@ -182,7 +183,7 @@ func (n *Node) openKeys(context.Context) (err error) {
 func (n *Node) openStream(ctx context.Context) (err error) {
 	cfg := stream.Config{
 		URL: n.cfg.StreamURL, NKeyFile: n.cfg.NKeyFile, CredsFile: n.cfg.CredsFile, MaxBytes: n.cfg.StreamMaxBytes,
-		SystemQuota: n.cfg.SystemQuota, DiskReserve: n.cfg.DiskReserve, NoSync: n.cfg.NoSync, Log: n.cfg.Log,
+		SystemQuota: n.cfg.SystemQuota, DiskReserve: n.cfg.DiskReserve, NoSync: n.cfg.NoSync, Way: &n.way, Log: n.cfg.Log,
 	}
 	if cfg.URL == "" {
 		cfg.Dir = n.folder.path("stream")
@@ -220,7 +221,7 @@ func (n *Node) openLedger(context.Context) error {
 	n.feed, n.verified = ledger.NewFeed(n.stream), new(signer.Verified)
 	cfg := ledger.Config{
 		Stream: n.stream, Store: ledger.NewStore(n.store), System: n.keys.system.Public(), LogKey: n.keys.log, TimeKey: n.keys.time,
-		Now: n.cfg.Now, Log: n.cfg.Log, Busy: n.busy, Workers: cores, Confirm: n.confirm.ledger(n.nodes), Feed: n.feed, Verified: n.verified,
+		Now: n.cfg.Now, Log: n.cfg.Log, Way: &n.way, Busy: n.busy, Workers: cores, Confirm: n.confirm.ledger(n.nodes), Feed: n.feed, Verified: n.verified,
 	}
 	if n.cfg.TuneLedger != nil {
 		n.cfg.TuneLedger(&cfg)
@@ -283,7 +284,7 @@ func (n *Node) openIngest(ctx context.Context) error {
 	}
 	n.door = ingest.NewService(ingest.Config{
 		Stream: n.stream, Ledger: &n.behind, Vault: n.vault, Objects: n.objects, System: n.system, Admission: n.admission, Receipts: n.keys.system,
-		Verified: n.verified, MaxBacklog: n.cfg.MaxBacklog, Workers: cores, Now: n.cfg.Now, Log: n.cfg.Log,
+		Way: &n.way, Verified: n.verified, MaxBacklog: n.cfg.MaxBacklog, Workers: cores, Now: n.cfg.Now, Log: n.cfg.Log,
 	})
 	n.opened.Store(n.door)
 	n.later(n.closeDoor)
