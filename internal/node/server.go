@@ -30,8 +30,9 @@ const (
 	keepaliveAfter = time.Minute
 	// window is how much a sender may send before it is read: a batch in one go.
 	window = 2 << 20
-	// readBuffer is what one system call reads: eight TLS records.
-	readBuffer = 128 << 10
+	// readBuffer is memory of each connection for as long as it lasts, and two thousand of a thousand agents are many. A read gives no more
+	// than one TLS record, of 16 KiB.
+	readBuffer = 16 << 10
 	// handshakePatience bounds the time from connect to TLS.
 	handshakePatience = 10 * time.Second
 )
