@@ -1,5 +1,6 @@
 // Package signer holds the keys of Custody and everything that is signed with
-// them. The only algorithm is Ed25519 (RFC 8032).
+// them. The algorithm is Ed25519 (RFC 8032); an [ExportKey] alone, which signs
+// what others verify with their own tools, may be ECDSA over SHA-256 on P-256.
 //
 // # Keys
 //
@@ -17,9 +18,10 @@
 //	checkpoint   C2SP signed note of a chain.Checkpoint, type 0x01
 //	cosignature  C2SP cosignature/v1 of a checkpoint, type 0x04, with a time
 //	receipt      C2SP signed note of a Receipt, type 0x01
+//	export       DSSE v1 PAE of a statement about what is exported, by an Exporter
 //
-// The four cannot be confused although one key may make several of them: the
-// PAE begins with "DSSEv1 ", a cosigned message with "cosignature/v1\n", a
+// They cannot be confused although one key may make several of them: the
+// PAE begins with "DSSEv1 " and the payload type, a cosigned message with "cosignature/v1\n", a
 // receipt with "custody/receipt/v1\n", and no checkpoint that a verifier
 // accepts has one of these as its origin line.
 //

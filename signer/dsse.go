@@ -25,8 +25,13 @@ func AppendPAE(dst []byte, payloadType string, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// SignDSSE returns the SignatureSize bytes of s's signature over the PAE.
-func SignDSSE(s Signer, payloadType string, payload []byte) ([]byte, error) {
+// messageSigner is what a Signer and an Exporter have in common.
+type messageSigner interface {
+	Sign(message []byte) ([]byte, error)
+}
+
+// SignDSSE returns the signature of a Signer, SignatureSize bytes, or of an Exporter over the PAE.
+func SignDSSE(s messageSigner, payloadType string, payload []byte) ([]byte, error) {
 	buf := borrowPAE(payloadType, payload)
 	defer paeBuffers.Put(buf)
 	sig, err := s.Sign(*buf)

@@ -196,13 +196,9 @@ func newPEM() ([]byte, error) {
 }
 
 func parsePEM(data []byte) (*Key, error) {
-	block, rest := pem.Decode(data)
-	if block == nil || block.Type != pemType || len(rest) != 0 {
-		return nil, fmt.Errorf("not one PEM block %q: %w", pemType, ErrKey)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	parsed, err := parsePrivate(data)
 	if err != nil {
-		return nil, fmt.Errorf("not PKCS#8: %w", ErrKey) // the cause could quote the key
+		return nil, err
 	}
 	private, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
@@ -211,11 +207,27 @@ func parsePEM(data []byte) (*Key, error) {
 	return newKey(private), nil
 }
 
+// parsePrivate reads a private key of whatever algorithm.
+func parsePrivate(data []byte) (any, error) {
+	block, rest := pem.Decode(data)
+	if block == nil || block.Type != pemType || len(rest) != 0 {
+		return nil, fmt.Errorf("not one PEM block %q: %w", pemType, ErrKey)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("not PKCS#8: %w", ErrKey) // the cause could quote the key
+	}
+	return parsed, nil
+}
+
 // Public implements Signer.
 func (k *Key) Public() PublicKey { return k.public }
 
 // ID returns the id of the public key.
 func (k *Key) ID() KeyID { return k.public.ID() }
+
+// Algorithm is AlgorithmEd25519.
+func (k *Key) Algorithm() string { return AlgorithmEd25519 }
 
 // Sign implements Signer. It never fails.
 func (k *Key) Sign(message []byte) ([]byte, error) {
