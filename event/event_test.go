@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
@@ -223,6 +224,14 @@ func TestValidate(t *testing.T) {
 		{"system.lease", func(e ev) { e.GetSystem().GetLease().Lasts = 301e9 }, "system.lease.lasts: more than five minutes"},
 		{"system.armed", func(e ev) { e.GetSystem().GetArmed().Checks[0].Observer = "" }, "system.armed.checks[0].observer: none of agent, gateway, probe, custody"},
 		{"system.drill", func(e ev) { e.GetSystem().GetDrill().Steps[0].Path = "" }, "system.drill.steps[0].path: missing"},
+		{"system.export_key", func(e ev) { e.GetSystem().GetExportKey().PublicKey = make([]byte, 90) }, "system.export_key.public_key: neither 32 nor 91 bytes"},
+		{"system.export_key", func(e ev) { e.GetSystem().GetExportKey().PublicKey = nil }, "system.export_key.public_key: neither 32 nor 91 bytes"},
+		{"system.export_key", func(e ev) { e.GetSystem().GetExportKey().PublicKey = make([]byte, 91) }, ""},
+		{"system.export_key", func(e ev) { e.GetSystem().GetExportKey().Replaces = nil }, "system.export_key.replaces: missing"},
+		{"system.export_key", func(e ev) {
+			id := sha256.Sum256(e.GetSystem().GetExportKey().GetPublicKey())
+			e.GetSystem().GetExportKey().Replaces = id[:]
+		}, "system.export_key.replaces: the key itself"},
 		{"system.hold", func(e ev) { e.GetSystem().GetHold().Scope = "all" }, "system.hold.scope: not tenant, instance/I, run/R or subject/S"},
 		{"system.hold", func(e ev) { e.GetSystem().GetHold().Scope = "room/1" }, "system.hold.scope: none of instance, run, subject"},
 		{"system.hold", func(e ev) { e.GetSystem().GetHold().Scope = "tenant" }, ""},

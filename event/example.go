@@ -334,6 +334,8 @@ func exampleReadiness(x *eventv1.System, name string) {
 		}}
 	case "expiry":
 		x.Detail = &eventv1.System_Expiry{Expiry: &eventv1.Expiry{Before: exampleStart - 183*24*3600*1e9}}
+	case "export_key":
+		x.Detail = &eventv1.System_ExportKey{ExportKey: &eventv1.ExportKeyChange{PublicKey: examplePublic("export"), Replaces: exampleDigest("log key")}}
 	case "fingerprint":
 		x.Detail = &eventv1.System_Fingerprint{Fingerprint: &eventv1.FingerprintKey{Number: 2}}
 	case "case":

@@ -69,6 +69,7 @@ const (
 	EpochSize       = 16 // random
 	SaltSize        = 32 // of a sealed field or an instance
 	PublicKeySize   = 32 // Ed25519
+	ExportKeySize   = 91 // SubjectPublicKeyInfo of a key on P-256: the other form of an export key
 	SignatureSize   = 64 // Ed25519
 	FingerprintSize = 8  // truncated HMAC-SHA-256
 	sealOverhead    = 28 // AES-256-GCM: nonce of 12 and tag of 16

@@ -210,6 +210,8 @@ func systemAction(x *eventv1.System) string {
 		return "system.expiry"
 	case *eventv1.System_Fingerprint:
 		return "system.fingerprint"
+	case *eventv1.System_ExportKey:
+		return "system.export_key"
 	}
 	return ""
 }

@@ -344,6 +344,8 @@ func readiness(x *eventv1.System) *FieldError {
 		return instantGiven("before", d.Expiry.GetBefore()).under("expiry")
 	case *eventv1.System_Fingerprint:
 		return positive("number", uint64(d.Fingerprint.GetNumber())).under("fingerprint")
+	case *eventv1.System_ExportKey:
+		return exportKeyChange(d.ExportKey).under("export_key")
 	}
 	return &FieldError{"detail", "missing"}
 }
@@ -438,6 +440,17 @@ func enrolment(x *eventv1.KeyChange) *FieldError {
 		exactlyIf("replaces", x.Replaces, DigestSize),
 		exactly("proof", x.Proof, SignatureSize),
 	)
+}
+
+// exportKeyChange looks at sizes alone: whether the bytes are a key is said by who verifies with it.
+func exportKeyChange(x *eventv1.ExportKeyChange) *FieldError {
+	if n := len(x.GetPublicKey()); n != PublicKeySize && n != ExportKeySize {
+		return &FieldError{"public_key", "neither 32 nor 91 bytes"}
+	}
+	if id := sha256.Sum256(x.GetPublicKey()); bytes.Equal(id[:], x.GetReplaces()) {
+		return &FieldError{"replaces", "the key itself"}
+	}
+	return exactly("replaces", x.GetReplaces(), DigestSize)
 }
 
 func grant(x *eventv1.GrantChange) *FieldError {

@@ -40,6 +40,7 @@ System actor:t256 reason:t4096 10:genesis:{Genesis} instance:{InstanceChange} ma
   grant:{GrantChange} rule:{RuleChange} containment:{Containment} hold:{Hold} erasure:{Erasure} access:{Access} refusal:{Refusal}
   finding:{Finding} review:{Review} 40:firing:{FiringChange} 45:approval:{ApprovalStep} 50:lease:{LeaseExtension} armed:{Armed}
   drill:{Drill} 55:case:{Case} 60:expiry:{Expiry} fingerprint:{FingerprintKey}
+  export_key:{ExportKeyChange}
 Genesis origin:T256 system_key:B32 log_key:B32 display_name:t256 system_salt:B32
 Labels client:t256 owner:t256 on_call:t256 environment:t256 regulation:[T256]16 canary:f
 InstanceChange instance:N salt:b32 labels:{Labels}
@@ -61,6 +62,7 @@ ApprovalStep state:E6 request:D subject_event:D instance:N run:t256 principal:t2
   arguments_digest:B32 valid_until:I shown_at:i took:i escalated_to:t256 step_up:f certificate:b32
 Expiry before:I
 FingerprintKey number:W
+ExportKeyChange public_key:B32-91 replaces:B32
 LeaseExtension lasts:u300000000000
 Armed checks:[{PathCheck}]128
 PathCheck instance:N path:T256 proven:f observer|agent|gateway|probe|custody evidence:t4096
@@ -227,6 +229,8 @@ def read_detail(detail, x):
     if detail == "key":
         by_action("KeyChange", x)
         need(x["action"] != 1 or x["key_id"] == sha(x["public_key"]) != x["replaces"], "key id")
+    elif detail == "export_key":
+        need(len(x["public_key"]) in (32, 91) and sha(x["public_key"]) != x["replaces"], "export key")
     elif detail == "review" and x["topic"] == "sharing":
         what, _, which = x["subject"].partition("/")
         need(what in ("credential", "connector", "memory", "artefact") and which, "subject of a review of sharing")
@@ -259,6 +263,7 @@ class Log:
         """anchored says whether a genesis is the one that the policy names."""
         self.tenant, self.anchored, self.genesis, self.salts, self.keys = tenant, anchored, None, {}, {}
         self.holds, self.erased, self.tombstones, self.expiries = {}, {}, {}, []
+        self.exporters = []  # ids of the export keys, the log key's first; the last is in force
 
     def own(self, key_id):
         """Custody's own batches, whose system events count, are by the system key."""
@@ -283,6 +288,7 @@ class Log:
         if detail == "genesis":
             if index == 0 and self.anchored(x):
                 self.genesis, self.salts["custody"] = x, x["system_salt"]
+                self.exporters = [sha(x["log_key"])]
                 self.keys[sha(x["system_key"])] = {"public": x["system_key"], "instance": "custody", "producer": 4, "from": 0,
                                                    "to": 1 << 64, "suspect": None, "revoked": False}
         elif self.genesis and detail == "instance" and x["salt"]:
@@ -293,6 +299,9 @@ class Log:
             self.erase(index, x["subject"], x["generation"])
         elif self.genesis and detail == "expiry" and not self.holds:
             self.expiries.append((index, x["before"]))
+        elif self.genesis and detail == "export_key":
+            if x["replaces"] == self.exporters[-1] and sha(x["public_key"]) not in self.exporters:
+                self.exporters.append(sha(x["public_key"]))
         elif self.genesis and detail == "key" and x["action"] == 1:
             self.enrol(index, x)
         elif self.genesis and detail == "key":

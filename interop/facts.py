@@ -53,7 +53,7 @@ class Fact:
             return KEY_ACTIONS[self.d["action"]]
         if self.detail == "grant":
             return "taken" if self.d["revoked"] else "given"
-        return {"manifest": "in_force", "rule": self.d.get("mode", "")}.get(self.detail, "")
+        return {"manifest": "in_force", "export_key": "in_force", "rule": self.d.get("mode", "")}.get(self.detail, "")
 
 
 class Calls:

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"unsafe"
 
@@ -344,6 +345,9 @@ func deed(x *eventv1.System) string {
 		return d.Drill.GetInstance()
 	case *eventv1.System_Case:
 		return d.Case.GetCase()
+	case *eventv1.System_ExportKey:
+		id := sha256.Sum256(d.ExportKey.GetPublicKey())
+		return hex.EncodeToString(id[:])
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"strconv"
@@ -103,6 +104,9 @@ func brakeWords(s *eventv1.System) []string {
 		return []string{"content from before " + stamp(d.Expiry.GetBefore())}
 	case *eventv1.System_Fingerprint:
 		return []string{fmt.Sprintf("key %d", d.Fingerprint.GetNumber())}
+	case *eventv1.System_ExportKey:
+		id := sha256.Sum256(d.ExportKey.GetPublicKey())
+		return []string{"export key " + short(id[:])}
 	case *eventv1.System_Lease:
 		return []string{"for " + time.Duration(d.Lease.GetLasts()).String()}
 	case *eventv1.System_Armed:

@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -148,6 +149,29 @@ func EnrolmentMessage(tenant, instance string, producer eventv1.ProducerClass, p
 func (s *State) setKey(k Key) {
 	s.keys[k.ID] = k
 	s.touch(keyPrefix + k.ID.String())
+}
+
+// applyExportKey puts a key in force that never was, in the place of the one that is.
+func (s *State) applyExportKey(index uint64, x *eventv1.ExportKeyChange) error {
+	all, id := s.ExportKeys(), Hash(sha256.Sum256(x.PublicKey))
+	if slices.ContainsFunc(all, func(k ExportKey) bool { return k.ID == id }) {
+		return fmt.Errorf("export key %s: %w", id, ErrExists)
+	}
+	old := all[len(all)-1]
+	if old.ID != Hash(x.Replaces) {
+		return fmt.Errorf("export key replaces %x, %s is in force: %w", x.Replaces, old.ID, ErrEnded)
+	}
+	if old.From > 0 {
+		old.To = index + 1
+		s.setExportKey(old)
+	}
+	s.setExportKey(ExportKey{id, string(x.PublicKey), index + 1, Forever})
+	return nil
+}
+
+func (s *State) setExportKey(k ExportKey) {
+	s.exports[k.ID] = k
+	s.touch(exportPrefix + k.ID.String())
 }
 
 func (s *State) applyGrant(index uint64, x *eventv1.GrantChange) error {

@@ -15,7 +15,7 @@ import (
 
 // Entry is one part of the state as it is kept outside.
 type Entry struct {
-	Key   string // "genesis", "instance/support-1", "key/<hex>", "grant/<principal>/<role>", "rule/…", "hold/…", "erased/…"
+	Key   string // "genesis", "instance/support-1", "key/<hex>", "grant/<principal>/<role>", "rule/…", "hold/…", "erased/…", "export/<hex>"
 	Value []byte // JSON; empty if the key is gone
 }
 
@@ -30,6 +30,7 @@ const (
 	rulePrefix     = "rule/"
 	holdPrefix     = "hold/"
 	erasedPrefix   = "erased/"
+	exportPrefix   = "export/"
 )
 
 func (id grantID) key() string { return grantPrefix + id.principal + "/" + event.Roles.Name(id.role) }
@@ -62,6 +63,9 @@ func (s *State) Entries() []Entry {
 	keys = appendKeys(keys, erasedPrefix, s.erased)
 	for id := range s.keys {
 		keys = append(keys, keyPrefix+id.String())
+	}
+	for id := range s.exports {
+		keys = append(keys, exportPrefix+id.String())
 	}
 	for id := range s.grants {
 		keys = append(keys, id.key())
@@ -123,4 +127,5 @@ var loaders = map[string]func(s *State, rest string, value []byte) error{
 	"rule":     (*State).loadRule,
 	"hold":     (*State).loadHold,
 	"erased":   (*State).loadErased,
+	"export":   (*State).loadExportKey,
 }

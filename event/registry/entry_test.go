@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,7 +21,7 @@ func anyChange(t *rapid.T, next uint64) *eventv1.System {
 	pick := func(names ...string) string { return rapid.SampledFrom(names).Draw(t, "name") }
 	number := func(most uint32) uint32 { return rapid.Uint32Range(1, most).Draw(t, "number") }
 	instance := pick("a", "b")
-	switch rapid.IntRange(0, 9).Draw(t, "change") {
+	switch rapid.IntRange(0, 10).Draw(t, "change") {
 	case 0:
 		return create(instance)
 	case 1:
@@ -39,6 +40,8 @@ func anyChange(t *rapid.T, next uint64) *eventv1.System {
 		x := grant(pick("bob", "al/ice", `"\`), eventv1.Role(number(3)), hash(pick("c1", "c2", "c3")))
 		x.Revoked, x.AllTenants = rapid.Bool().Draw(t, "revoked"), rapid.Bool().Draw(t, "all")
 		return granted(x)
+	case 9:
+		return exports(pick("k1", "k2", "k3"), pick("log", "k1", "k2"))
 	case 8:
 		return rule(pick("r1", "r2/x"), number(3), pick("shadow", "live", "off"))
 	}
@@ -110,6 +113,7 @@ func full(t testing.TB) *log {
 	for _, x := range []*eventv1.System{
 		create("a"), manifest("a", 1), key(enrol("a", "k1", agent)), key(rotate("a", "k1", "k2")), key(revoke("k2", 3)),
 		granted(grant("bob", 2, hash("c"))), rule("r", 1, "live"), erase("s", 1), hold("h", "tenant", false),
+		exports("x1", "log"), exports("x2", "x1"),
 	} {
 		l.must(x)
 	}
@@ -140,6 +144,8 @@ func TestEntries(t *testing.T) {
 	hex := func(b []byte) string { return registry.Hash(b).String() }
 	want := []string{
 		fmt.Sprintf(`erased/s {"generation":1,"since":8,"at":%d}`, event.Example("system.access").GetOccurredAt()),
+		`export/` + registry.Hash(keyID("x1")).String() + ` {"public_key":"` + hex(public("x1")) + `","from":11,"to":12}`,
+		`export/` + registry.Hash(keyID("x2")).String() + ` {"public_key":"` + hex(public("x2")) + `","from":12}`,
 		`genesis {"tenant":"acme","origin":"custody.example/custody/0123456789abcdef","system_key":"` + hex(public("system")) +
 			`","log_key":"` + hex(public("log")) + `","system_salt":"` + hex(opened(t).state.Genesis().SystemSalt) + `","display_name":"Acme"}`,
 		`grant/bob/auditor {"certificates":["` + hex(hash("c")) + `"],"since":6}`,
@@ -171,7 +177,7 @@ func TestLoadAcceptsOnlyWhatWasWritten(t *testing.T) {
 			}
 		}
 	}
-	for _, k := range []string{"", "other/x", "genesis/x", "key/00", "grant/bob", "grant/bob/king", "instance"} {
+	for _, k := range []string{"", "other/x", "genesis/x", "key/00", "export/00", "export/" + strings.Repeat("0", 64), "grant/bob", "grant/bob/king", "instance"} {
 		if err := registry.New().Load([]registry.Entry{{Key: k, Value: []byte("{}")}}); !errors.Is(err, registry.ErrEntry) {
 			t.Errorf("%q: %v", k, err)
 		}

@@ -141,3 +141,23 @@ func (s *State) loadHold(id string, value []byte) error {
 func (s *State) loadErased(subject string, value []byte) error {
 	return set(s.erased, subject, value, func(v erasedValue) (Erasure, error) { return Erasure(v), nil })
 }
+
+func (s *State) loadExportKey(rest string, value []byte) error {
+	var id Hash
+	if err := id.UnmarshalText([]byte(rest)); err != nil || id.String() != rest {
+		return ErrEntry
+	}
+	return set(s.exports, id, value, func(v exportValue) (ExportKey, error) { return v.key(id) })
+}
+
+func (v exportValue) key(id Hash) (ExportKey, error) {
+	public, err := hex.DecodeString(v.PublicKey)
+	if err != nil || sha256.Sum256(public) != id {
+		return ExportKey{}, ErrEntry
+	}
+	k := ExportKey{id, string(public), v.From, v.To}
+	if v.To == 0 {
+		k.To = Forever
+	}
+	return k, nil
+}

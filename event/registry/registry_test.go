@@ -139,6 +139,11 @@ func rule(id string, version uint32, mode string) *eventv1.System {
 	}}}
 }
 
+func exports(name, old string) *eventv1.System {
+	id := keyID(old)
+	return &eventv1.System{Detail: &eventv1.System_ExportKey{ExportKey: &eventv1.ExportKeyChange{PublicKey: public(name), Replaces: id[:]}}}
+}
+
 func hold(id, scope string, lifted bool) *eventv1.System {
 	return &eventv1.System{Detail: &eventv1.System_Hold{Hold: &eventv1.Hold{Hold: id, Scope: scope, Lifted: lifted}}}
 }
@@ -395,5 +400,35 @@ func TestRecordsChangeNothing(t *testing.T) {
 	}
 	if l.state.Hash() != before {
 		t.Error("a record changed the state")
+	}
+}
+
+// TestExportKeysFollowEachOther: the log key is the first; each key comes once, and only in the place of the one in force.
+func TestExportKeysFollowEachOther(t *testing.T) {
+	if s := registry.New(); s.ExportKeys() != nil || s.ExportKey() != (registry.ExportKey{}) {
+		t.Error("there is an export key before genesis")
+	}
+	l := opened(t)
+	if k := l.state.ExportKey(); k.ID != keyID("log") || k.PublicKey != string(public("log")) || k.From != 0 || k.To != registry.Forever {
+		t.Errorf("at first %+v", k)
+	}
+	l.refuse(registry.ErrEnded, exports("x1", "system"))
+	l.refuse(registry.ErrExists, exports("log", "x1"))
+	first := l.must(exports("x1", "log"))
+	l.refuse(registry.ErrEnded, exports("x2", "log"))
+	l.refuse(registry.ErrExists, exports("log", "x1"))
+	second := l.must(exports("x2", "x1"))
+	l.refuse(registry.ErrExists, exports("x1", "x2"))
+	l.refuse(registry.ErrEnded, exports("x3", "x1"))
+	want := []registry.ExportKey{
+		{ID: keyID("log"), PublicKey: string(public("log")), To: first + 1},
+		{ID: keyID("x1"), PublicKey: string(public("x1")), From: first + 1, To: second + 1},
+		{ID: keyID("x2"), PublicKey: string(public("x2")), From: second + 1, To: registry.Forever},
+	}
+	if diff := cmp.Diff(want, l.state.ExportKeys()); diff != "" || l.state.ExportKey() != want[2] {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, known := l.state.Key(keyID("x2")); known {
+		t.Error("an export key is an emitter's")
 	}
 }

@@ -44,6 +44,7 @@ type State struct {
 	rules     map[string]Rule
 	holds     map[string]Hold
 	erased    map[string]Erasure
+	exports   map[Hash]ExportKey
 	dirty     map[string]struct{} // entry keys that changed since TakeDirty
 }
 
@@ -85,6 +86,14 @@ func (k Key) ValidAt(index uint64) bool { return k.From <= index && index < k.To
 
 // SuspectAt reports whether the leaf at index is in doubt.
 func (k Key) SuspectAt(index uint64) bool { return k.Suspect && k.SuspectFrom <= index }
+
+// ExportKey signs what is exported from the log from leaf From on, up to but not including To.
+type ExportKey struct {
+	ID        Hash   // SHA-256 of PublicKey
+	PublicKey string // the bytes of a signer.ExportKey
+	From      uint64 // leaf that put it in force + 1; 0 for the log key
+	To        uint64 // Forever, or the leaf that replaced it + 1
+}
 
 // Grant is a role of a person.
 type Grant struct {
@@ -137,7 +146,7 @@ func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 func New() *State {
 	return &State{
 		instances: map[string]Instance{}, keys: map[Hash]Key{}, grants: map[grantID]Grant{},
-		rules: map[string]Rule{}, holds: map[string]Hold{}, erased: map[string]Erasure{}, dirty: map[string]struct{}{},
+		rules: map[string]Rule{}, holds: map[string]Hold{}, erased: map[string]Erasure{}, exports: map[Hash]ExportKey{}, dirty: map[string]struct{}{},
 	}
 }
 
@@ -145,7 +154,7 @@ func New() *State {
 func (s *State) Clone() *State {
 	return &State{
 		genesis: s.genesis, instances: maps.Clone(s.instances), keys: maps.Clone(s.keys), grants: maps.Clone(s.grants),
-		rules: maps.Clone(s.rules), holds: maps.Clone(s.holds), erased: maps.Clone(s.erased), dirty: maps.Clone(s.dirty),
+		rules: maps.Clone(s.rules), holds: maps.Clone(s.holds), erased: maps.Clone(s.erased), exports: maps.Clone(s.exports), dirty: maps.Clone(s.dirty),
 	}
 }
 
@@ -208,6 +217,32 @@ func (s *State) systemKey() (Key, bool) {
 // Keys are all keys that are or were enrolled, by id, without the system key.
 func (s *State) Keys() []Key {
 	return slices.SortedFunc(maps.Values(s.keys), func(a, b Key) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+}
+
+// ExportKeys are all keys that sign what is exported or did, in the order of the log: the log key first. There are none before genesis.
+func (s *State) ExportKeys() []ExportKey {
+	if s.genesis == nil {
+		return nil
+	}
+	public := s.genesis.Detail.LogKey
+	list := []ExportKey{{ID: sha256.Sum256(public), PublicKey: string(public), To: Forever}}
+	for _, k := range s.exports {
+		list = append(list, k)
+	}
+	slices.SortFunc(list, func(a, b ExportKey) int { return cmp.Compare(a.From, b.From) })
+	if len(list) > 1 {
+		list[0].To = list[1].From
+	}
+	return list
+}
+
+// ExportKey is the one in force, which is not there before genesis.
+func (s *State) ExportKey() ExportKey {
+	list := s.ExportKeys()
+	if len(list) == 0 {
+		return ExportKey{}
+	}
+	return list[len(list)-1]
 }
 
 // Grants are the roles in force, by principal and role.
@@ -297,6 +332,8 @@ func (s *State) applyDetail(index uint64, e *eventv1.Event, x *eventv1.System) e
 		return s.applyHold(index, d.Hold)
 	case *eventv1.System_Erasure:
 		return s.applyErasure(index, e.OccurredAt, d.Erasure)
+	case *eventv1.System_ExportKey:
+		return s.applyExportKey(index, d.ExportKey)
 	}
 	return nil
 }

@@ -87,6 +87,12 @@ type erasedValue struct {
 	At         int64  `json:"at"`
 }
 
+type exportValue struct {
+	PublicKey string `json:"public_key"` // hex
+	From      uint64 `json:"from"`
+	To        uint64 `json:"to,omitempty"` // absent: Forever
+}
+
 // String is h in hex.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
@@ -128,6 +134,11 @@ func (s *State) value(key string) []byte {
 		v = valueOf(s.holds, rest, func(h Hold) any { return holdValue{h.Scope, h.Since} })
 	case "erased":
 		v = valueOf(s.erased, rest, func(e Erasure) any { return erasedValue(e) })
+	case "export":
+		var id Hash
+		if id.UnmarshalText([]byte(rest)) == nil {
+			v = valueOf(s.exports, id, exportEntry)
+		}
 	}
 	return encode(v)
 }
@@ -192,6 +203,14 @@ func keyEntry(k Key) any {
 	}
 	if k.Suspect {
 		v.SuspectFrom = &k.SuspectFrom
+	}
+	return v
+}
+
+func exportEntry(k ExportKey) any {
+	v := exportValue{hex.EncodeToString([]byte(k.PublicKey)), k.From, k.To}
+	if k.To == Forever {
+		v.To = 0
 	}
 	return v
 }

@@ -530,6 +530,7 @@ type System struct {
 	//	*System_Case
 	//	*System_Expiry
 	//	*System_Fingerprint
+	//	*System_ExportKey
 	Detail        isSystem_Detail `protobuf_oneof:"detail"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -775,6 +776,15 @@ func (x *System) GetFingerprint() *FingerprintKey {
 	return nil
 }
 
+func (x *System) GetExportKey() *ExportKeyChange {
+	if x != nil {
+		if x, ok := x.Detail.(*System_ExportKey); ok {
+			return x.ExportKey
+		}
+	}
+	return nil
+}
+
 type isSystem_Detail interface {
 	isSystem_Detail()
 }
@@ -884,6 +894,11 @@ type System_Fingerprint struct {
 	Fingerprint *FingerprintKey `protobuf:"bytes,61,opt,name=fingerprint,proto3,oneof"`
 }
 
+type System_ExportKey struct {
+	// export_key begins a new key for what is exported from the log.
+	ExportKey *ExportKeyChange `protobuf:"bytes,62,opt,name=export_key,json=exportKey,proto3,oneof"`
+}
+
 func (*System_Genesis) isSystem_Detail() {}
 
 func (*System_Instance) isSystem_Detail() {}
@@ -925,6 +940,8 @@ func (*System_Case) isSystem_Detail() {}
 func (*System_Expiry) isSystem_Detail() {}
 
 func (*System_Fingerprint) isSystem_Detail() {}
+
+func (*System_ExportKey) isSystem_Detail() {}
 
 // Genesis opens a log.
 type Genesis struct {
@@ -2531,6 +2548,61 @@ func (x *FingerprintKey) GetNumber() uint32 {
 	return 0
 }
 
+// ExportKeyChange says that another key signs what is exported from this log. The one before signs nothing more.
+type ExportKeyChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// public_key is the 32 bytes of an Ed25519 key, or the 91 of the SubjectPublicKeyInfo of an ECDSA key on P-256, its point not compressed.
+	PublicKey []byte `protobuf:"bytes,1,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	// replaces is SHA-256 of the public key before, 32 bytes: at first the log key of the genesis.
+	Replaces      []byte `protobuf:"bytes,2,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportKeyChange) Reset() {
+	*x = ExportKeyChange{}
+	mi := &file_custody_event_v1_system_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportKeyChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportKeyChange) ProtoMessage() {}
+
+func (x *ExportKeyChange) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_event_v1_system_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportKeyChange.ProtoReflect.Descriptor instead.
+func (*ExportKeyChange) Descriptor() ([]byte, []int) {
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ExportKeyChange) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
+func (x *ExportKeyChange) GetReplaces() []byte {
+	if x != nil {
+		return x.Replaces
+	}
+	return nil
+}
+
 // Armed lists ways of stopping something, with what came of trying them without harm.
 type Armed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2542,7 +2614,7 @@ type Armed struct {
 
 func (x *Armed) Reset() {
 	*x = Armed{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[21]
+	mi := &file_custody_event_v1_system_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2554,7 +2626,7 @@ func (x *Armed) String() string {
 func (*Armed) ProtoMessage() {}
 
 func (x *Armed) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[21]
+	mi := &file_custody_event_v1_system_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2567,7 +2639,7 @@ func (x *Armed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Armed.ProtoReflect.Descriptor instead.
 func (*Armed) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{21}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Armed) GetChecks() []*PathCheck {
@@ -2596,7 +2668,7 @@ type PathCheck struct {
 
 func (x *PathCheck) Reset() {
 	*x = PathCheck{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[22]
+	mi := &file_custody_event_v1_system_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2680,7 @@ func (x *PathCheck) String() string {
 func (*PathCheck) ProtoMessage() {}
 
 func (x *PathCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[22]
+	mi := &file_custody_event_v1_system_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2693,7 @@ func (x *PathCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathCheck.ProtoReflect.Descriptor instead.
 func (*PathCheck) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{22}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PathCheck) GetInstance() string {
@@ -2678,7 +2750,7 @@ type Drill struct {
 
 func (x *Drill) Reset() {
 	*x = Drill{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[23]
+	mi := &file_custody_event_v1_system_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +2762,7 @@ func (x *Drill) String() string {
 func (*Drill) ProtoMessage() {}
 
 func (x *Drill) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[23]
+	mi := &file_custody_event_v1_system_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +2775,7 @@ func (x *Drill) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drill.ProtoReflect.Descriptor instead.
 func (*Drill) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{23}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Drill) GetInstance() string {
@@ -2762,7 +2834,7 @@ type DrillStep struct {
 
 func (x *DrillStep) Reset() {
 	*x = DrillStep{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[24]
+	mi := &file_custody_event_v1_system_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2774,7 +2846,7 @@ func (x *DrillStep) String() string {
 func (*DrillStep) ProtoMessage() {}
 
 func (x *DrillStep) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[24]
+	mi := &file_custody_event_v1_system_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2787,7 +2859,7 @@ func (x *DrillStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillStep.ProtoReflect.Descriptor instead.
 func (*DrillStep) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{24}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DrillStep) GetPath() string {
@@ -2860,7 +2932,7 @@ type Case struct {
 
 func (x *Case) Reset() {
 	*x = Case{}
-	mi := &file_custody_event_v1_system_proto_msgTypes[25]
+	mi := &file_custody_event_v1_system_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2872,7 +2944,7 @@ func (x *Case) String() string {
 func (*Case) ProtoMessage() {}
 
 func (x *Case) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_event_v1_system_proto_msgTypes[25]
+	mi := &file_custody_event_v1_system_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2885,7 +2957,7 @@ func (x *Case) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Case.ProtoReflect.Descriptor instead.
 func (*Case) Descriptor() ([]byte, []int) {
-	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{25}
+	return file_custody_event_v1_system_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Case) GetCase() string {
@@ -2955,7 +3027,8 @@ var File_custody_event_v1_system_proto protoreflect.FileDescriptor
 
 const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\n" +
-	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\xcd\t\n" +
+	"\x1dcustody/event/v1/system.proto\x12\x10custody.event.v1\x1a\"custody/event/v1/consequence.proto\"\x91\n" +
+	"\n" +
 	"\x06System\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x125\n" +
@@ -2980,7 +3053,9 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x05drill\x184 \x01(\v2\x17.custody.event.v1.DrillH\x00R\x05drill\x12,\n" +
 	"\x04case\x187 \x01(\v2\x16.custody.event.v1.CaseH\x00R\x04case\x122\n" +
 	"\x06expiry\x18< \x01(\v2\x18.custody.event.v1.ExpiryH\x00R\x06expiry\x12D\n" +
-	"\vfingerprint\x18= \x01(\v2 .custody.event.v1.FingerprintKeyH\x00R\vfingerprintB\b\n" +
+	"\vfingerprint\x18= \x01(\v2 .custody.event.v1.FingerprintKeyH\x00R\vfingerprint\x12B\n" +
+	"\n" +
+	"export_key\x18> \x01(\v2!.custody.event.v1.ExportKeyChangeH\x00R\texportKeyB\b\n" +
 	"\x06detail\"\x9d\x01\n" +
 	"\aGenesis\x12\x16\n" +
 	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x1d\n" +
@@ -3111,7 +3186,11 @@ const file_custody_event_v1_system_proto_rawDesc = "" +
 	"\x06Expiry\x12\x16\n" +
 	"\x06before\x18\x01 \x01(\x03R\x06before\"(\n" +
 	"\x0eFingerprintKey\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\rR\x06number\"<\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\"L\n" +
+	"\x0fExportKeyChange\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x1a\n" +
+	"\breplaces\x18\x02 \x01(\fR\breplaces\"<\n" +
 	"\x05Armed\x123\n" +
 	"\x06checks\x18\x01 \x03(\v2\x1b.custody.event.v1.PathCheckR\x06checks\"\x8b\x01\n" +
 	"\tPathCheck\x12\x1a\n" +
@@ -3216,42 +3295,43 @@ func file_custody_event_v1_system_proto_rawDescGZIP() []byte {
 }
 
 var file_custody_event_v1_system_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_custody_event_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_custody_event_v1_system_proto_goTypes = []any{
-	(ProducerClass)(0),     // 0: custody.event.v1.ProducerClass
-	(PermissionVerb)(0),    // 1: custody.event.v1.PermissionVerb
-	(KeyAction)(0),         // 2: custody.event.v1.KeyAction
-	(Role)(0),              // 3: custody.event.v1.Role
-	(ContainmentState)(0),  // 4: custody.event.v1.ContainmentState
-	(ApprovalState)(0),     // 5: custody.event.v1.ApprovalState
-	(CaseAction)(0),        // 6: custody.event.v1.CaseAction
-	(*System)(nil),         // 7: custody.event.v1.System
-	(*Genesis)(nil),        // 8: custody.event.v1.Genesis
-	(*Labels)(nil),         // 9: custody.event.v1.Labels
-	(*InstanceChange)(nil), // 10: custody.event.v1.InstanceChange
-	(*Permission)(nil),     // 11: custody.event.v1.Permission
-	(*ManifestChange)(nil), // 12: custody.event.v1.ManifestChange
-	(*KeyChange)(nil),      // 13: custody.event.v1.KeyChange
-	(*GrantChange)(nil),    // 14: custody.event.v1.GrantChange
-	(*RuleChange)(nil),     // 15: custody.event.v1.RuleChange
-	(*Containment)(nil),    // 16: custody.event.v1.Containment
-	(*Hold)(nil),           // 17: custody.event.v1.Hold
-	(*Erasure)(nil),        // 18: custody.event.v1.Erasure
-	(*Access)(nil),         // 19: custody.event.v1.Access
-	(*Refusal)(nil),        // 20: custody.event.v1.Refusal
-	(*Finding)(nil),        // 21: custody.event.v1.Finding
-	(*Review)(nil),         // 22: custody.event.v1.Review
-	(*FiringChange)(nil),   // 23: custody.event.v1.FiringChange
-	(*ApprovalStep)(nil),   // 24: custody.event.v1.ApprovalStep
-	(*LeaseExtension)(nil), // 25: custody.event.v1.LeaseExtension
-	(*Expiry)(nil),         // 26: custody.event.v1.Expiry
-	(*FingerprintKey)(nil), // 27: custody.event.v1.FingerprintKey
-	(*Armed)(nil),          // 28: custody.event.v1.Armed
-	(*PathCheck)(nil),      // 29: custody.event.v1.PathCheck
-	(*Drill)(nil),          // 30: custody.event.v1.Drill
-	(*DrillStep)(nil),      // 31: custody.event.v1.DrillStep
-	(*Case)(nil),           // 32: custody.event.v1.Case
-	(Consequence)(0),       // 33: custody.event.v1.Consequence
+	(ProducerClass)(0),      // 0: custody.event.v1.ProducerClass
+	(PermissionVerb)(0),     // 1: custody.event.v1.PermissionVerb
+	(KeyAction)(0),          // 2: custody.event.v1.KeyAction
+	(Role)(0),               // 3: custody.event.v1.Role
+	(ContainmentState)(0),   // 4: custody.event.v1.ContainmentState
+	(ApprovalState)(0),      // 5: custody.event.v1.ApprovalState
+	(CaseAction)(0),         // 6: custody.event.v1.CaseAction
+	(*System)(nil),          // 7: custody.event.v1.System
+	(*Genesis)(nil),         // 8: custody.event.v1.Genesis
+	(*Labels)(nil),          // 9: custody.event.v1.Labels
+	(*InstanceChange)(nil),  // 10: custody.event.v1.InstanceChange
+	(*Permission)(nil),      // 11: custody.event.v1.Permission
+	(*ManifestChange)(nil),  // 12: custody.event.v1.ManifestChange
+	(*KeyChange)(nil),       // 13: custody.event.v1.KeyChange
+	(*GrantChange)(nil),     // 14: custody.event.v1.GrantChange
+	(*RuleChange)(nil),      // 15: custody.event.v1.RuleChange
+	(*Containment)(nil),     // 16: custody.event.v1.Containment
+	(*Hold)(nil),            // 17: custody.event.v1.Hold
+	(*Erasure)(nil),         // 18: custody.event.v1.Erasure
+	(*Access)(nil),          // 19: custody.event.v1.Access
+	(*Refusal)(nil),         // 20: custody.event.v1.Refusal
+	(*Finding)(nil),         // 21: custody.event.v1.Finding
+	(*Review)(nil),          // 22: custody.event.v1.Review
+	(*FiringChange)(nil),    // 23: custody.event.v1.FiringChange
+	(*ApprovalStep)(nil),    // 24: custody.event.v1.ApprovalStep
+	(*LeaseExtension)(nil),  // 25: custody.event.v1.LeaseExtension
+	(*Expiry)(nil),          // 26: custody.event.v1.Expiry
+	(*FingerprintKey)(nil),  // 27: custody.event.v1.FingerprintKey
+	(*ExportKeyChange)(nil), // 28: custody.event.v1.ExportKeyChange
+	(*Armed)(nil),           // 29: custody.event.v1.Armed
+	(*PathCheck)(nil),       // 30: custody.event.v1.PathCheck
+	(*Drill)(nil),           // 31: custody.event.v1.Drill
+	(*DrillStep)(nil),       // 32: custody.event.v1.DrillStep
+	(*Case)(nil),            // 33: custody.event.v1.Case
+	(Consequence)(0),        // 34: custody.event.v1.Consequence
 }
 var file_custody_event_v1_system_proto_depIdxs = []int32{
 	8,  // 0: custody.event.v1.System.genesis:type_name -> custody.event.v1.Genesis
@@ -3270,29 +3350,30 @@ var file_custody_event_v1_system_proto_depIdxs = []int32{
 	23, // 13: custody.event.v1.System.firing:type_name -> custody.event.v1.FiringChange
 	24, // 14: custody.event.v1.System.approval:type_name -> custody.event.v1.ApprovalStep
 	25, // 15: custody.event.v1.System.lease:type_name -> custody.event.v1.LeaseExtension
-	28, // 16: custody.event.v1.System.armed:type_name -> custody.event.v1.Armed
-	30, // 17: custody.event.v1.System.drill:type_name -> custody.event.v1.Drill
-	32, // 18: custody.event.v1.System.case:type_name -> custody.event.v1.Case
+	29, // 16: custody.event.v1.System.armed:type_name -> custody.event.v1.Armed
+	31, // 17: custody.event.v1.System.drill:type_name -> custody.event.v1.Drill
+	33, // 18: custody.event.v1.System.case:type_name -> custody.event.v1.Case
 	26, // 19: custody.event.v1.System.expiry:type_name -> custody.event.v1.Expiry
 	27, // 20: custody.event.v1.System.fingerprint:type_name -> custody.event.v1.FingerprintKey
-	9,  // 21: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
-	1,  // 22: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
-	33, // 23: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
-	11, // 24: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
-	2,  // 25: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
-	0,  // 26: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
-	3,  // 27: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
-	4,  // 28: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
-	5,  // 29: custody.event.v1.ApprovalStep.state:type_name -> custody.event.v1.ApprovalState
-	33, // 30: custody.event.v1.ApprovalStep.consequence:type_name -> custody.event.v1.Consequence
-	29, // 31: custody.event.v1.Armed.checks:type_name -> custody.event.v1.PathCheck
-	31, // 32: custody.event.v1.Drill.steps:type_name -> custody.event.v1.DrillStep
-	6,  // 33: custody.event.v1.Case.action:type_name -> custody.event.v1.CaseAction
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	28, // 21: custody.event.v1.System.export_key:type_name -> custody.event.v1.ExportKeyChange
+	9,  // 22: custody.event.v1.InstanceChange.labels:type_name -> custody.event.v1.Labels
+	1,  // 23: custody.event.v1.Permission.verb:type_name -> custody.event.v1.PermissionVerb
+	34, // 24: custody.event.v1.Permission.consequence:type_name -> custody.event.v1.Consequence
+	11, // 25: custody.event.v1.ManifestChange.permissions:type_name -> custody.event.v1.Permission
+	2,  // 26: custody.event.v1.KeyChange.action:type_name -> custody.event.v1.KeyAction
+	0,  // 27: custody.event.v1.KeyChange.producer:type_name -> custody.event.v1.ProducerClass
+	3,  // 28: custody.event.v1.GrantChange.role:type_name -> custody.event.v1.Role
+	4,  // 29: custody.event.v1.Containment.state:type_name -> custody.event.v1.ContainmentState
+	5,  // 30: custody.event.v1.ApprovalStep.state:type_name -> custody.event.v1.ApprovalState
+	34, // 31: custody.event.v1.ApprovalStep.consequence:type_name -> custody.event.v1.Consequence
+	30, // 32: custody.event.v1.Armed.checks:type_name -> custody.event.v1.PathCheck
+	32, // 33: custody.event.v1.Drill.steps:type_name -> custody.event.v1.DrillStep
+	6,  // 34: custody.event.v1.Case.action:type_name -> custody.event.v1.CaseAction
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_custody_event_v1_system_proto_init() }
@@ -3323,6 +3404,7 @@ func file_custody_event_v1_system_proto_init() {
 		(*System_Case)(nil),
 		(*System_Expiry)(nil),
 		(*System_Fingerprint)(nil),
+		(*System_ExportKey)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3330,7 +3412,7 @@ func file_custody_event_v1_system_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_event_v1_system_proto_rawDesc), len(file_custody_event_v1_system_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
