@@ -19,17 +19,17 @@ type chooser func(chain.Index, *eventv1.Event) bool
 func decides(_ chain.Index, e *eventv1.Event) bool {
 	switch e.GetSystem().GetDetail().(type) {
 	case *eventv1.System_Genesis, *eventv1.System_Instance, *eventv1.System_Manifest, *eventv1.System_Key, *eventv1.System_Grant,
-		*eventv1.System_Rule, *eventv1.System_Hold, *eventv1.System_Erasure:
+		*eventv1.System_Rule, *eventv1.System_Hold, *eventv1.System_Erasure, *eventv1.System_ExportKey:
 		return true
 	}
 	return false
 }
 
-// mattersLater reports whether a system event after a range still says something about it: that a key was in doubt, that
+// mattersLater reports whether a system event after a range still says something about it: that a key was in doubt or replaced, that
 // content is erased or no longer kept, or that it could not be while a hold was in force; or, of a range before everything, how the log begins.
 func (x *export) mattersLater(_ chain.Index, e *eventv1.Event) bool {
 	switch e.GetSystem().GetDetail().(type) {
-	case *eventv1.System_Genesis, *eventv1.System_Key, *eventv1.System_Hold, *eventv1.System_Erasure:
+	case *eventv1.System_Genesis, *eventv1.System_Key, *eventv1.System_Hold, *eventv1.System_Erasure, *eventv1.System_ExportKey:
 		return true
 	case *eventv1.System_Expiry:
 		return x.count.Expired > 0

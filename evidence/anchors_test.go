@@ -496,7 +496,7 @@ func TestPolicyOfOthers(t *testing.T) {
 	for what, spoil := range map[string]func(*Policy){
 		"witness is the log":        own(w.log),
 		"witness is the system":     own(w.system),
-		"witness is the exporter":   own(w.export),
+		"witness is the exporter":   own(w.export.(*signer.Key)),
 		"time key is none":          func(p *Policy) { p.TimeKey = "x" },
 		"no log key of no log":      func(p *Policy) { p.Origin, p.LogKey = "", "x" },
 		"no quorum":                 func(p *Policy) { p.Witnesses = p.Witnesses[:3] },

@@ -62,7 +62,7 @@ func TestForeignPolicies(t *testing.T) {
 			return morning(t).bundle("08:30", "11:00"), newWorld(t, "umbrella").policy()
 		}},
 		"another tenant, same keys": {CheckPolicy, ExitPolicy, policy(func(p *Policy, _ signer.PublicKey) { p.Tenant = "umbrella" })},
-		"another export key":        {CheckEnvelope, ExitEnvelope, policy(func(p *Policy, k signer.PublicKey) { p.ExportKey = k })},
+		"another export key":        {CheckEnvelope, ExitEnvelope, policy(func(p *Policy, k signer.PublicKey) { p.ExportKey = k.Export() })},
 		"another log key": {CheckCheckpoint, ExitCheckpoint, policy(func(p *Policy, k signer.PublicKey) {
 			p.LogKey = signer.VKey(p.Origin, k)
 		})},

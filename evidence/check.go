@@ -165,7 +165,7 @@ var rules = []rule{
 	},
 	{
 		CheckKey, ExitKeys, false, false,
-		"each signing key was admitted for its producer at that place of the log", "A record was accepted from a key that was not admitted for that producer at that place.",
+		"each signing key was admitted for its producer at that place of the log", "A record was accepted from a key that was not admitted for that producer at that place, or the bundle is signed with an export key that was replaced.",
 		"It cannot be concluded that the named producer made this record.",
 	},
 	{

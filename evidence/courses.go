@@ -60,7 +60,7 @@ func (c *courses) add(f *fact) {
 		c.containment(f, s, d.Containment)
 	case *eventv1.System_Case:
 		c.incident(f, s, d.Case)
-	case *eventv1.System_Manifest, *eventv1.System_Rule, *eventv1.System_Key, *eventv1.System_Grant, *eventv1.System_Review:
+	case *eventv1.System_Manifest, *eventv1.System_Rule, *eventv1.System_Key, *eventv1.System_Grant, *eventv1.System_Review, *eventv1.System_ExportKey:
 		if len(c.changes) < maxKept {
 			c.changes[eventKey(f.event.GetId())] = fmt.Sprintf("%s, record %d", changed(s), f.index)
 		}
@@ -78,6 +78,8 @@ func changed(s *eventv1.System) string {
 		return fmt.Sprintf("key %x %s", d.Key.GetKeyId(), changeName(s))
 	case *eventv1.System_Grant:
 		return fmt.Sprintf("role %s of %s %s", event.Roles.Name(d.Grant.GetRole()), d.Grant.GetPrincipal(), changeName(s))
+	case *eventv1.System_ExportKey:
+		return fmt.Sprintf("export key %x", sha256Of(d.ExportKey.GetPublicKey()))
 	}
 	r := s.GetReview()
 	return fmt.Sprintf("review of %s %s: %s", r.GetTopic(), r.GetSubject(), r.GetOutcome())

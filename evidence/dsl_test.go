@@ -37,21 +37,23 @@ func at(clock string) Instant {
 // world is one tenant's log in memory, with a small fold of its own, and everyone who writes to it. The same seed gives the
 // same bytes. It is the Reader of its exports.
 type world struct {
-	t                   testing.TB
-	rnd                 *rand.Rand
-	now                 Instant
-	tenant, origin      string
-	system, log, export *signer.Key
-	time                *signer.Key // cosigns checkpoints if not nil
-	others                          // confirm checkpoints
-	custody             *sender
-	temp                string
-	registry            *registry.State
-	chain               *chain.Chain
-	leaves              [][]byte
-	messages            []*stored
-	heads               map[signer.KeyID]*head
-	openings            map[[2]string]*sealedValue // by event id and path
+	t              testing.TB
+	rnd            *rand.Rand
+	now            Instant
+	tenant, origin string
+	system, log    *signer.Key
+	export         signer.Exporter
+	announced      signer.KeyID // the export key that the log names; zero: none but the log key
+	time           *signer.Key  // cosigns checkpoints if not nil
+	others                      // confirm checkpoints
+	custody        *sender
+	temp           string
+	registry       *registry.State
+	chain          *chain.Chain
+	leaves         [][]byte
+	messages       []*stored
+	heads          map[signer.KeyID]*head
+	openings       map[[2]string]*sealedValue // by event id and path
 }
 
 type sealedValue struct {
@@ -579,7 +581,7 @@ func (w *world) scope(from, to string) Scope {
 func (w *world) policy() *Policy {
 	p := &Policy{
 		Version: PolicyVersion, Tenant: w.tenant, Origin: w.origin, LogKey: signer.VKey(w.origin, w.log.Public()),
-		SystemKey: w.system.Public(), ExportKey: w.export.Public(),
+		SystemKey: w.system.Public(), ExportKey: exportKeyOf(w.export),
 	}
 	if w.time != nil {
 		p.TimeKey = signer.CosignatureVKey("time.example.com", w.time.Public())
@@ -635,7 +637,7 @@ func verify(t testing.TB, bundle []byte, p *Policy) Verdict {
 }
 
 // repack changes files of a bundle and makes everything around them right again, as a dishonest exporter with the export key would.
-func repack(t testing.TB, key *signer.Key, bundle []byte, edit func(files map[string][]byte)) []byte {
+func repack(t testing.TB, key signer.Exporter, bundle []byte, edit func(files map[string][]byte)) []byte {
 	t.Helper()
 	files := unpack(t, bundle)
 	files[fileReport] = []byte("<!DOCTYPE html>\n") // nothing holds it to the records, and vectors are many
@@ -658,7 +660,7 @@ func unpack(t testing.TB, bundle []byte) map[string][]byte {
 	return files
 }
 
-func pack(t testing.TB, key *signer.Key, files map[string][]byte) []byte {
+func pack(t testing.TB, key signer.Exporter, files map[string][]byte) []byte {
 	t.Helper()
 	s := new(Scope)
 	err := json.Unmarshal(files[fileScope], s)
@@ -671,7 +673,7 @@ func pack(t testing.TB, key *signer.Key, files map[string][]byte) []byte {
 }
 
 // packAs is pack with another custody.jsonl.
-func packAs(t testing.TB, key *signer.Key, files map[string][]byte, custody []byte) []byte {
+func packAs(t testing.TB, key signer.Exporter, files map[string][]byte, custody []byte) []byte {
 	t.Helper()
 	files[fileCustody] = custody
 	list := make([]*staged, len(layout))
@@ -682,7 +684,7 @@ func packAs(t testing.TB, key *signer.Key, files map[string][]byte, custody []by
 }
 
 // sealed makes manifest and statement for the files and packs them.
-func sealed(t testing.TB, key *signer.Key, list []*staged, files map[string][]byte) []byte {
+func sealed(t testing.TB, key signer.Exporter, list []*staged, files map[string][]byte) []byte {
 	t.Helper()
 	old, s := new(manifest), new(Scope)
 	err := errors.Join(unmarshalJSON(files[fileManifest], old), json.Unmarshal(files[fileScope], s))

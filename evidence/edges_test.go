@@ -48,7 +48,7 @@ func TestFilesAtTheirLimits(t *testing.T) {
 // The account of who handled a bundle is of one version, and signed whole.
 func TestHandlingsOfAnotherVersion(t *testing.T) {
 	w := newWorld(t, "acme")
-	s, public := w.scope("08:30", "10:30"), w.export.Public()
+	s, public := w.scope("08:30", "10:30"), exportKeyOf(w.export)
 	for version, want := range map[int]error{1: nil, 2: ErrEnvelope} {
 		payload, err1 := json.Marshal(handling{Version: version, At: s.ExportedAt, Actor: s.Requester, Action: actionExported, Purpose: s.Purpose, Tool: "custody test"})
 		e, err2 := sealEnvelope(w.export, PayloadTypeHandling, payload)

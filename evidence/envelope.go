@@ -40,7 +40,7 @@ type envelopeSignature struct {
 }
 
 // sealEnvelope leaves the key id to the caller.
-func sealEnvelope(s signer.Signer, payloadType string, payload []byte) (envelope, error) {
+func sealEnvelope(s signer.Exporter, payloadType string, payload []byte) (envelope, error) {
 	sig, err := signer.SignDSSE(s, payloadType, payload)
 	if err != nil {
 		return envelope{}, err
@@ -49,7 +49,7 @@ func sealEnvelope(s signer.Signer, payloadType string, payload []byte) (envelope
 }
 
 // check holds the envelope to its type and, if there is one, to the key that must have signed it. id is the key that it says did.
-func (e *envelope) check(payloadType string, id signer.KeyID, key *signer.PublicKey) error {
+func (e *envelope) check(payloadType string, id signer.KeyID, key *signer.ExportKey) error {
 	switch {
 	case e.PayloadType != payloadType:
 		return fmt.Errorf("payload type %q, want %q: %w", e.PayloadType, payloadType, ErrEnvelope)
@@ -58,7 +58,7 @@ func (e *envelope) check(payloadType string, id signer.KeyID, key *signer.Public
 	case id != key.ID():
 		return fmt.Errorf("signed by key %s, want %s: %w", id, key.ID(), signer.ErrSignature)
 	}
-	return signer.VerifyDSSE(*key, payloadType, e.Payload, e.Signatures[0].Sig)
+	return key.VerifyDSSE(payloadType, e.Payload, e.Signatures[0].Sig)
 }
 
 // statement is an in-toto statement v1 about the manifest.
@@ -137,7 +137,7 @@ func statementStamp(file []byte) (response, signature []byte) {
 }
 
 // makeStatementFile returns statement.sigstore.json.
-func makeStatementFile(key signer.Signer, manifest chain.Hash, s *Scope) ([]byte, error) {
+func makeStatementFile(key signer.Exporter, manifest chain.Hash, s *Scope) ([]byte, error) {
 	payload, err := json.Marshal(newStatement(manifest, s))
 	if err != nil {
 		return nil, fmt.Errorf("encode statement: %w", err)
@@ -147,12 +147,28 @@ func makeStatementFile(key signer.Signer, manifest chain.Hash, s *Scope) ([]byte
 		return nil, err
 	}
 	b := sigstoreBundle{MediaType: typeSigstore, Envelope: e}
-	b.VerificationMaterial.PublicKey.Hint = key.Public().ID()
+	b.VerificationMaterial.PublicKey.Hint = key.ID()
 	return marshalJSON(b)
 }
 
+// Commands of VERIFY.md that take the export key of the policy and verify with it, for each algorithm.
+const (
+	verifyEd25519 = "    { printf '302a300506032b6570032100'; jq -r .export_key ../POLICY.json | tr -d '\\n'; } | xxd -r -p > export.der\n" +
+		"    openssl pkeyutl -verify -rawin -pubin -inkey export.der -in signed -sigfile sig\n"
+	verifyP256 = "    jq -r .export_key ../POLICY.json | xxd -r -p > export.der\n" +
+		"    openssl dgst -sha256 -keyform DER -verify export.der -signature sig signed\n"
+)
+
+// verifyPage is VERIFY.md for an export key of an algorithm.
+func verifyPage(algorithm string) []byte {
+	if algorithm == signer.AlgorithmP256 {
+		return bytes.Replace(verifyText, []byte(verifyEd25519), []byte(verifyP256), 1)
+	}
+	return verifyText
+}
+
 // checkStatementFile holds statement.sigstore.json to the manifest and the scope, and to a key if there is one.
-func checkStatementFile(file []byte, key *signer.PublicKey, manifest chain.Hash, s *Scope) error {
+func checkStatementFile(file []byte, key *signer.ExportKey, manifest chain.Hash, s *Scope) error {
 	var b sigstoreBundle
 	if err := unmarshalJSON(file, &b); err != nil {
 		return err
@@ -170,9 +186,18 @@ func checkStatementFile(file []byte, key *signer.PublicKey, manifest chain.Hash,
 	return nil
 }
 
+// statementSigner is the key that a statement.sigstore.json says has signed it; zero if the file is not in its format.
+func statementSigner(file []byte) signer.KeyID {
+	var b sigstoreBundle
+	if unmarshalJSON(file, &b) != nil {
+		return signer.KeyID{}
+	}
+	return b.VerificationMaterial.PublicKey.Hint
+}
+
 // check holds the bundle to its type and its envelope. The key is named by the hint alone: Sigstore's own key ids are others,
 // and a signature with a foreign one does not count there.
-func (b *sigstoreBundle) check(key *signer.PublicKey) error {
+func (b *sigstoreBundle) check(key *signer.ExportKey) error {
 	switch {
 	case b.MediaType != typeSigstore:
 		return fmt.Errorf("media type %q, want %q: %w", b.MediaType, typeSigstore, ErrEnvelope)
@@ -200,7 +225,7 @@ type handling struct {
 const actionExported = "exported"
 
 // makeCustodyFile returns custody.jsonl with its first line.
-func makeCustodyFile(key signer.Signer, s *Scope, scopeFile chain.Hash, t Tool) ([]byte, error) {
+func makeCustodyFile(key signer.Exporter, s *Scope, scopeFile chain.Hash, t Tool) ([]byte, error) {
 	payload, err := json.Marshal(handling{
 		Version: 1, At: s.ExportedAt, Actor: s.Requester, Action: actionExported, Purpose: s.Purpose,
 		Tool: t.Name, Digest: t.Digest, Scope: scopeFile,
@@ -212,14 +237,14 @@ func makeCustodyFile(key signer.Signer, s *Scope, scopeFile chain.Hash, t Tool) 
 	if err != nil {
 		return nil, err
 	}
-	id := key.Public().ID()
+	id := key.ID()
 	e.Signatures[0].KeyID = &id
 	line, err := json.Marshal(e)
 	return append(line, '\n'), err
 }
 
 // readCustodyFile checks each line of custody.jsonl, and the first against the scope.
-func readCustodyFile(file []byte, key *signer.PublicKey, s *Scope, scopeFile chain.Hash) (list []handling, err error) {
+func readCustodyFile(file []byte, key *signer.ExportKey, s *Scope, scopeFile chain.Hash) (list []handling, err error) {
 	var prev chain.Hash
 	for line := range bytes.Lines(file) {
 		h, err := readHandling(bytes.TrimSuffix(line, []byte("\n")), key)
@@ -241,7 +266,7 @@ func readCustodyFile(file []byte, key *signer.PublicKey, s *Scope, scopeFile cha
 }
 
 // readHandling reads one line, in its one encoding inside and outside.
-func readHandling(line []byte, key *signer.PublicKey) (h handling, err error) {
+func readHandling(line []byte, key *signer.ExportKey) (h handling, err error) {
 	var e envelope
 	if err := unmarshalLine(line, &e); err != nil {
 		return h, err

@@ -14,14 +14,14 @@ import (
 )
 
 // brokenKey cannot sign.
-type brokenKey struct{ signer.Signer }
+type brokenKey struct{ signer.Exporter }
 
 func (brokenKey) Sign([]byte) ([]byte, error) { return nil, errBroken }
 
 // What is said about a bundle is said in one way, under one key, about this list of files.
 func TestWrongStatements(t *testing.T) {
 	w := newWorld(t, "acme")
-	s, manifest, key := w.scope("08:30", "10:30"), chain.Hash{1}, w.export.Public()
+	s, manifest, key := w.scope("08:30", "10:30"), chain.Hash{1}, exportKeyOf(w.export)
 	file, err := makeStatementFile(w.export, manifest, &s)
 	w.must(err)
 	other := w.key().Public()
@@ -125,7 +125,7 @@ func (w *world) handled(h handling, edits ...func(*envelope)) []byte {
 	w.must(err)
 	e, err := sealEnvelope(w.export, PayloadTypeHandling, payload)
 	w.must(err)
-	id := w.export.Public().ID()
+	id := exportKeyOf(w.export).ID()
 	e.Signatures[0].KeyID = &id
 	for _, edit := range edits {
 		edit(&e)
@@ -138,7 +138,7 @@ func (w *world) handled(h handling, edits ...func(*envelope)) []byte {
 // The account of who handled a bundle is one line for each step, each of the one before, the first of this scope.
 func TestWrongAccountsOfHandling(t *testing.T) {
 	w := newWorld(t, "acme")
-	s, scope, key := w.scope("08:30", "10:30"), chain.Hash{7}, w.export.Public()
+	s, scope, key := w.scope("08:30", "10:30"), chain.Hash{7}, exportKeyOf(w.export)
 	right := handling{Version: 1, Actor: s.Requester, Action: actionExported, Purpose: s.Purpose, Scope: scope}
 	first := w.handled(right)
 	changed := func(edit func(*handling)) handling {

@@ -58,7 +58,7 @@ type Summary struct {
 // Tenant, Origin, From, To, Grace, Instance, Run, Requester, Purpose and ExportedAt. The caller has appended the record of this export to the log before, and the
 // reader's checkpoint covers it, so that there is a leaf after the range. Memory does not grow with the number of events. On an error what was
 // written is not a bundle.
-func Export(ctx context.Context, w io.Writer, r Reader, scope Scope, key signer.Signer, o ExportOptions) (Summary, error) {
+func Export(ctx context.Context, w io.Writer, r Reader, scope Scope, key signer.Exporter, o ExportOptions) (Summary, error) {
 	x := newExport(r, scope, key, o)
 	summary, err := x.run(ctx, w)
 	if err := errors.Join(err, x.close()); err != nil {
@@ -74,7 +74,7 @@ type export struct {
 	scope     Scope
 	head      chain.Checkpoint
 	options   ExportOptions
-	key       signer.Signer
+	key       signer.Exporter
 	files     []*staged // in the order of layout
 	numbering *numbering
 	emitters  map[signer.KeyID]bool // whose batch before the range was asked for
@@ -95,7 +95,7 @@ type export struct {
 	expiriesRead bool
 }
 
-func newExport(r Reader, scope Scope, key signer.Signer, o ExportOptions) *export {
+func newExport(r Reader, scope Scope, key signer.Exporter, o ExportOptions) *export {
 	return &export{
 		reader: r, nodes: newNodeCache(r), scope: scope, options: o, key: key, numbering: newNumbering(), emitters: map[signer.KeyID]bool{},
 		files: make([]*staged, len(layout)), own: map[signer.KeyID]bool{}, cited: map[chain.Index]bool{}, erased: map[string]bool{},
@@ -473,7 +473,7 @@ func (x *export) putJSON(name string, v any) error {
 
 // accounts writes the files that people read.
 func (x *export) accounts(context.Context) error {
-	x.put(fileVerify, verifyText)
+	x.put(fileVerify, verifyPage(x.key.Algorithm()))
 	return errors.Join(
 		x.putJSON(fileScope, &x.scope),
 		x.putJSON(fileEmitters, emittersFile{1, x.numbering.report()}),

@@ -4,8 +4,6 @@ package evidence
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -23,6 +21,8 @@ import (
 	formats "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
 	"pgregory.net/rapid"
+
+	"github.com/agentcustody/custody/signer"
 )
 
 // python is an interpreter that has the library, which Debian installs for its own.
@@ -215,20 +215,34 @@ func TestCheckpointElsewhere(t *testing.T) {
 // exportKeyPEM is the export key as other tools read it.
 func exportKeyPEM(t *testing.T, policy *Policy) []byte {
 	t.Helper()
-	der, err := x509.MarshalPKIXPublicKey(ed25519.PublicKey(policy.ExportKey[:]))
+	file, err := policy.ExportKey.PEM()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	return file
+}
+
+// eachAlgorithm runs a test with a log whose bundles are signed with each algorithm.
+func eachAlgorithm(t *testing.T, run func(t *testing.T, w *world)) {
+	t.Run(signer.AlgorithmEd25519, func(t *testing.T) { run(t, exported(t)) })
+	t.Run(signer.AlgorithmP256, func(t *testing.T) { run(t, exchanged(t, "09:00")) })
 }
 
 // The statement about a bundle is a DSSE envelope for go-securesystemslib.
 func TestStatementElsewhere(t *testing.T) {
-	w := exported(t)
+	eachAlgorithm(t, statementElsewhere)
+}
+
+func statementElsewhere(t *testing.T, w *world) {
 	files := unpack(t, w.bundle("08:30", "10:30"))
 	key, err := signerverifier.LoadKey(exportKeyPEM(t, w.policy()))
 	w.must(err)
-	verifier, err := signerverifier.NewED25519SignerVerifierFromSSLibKey(key)
+	var verifier dsse.Verifier
+	if w.export.Algorithm() == signer.AlgorithmP256 {
+		verifier, err = signerverifier.NewECDSASignerVerifierFromSSLibKey(key)
+	} else {
+		verifier, err = signerverifier.NewED25519SignerVerifierFromSSLibKey(key)
+	}
 	w.must(err)
 	envelopes, err := dsse.NewEnvelopeVerifier(verifier)
 	w.must(err)
@@ -251,7 +265,11 @@ func TestStatementByCosign(t *testing.T) {
 	if err != nil {
 		t.Skip("needs cosign, which `make interop` builds")
 	}
-	w, dir := exported(t), t.TempDir()
+	eachAlgorithm(t, func(t *testing.T, w *world) { statementByCosign(t, cosign, w) })
+}
+
+func statementByCosign(t *testing.T, cosign string, w *world) {
+	dir := t.TempDir()
 	files := unpack(t, w.bundle("08:30", "10:30"))
 	run := func(manifest, key []byte) error {
 		for name, b := range map[string][]byte{"manifest.json": manifest, "statement": files[fileStatement], "export.pem": key} {
@@ -266,7 +284,11 @@ func TestStatementByCosign(t *testing.T) {
 		}
 		return nil
 	}
-	key, other := exportKeyPEM(t, w.policy()), newWorld(t, "umbrella").policy()
+	another := newWorld(t, "umbrella")
+	if w.export.Algorithm() == signer.AlgorithmP256 {
+		another.export = p256(t, 2)
+	}
+	key, other := exportKeyPEM(t, w.policy()), another.policy()
 	if err := run(files[fileManifest], key); err != nil {
 		t.Error(err)
 	}

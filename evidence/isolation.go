@@ -136,7 +136,7 @@ func Labels() (label func(tenant string) string) {
 // StateIsolation makes a statement about what the log received in [scope.From, scope.To), signed with key. Of the scope it takes what Export
 // does. find lists the connections of the leaves [begin, end), whose names of tenants are blinded already, and counts the leaves whose
 // content it does not have.
-func StateIsolation(ctx context.Context, r Reader, scope Scope, key signer.Signer, find func(begin, end chain.Index) ([]Connection, uint64, error)) ([]byte, error) {
+func StateIsolation(ctx context.Context, r Reader, scope Scope, key signer.Exporter, find func(begin, end chain.Index) ([]Connection, uint64, error)) ([]byte, error) {
 	x := &export{reader: r, nodes: newNodeCache(r), scope: scope}
 	i, err := x.isolation(ctx, find)
 	if err != nil {
@@ -150,12 +150,12 @@ func StateIsolation(ctx context.Context, r Reader, scope Scope, key signer.Signe
 }
 
 // sealIsolation is the file of a payload.
-func sealIsolation(key signer.Signer, says string, payload []byte) ([]byte, error) {
+func sealIsolation(key signer.Exporter, says string, payload []byte) ([]byte, error) {
 	e, err := sealEnvelope(key, PayloadTypeIsolation, payload)
 	if err != nil {
 		return nil, err
 	}
-	id := key.Public().ID()
+	id := key.ID()
 	e.Signatures[0].KeyID = &id
 	file, err := marshalJSON(e)
 	return append([]byte(says+"\n\n"), file...), err

@@ -238,7 +238,7 @@ func TestIsolationWithoutPolicy(t *testing.T) {
 }
 
 // resigned changes a statement as somebody with the export key would.
-func (w *world) resigned(key *signer.Key, file []byte, edit func(*Isolation)) []byte {
+func (w *world) resigned(key signer.Exporter, file []byte, edit func(*Isolation)) []byte {
 	i, _, err := parseIsolation(file)
 	w.must(err)
 	edit(i)

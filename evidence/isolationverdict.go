@@ -122,7 +122,7 @@ func (v *isolationCheck) run(ctx context.Context, file []byte, beside *Beside, o
 
 // signed checks what rests on the policy.
 func (v *isolationCheck) signed(e *envelope) {
-	var key *signer.PublicKey
+	var key *signer.ExportKey
 	var wrong error
 	if v.policy != nil {
 		key = &v.policy.ExportKey

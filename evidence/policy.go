@@ -28,7 +28,7 @@ type Policy struct {
 	Origin    string           `json:"origin"`              // the log's name
 	LogKey    string           `json:"log_key"`             // verifier key of checkpoints, named by the origin: signer.VKey
 	SystemKey signer.PublicKey `json:"system_key"`          // signs the genesis and Custody's own events
-	ExportKey signer.PublicKey `json:"export_key"`          // signs bundles
+	ExportKey signer.ExportKey `json:"export_key"`          // signs bundles
 	TimeKey   string           `json:"time_key,omitempty"`  // verifier key of the operator's timestamped cosignature: signer.CosignatureVKey
 	Witnesses []string         `json:"witnesses,omitempty"` // lines of a C2SP tlog-policy without logs and URLs: signer.Quorum.Lines
 
@@ -69,10 +69,10 @@ func (p *Policy) check() error {
 	if name, _, err := signer.ParseVKey(p.LogKey); err != nil || name != p.Origin {
 		return fmt.Errorf("log key is not one of %q: %w", p.Origin, errors.Join(ErrPolicy, err))
 	}
-	for _, key := range []signer.PublicKey{p.SystemKey, p.ExportKey} {
-		if _, err := signer.ParsePublicKey(key[:]); err != nil {
-			return fmt.Errorf("%w: %w", ErrPolicy, err)
-		}
+	_, err1 := signer.ParsePublicKey(p.SystemKey[:])
+	_, err2 := signer.ParseExportKey([]byte(p.ExportKey))
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
 	if _, err := p.cosigners(); err != nil {
 		return fmt.Errorf("time key or witnesses: %w: %w", ErrPolicy, err)
@@ -88,7 +88,7 @@ func (p *Policy) checkOthers() error {
 	}
 	if quorum != nil {
 		for _, w := range quorum.Witnesses {
-			if key := w.Cosigner.Key; key == p.logKey() || key == p.SystemKey || key == p.ExportKey || p.isTimeKey(key) {
+			if key := w.Cosigner.Key; key == p.logKey() || key == p.SystemKey || key.Export() == p.ExportKey || p.isTimeKey(key) {
 				return fmt.Errorf("witness %q has a key of the operator: %w", w.Name, ErrPolicy)
 			}
 		}

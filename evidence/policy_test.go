@@ -93,7 +93,7 @@ func TestFingerprints(t *testing.T) {
 	if text := list[0].Text; len(text) != 16*4+15 || strings.Count(text, " ") != 15 {
 		t.Errorf("%q is not sixteen groups of four", text)
 	}
-	p.ExportKey = signer.PublicKey{}
+	p.ExportKey = ""
 	if _, err := p.Fingerprints(); !errors.Is(err, ErrPolicy) {
 		t.Errorf("fingerprints of a bad policy: %v", err)
 	}
@@ -179,7 +179,7 @@ func smear(b []byte, at int, mask []byte) []byte {
 }
 
 // seal makes manifest and statement right, if the manifest and the scope can be read at all.
-func seal(key signer.Signer, files map[string][]byte) ([]byte, bool) {
+func seal(key signer.Exporter, files map[string][]byte) ([]byte, bool) {
 	old := new(manifest)
 	if unmarshalJSON(files[fileManifest], old) != nil {
 		return nil, false

@@ -126,16 +126,16 @@ func yesNo(b bool) string {
 
 func isChange(f *fact) bool {
 	s := f.event.GetSystem()
-	return s.GetKey() != nil || s.GetManifest() != nil || s.GetRule() != nil
+	return s.GetKey() != nil || s.GetManifest() != nil || s.GetRule() != nil || s.GetExportKey() != nil
 }
 
-// changeName says what a system event does to its object: a key is enrolled, revoked or suspected, a manifest put in force, a
+// changeName says what a system event does to its object: a key is enrolled, revoked or suspected, a manifest or an export key put in force, a
 // role given or taken, a rule set to one of its modes.
 func changeName(s *eventv1.System) string {
 	switch d := s.GetDetail().(type) {
 	case *eventv1.System_Key:
 		return event.KeyActions.Name(d.Key.GetAction())
-	case *eventv1.System_Manifest:
+	case *eventv1.System_Manifest, *eventv1.System_ExportKey:
 		return "in_force"
 	case *eventv1.System_Rule:
 		return d.Rule.GetMode()
@@ -170,6 +170,13 @@ func changeRow(r *row, f *fact) {
 		r.text(d.Rule.GetRule())
 		r.number(uint64(d.Rule.GetVersion()))
 		r.hex(d.Rule.GetSourceDigest())
+	case *eventv1.System_ExportKey:
+		id := sha256Of(d.ExportKey.GetPublicKey())
+		r.name("export_key")
+		r.name(changeName(s))
+		r.text("")
+		r.name("")
+		r.hex(id[:])
 	}
 	r.text(s.GetReason())
 }

@@ -383,7 +383,10 @@ func TestRows(t *testing.T) {
 		"a role that is taken":        {grant(&eventv1.GrantChange{Principal: "bob", Revoked: true}), map[string]string{fileGrants: `,"bob",,taken,no,,`}},
 		"a key":                       {system(&eventv1.System{Detail: &eventv1.System_Key{Key: &eventv1.KeyChange{Instance: "a", KeyId: []byte{1}, Action: eventv1.KeyAction_KEY_ACTION_REVOKED}}}), map[string]string{fileChanges: `,key,revoked,"a",,01,`}},
 		"a manifest":                  {system(&eventv1.System{Detail: &eventv1.System_Manifest{Manifest: &eventv1.ManifestChange{Instance: "a", Version: 2}}}), map[string]string{fileChanges: `,manifest,in_force,"a",2,,`}},
-		"a hold":                      {system(&eventv1.System{Detail: &eventv1.System_Hold{Hold: &eventv1.Hold{}}}), map[string]string{}},
+		"an export key": {system(&eventv1.System{Actor: "root", Detail: &eventv1.System_ExportKey{ExportKey: &eventv1.ExportKeyChange{PublicKey: []byte("key")}}}), map[string]string{
+			fileChanges: `"root",export_key,in_force,,,2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683,`,
+		}},
+		"a hold": {system(&eventv1.System{Detail: &eventv1.System_Hold{Hold: &eventv1.Hold{}}}), map[string]string{}},
 	} {
 		f, got := &fact{event: test.e}, map[string]string{}
 		for _, p := range populations {

@@ -40,11 +40,11 @@ func (x *export) hides(p *part, r *eventRecord, e *eventv1.Event) bool {
 	return p.whole || e != nil && !x.scope.selects(e)
 }
 
-// concerns reports whether a system event is shown with the records of one instance: the genesis, what is said of the instance and of its
+// concerns reports whether a system event is shown with the records of one instance: the genesis, the export keys, what is said of the instance and of its
 // keys, the erasures and expiries that the records rest on, and the holds that bear on them. It must be asked in the order of the log.
 func (x *export) concerns(index chain.Index, e *eventv1.Event) bool {
 	switch d := e.GetSystem().GetDetail().(type) {
-	case *eventv1.System_Genesis:
+	case *eventv1.System_Genesis, *eventv1.System_ExportKey:
 		return true
 	case *eventv1.System_Instance:
 		return d.Instance.GetInstance() == x.scope.Instance

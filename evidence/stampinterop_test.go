@@ -18,8 +18,12 @@ func TestStampedStatementByCosign(t *testing.T) {
 	if err != nil {
 		t.Skip("needs cosign, which `make interop` builds")
 	}
-	w, dir := exported(t).withAuthority("Clock of Example"), t.TempDir()
-	w.stamps = true
+	eachAlgorithm(t, func(t *testing.T, w *world) { stampedStatementByCosign(t, cosign, w) })
+}
+
+func stampedStatementByCosign(t *testing.T, cosign string, w *world) {
+	dir := t.TempDir()
+	w.withAuthority("Clock of Example").stamps = true
 	files := unpack(t, w.bundle("08:30", "10:30"))
 	run := func(a *authority) ([]byte, error) {
 		var chain bytes.Buffer

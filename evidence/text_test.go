@@ -69,7 +69,7 @@ func TestTexts(t *testing.T) {
 		"envelope": {ExitEnvelope, func(t *testing.T) ([]byte, *Policy) {
 			w := exported(t)
 			p := w.policy()
-			p.ExportKey = w.key().Public()
+			p.ExportKey = w.key().Public().Export()
 			return w.bundle("08:30", "10:30"), p
 		}},
 		"checkpoint": {ExitCheckpoint, func(t *testing.T) ([]byte, *Policy) {

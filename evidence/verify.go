@@ -72,6 +72,7 @@ type verification struct {
 	said      *Redactions
 	note      []byte // the checkpoint
 	head      signer.SignedCheckpoint
+	exporter  signer.KeyID // whose signature the statement says it has; zero if it does not say
 	handlings []handling
 	history   []History
 
@@ -165,6 +166,7 @@ func (v *verification) steps(ctx context.Context, r io.ReaderAt, size int64) err
 		func() error { return v.walk(ctx) },
 		v.batchesAfter,
 		v.keysAfter,
+		v.checkExporter,
 		v.checkSelection,
 		v.checkErasures,
 		v.checkConsistency,
@@ -241,7 +243,7 @@ func (v *verification) readAccounts() error {
 
 // checkSigned checks what the export key signs.
 func (v *verification) checkSigned() error {
-	var key *signer.PublicKey
+	var key *signer.ExportKey
 	if v.policy != nil {
 		key = &v.policy.ExportKey
 	}
@@ -250,6 +252,7 @@ func (v *verification) checkSigned() error {
 	if err != nil {
 		return err
 	}
+	v.exporter = statementSigner(envelope)
 	v.do(CheckEnvelope, checkStatementFile(envelope, key, v.digest, v.scope))
 	scope, err1 := v.container.read(fileScope)
 	custody, err2 := v.container.read(fileCustody)
@@ -389,6 +392,19 @@ func (v *verification) checkLogKey(logKey []byte) {
 	case v.policy == nil:
 		v.openCheckpoint(v.note, key)
 	}
+}
+
+var errReplaced = errors.New("the statement is by an export key that the log had replaced")
+
+// checkExporter holds the key of the statement to what the log says of export keys. One that the log does not know is the policy's
+// business: an export of an earlier state may be by a later key.
+func (v *verification) checkExporter() error {
+	for _, k := range v.registry.ExportKeys() {
+		if signer.KeyID(k.ID) == v.exporter && k.To != registry.Forever {
+			v.failAt(CheckKey, chain.Index(k.To-1), fmt.Errorf("%w: %s", errReplaced, v.exporter))
+		}
+	}
+	return nil
 }
 
 // checkErasures holds every claim of an erasure to the tombstones, and what is no longer kept to the expiries. A tombstone says nothing about what came after it.

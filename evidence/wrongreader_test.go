@@ -312,7 +312,7 @@ func TestPartsOfWrongMessages(t *testing.T) {
 
 // brokenSigner fails at one signature.
 type brokenSigner struct {
-	signer.Signer
+	signer.Exporter
 	*breaks
 }
 
@@ -320,7 +320,7 @@ func (b brokenSigner) Sign(message []byte) ([]byte, error) {
 	if err := b.next(); err != nil {
 		return nil, err
 	}
-	return b.Signer.Sign(message)
+	return b.Exporter.Sign(message)
 }
 
 // Without its signatures there is no bundle.

@@ -2,7 +2,7 @@
 
 import base64
 
-from parts import HANDLING, LINE, PREDICATE, STATEMENT, TYPE_HANDLING, TYPE_STATEMENT, ZEROS, need, pae, read_json, sha, signed, to_json
+from parts import HANDLING, LINE, PREDICATE, STATEMENT, TYPE_HANDLING, TYPE_STATEMENT, ZEROS, exported, need, pae, read_json, sha, to_json
 
 
 class Anchored:
@@ -11,11 +11,12 @@ class Anchored:
     def check_signature(self, kind, payload, signature, key_id):
         if self.policy:
             key = bytes.fromhex(self.policy["export_key"])
-            need(key_id == sha(key).hex() and signed(key, pae(kind, payload), signature), "not signed by the export key")
+            need(key_id == sha(key).hex() and exported(key, pae(kind, payload), signature), "not signed by the export key")
 
     def check_envelope(self):
         f = read_json(self.files["statement.sigstore.json"], STATEMENT)
         e, hint = f["dsseEnvelope"], f["verificationMaterial"]["publicKey"]["hint"]
+        self.exporter = bytes.fromhex(hint)
         stamps = f["verificationMaterial"].get("timestampVerificationData", {"rfc3161Timestamps": [None]})["rfc3161Timestamps"]
         need(e["payloadType"] == TYPE_STATEMENT and len(e["signatures"]) == 1 and len(stamps) == 1, "envelope")
         want = to_json({"_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "manifest.json", "digest":

@@ -11,7 +11,10 @@ import zlib
 from collections import Counter
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 TYPE_BATCH = "application/vnd.custody.batch.v1+protobuf"
 TYPE_STATEMENT = "application/vnd.in-toto+json"
@@ -161,6 +164,37 @@ def signed(key, message, signature):
         return False
 
 
+P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
+
+
+def p256(b):
+    """The key of a SubjectPublicKeyInfo on P-256 with a whole point, in its one encoding."""
+    need(len(b) == 91 and b.startswith(P256_PREFIX), "not a key on P-256")
+    try:
+        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b[26:])
+    except ValueError as e:
+        raise Wrong("no point of P-256") from e
+
+
+def export_key(s):
+    """The text of an export key: of Ed25519, or on P-256."""
+    need(isinstance(s, str) and re.fullmatch(r"([0-9a-f]{64}|[0-9a-f]{182})", s), "not an export key")
+    b = bytes.fromhex(s)
+    need(p256(b) if len(b) == 91 else good_key(b), "not an export key")
+
+
+def exported(key, message, signature):
+    """Whether an export key has signed: with Ed25519, or with ECDSA over SHA-256 in DER."""
+    if len(key) == 32:
+        return signed(key, message, signature)
+    try:
+        need(encode_dss_signature(*decode_dss_signature(signature)) == signature, "not the one encoding of DER")
+        p256(key).verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        return True
+    except (InvalidSignature, ValueError, Wrong):
+        return False
+
+
 def pae(kind, payload):
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
 
@@ -278,7 +312,7 @@ RANGE = {"begin": int, "end": int, "size": int, "left": [HEX], "right": [HEX]}
 CONSISTENCY = {"version": 1, "proofs": [{"checkpoint": str, "hashes": [HEX]}]}
 REDACTIONS = {"version": 1, "reasons": [{"reason": str, "fields": int, "records": int}], "tombstones": [{"leaf": int, "fields": int}],
               "erased": int, "held": int, "expired": int}
-POLICY = {"version": 1, "tenant": str, "origin": str, "log_key": str, "system_key": HEX, "export_key": HEX, "time_key?": str,
+POLICY = {"version": 1, "tenant": str, "origin": str, "log_key": str, "system_key": HEX, "export_key": export_key, "time_key?": str,
           "witnesses?": [str], "timestamp_roots?": [BASE64]}
 
 
@@ -331,7 +365,7 @@ def read_policy(b):
     except Wrong as e:
         raise Wrong(f"not a policy: {e}") from e
     need(good_name(p["tenant"]) and verifier_key(p["log_key"], 1)[0] == p["origin"], "log key")
-    need(good_key(bytes.fromhex(p["system_key"])) and good_key(bytes.fromhex(p["export_key"])), "system key or export key")
+    need(good_key(bytes.fromhex(p["system_key"])), "system key")
     if "time_key" in p:
         verifier_key(p["time_key"], 4)
     return p

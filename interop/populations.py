@@ -4,7 +4,7 @@ import time
 
 from events import VERDICTS
 from facts import CONSEQUENCES, ROLES, STATES, uuid
-from parts import Wrong
+from parts import Wrong, sha
 
 SHOWN = [(0x20, 0x7E), (0xA1, 0xAC), (0xAE, 0x24F), (0x370, 0x3FF), (0x400, 0x481), (0x48A, 0x52F), (0x3041, 0x3096), (0x30A1, 0x30FC),
          (0x4E00, 0x9FFF), (0xAC00, 0xD7A3)]
@@ -53,6 +53,8 @@ def change(f):
     d, rest = f.d, []
     if f.detail == "key":
         rest = [text(d["instance"]), "", d["key_id"].hex()]
+    elif f.detail == "export_key":
+        rest = ["", "", sha(d["public_key"]).hex()]
     else:
         rest = [text(d["instance" if f.detail == "manifest" else "rule"]), str(d["version"]), d["source_digest"].hex()]
     return [text(f.x["actor"]), f.detail, f.change(), *rest, text(f.x["reason"])]
@@ -75,7 +77,7 @@ POPULATIONS = {  # its name; which facts have a row, the row, the columns after 
     "approvals": (lambda f: f.kind == "approval", approval,
                   "run,principal,action,approver,call,tool,subject_event,shown_sha256,shown_at,valid_until,escalated_to,reason"),
     "grants": (lambda f: f.detail == "grant", grant, "actor,principal,role,change,all_tenants,certificate_sha256,reason"),
-    "changes": (lambda f: f.detail in ("key", "manifest", "rule"), change, "actor,object,change,name,version,sha256,reason"),
+    "changes": (lambda f: f.detail in ("key", "manifest", "rule", "export_key"), change, "actor,object,change,name,version,sha256,reason"),
     "containments": (lambda f: f.detail == "containment", containment, "actor,state,target,level,plan,step,evidence,reason"),
     "reviews": (lambda f: f.detail == "review", review, "actor,topic,subject,outcome,next_at,reason"),
 }

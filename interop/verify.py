@@ -52,7 +52,7 @@ class Verification(Scoped, Anchored, Outside, Derived, Promised):
         self.bundle, self.policy, self.crls, self.held = bundle, policy, crls, receipts
         self.known = CHECKS + RECEIPT_CHECKS if receipts else CHECKS
         self.results, self.details, self.receipts = {name: "not-run" for name, *_ in self.known}, {}, None
-        self.scope, self.root, self.manifest, self.handlings = None, ZEROS, ZEROS, []
+        self.scope, self.root, self.manifest, self.handlings, self.exporter = None, ZEROS, ZEROS, [], b""
         self.count, self.verdicts = dict.fromkeys(COUNTS, 0), {}
         self.vantage = dict.fromkeys(["self_reported", "gateway_observed", "imported", "custody", "unattributed"], 0)
         self.clock, self.emitters, self.spans, self.listed = {"ahead": 0, "behind": 0}, {}, {}, []
@@ -471,6 +471,7 @@ class Verification(Scoped, Anchored, Outside, Derived, Promised):
 
     def accounts(self):
         self.check("genesis", self.check_genesis)
+        self.check("key", need, self.exporter not in self.log.exporters[:-1], "an export key that the log had replaced")
         if self.log.genesis and not self.policy:
             self.check("checkpoint", self.check_own_key)
         for i, e, subject, index, generation in self.erasures:

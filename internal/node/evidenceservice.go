@@ -65,7 +65,7 @@ func (n *Node) policy(ctx context.Context, tenant event.TenantID) (*evidence.Pol
 	return &evidence.Policy{
 		Witnesses: n.confirm.lines(), TimestampRoots: n.confirm.TimestampRoots,
 		Version: evidence.PolicyVersion, Tenant: string(tenant), Origin: origin,
-		LogKey: signer.VKey(origin, n.keys.log.Public()), SystemKey: n.keys.system.Public(), ExportKey: n.keys.log.Public(),
+		LogKey: signer.VKey(origin, n.keys.log.Public()), SystemKey: n.keys.system.Public(), ExportKey: n.keys.log.Public().Export(),
 		TimeKey: signer.CosignatureVKey(origin+ledger.TimeKeySuffix, n.keys.time.Public()),
 	}, nil
 }

@@ -5,6 +5,7 @@ package sigstore
 import (
 	"archive/zip"
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/base64"
@@ -24,16 +25,18 @@ import (
 // vectors are bundles with the policies that go with them.
 const vectors = "../../evidence/testdata/vectors/"
 
-// Of these two vectors the statement has no time stamp, and one by the authority of its policy.
+// Of these vectors the statement has no time stamp, or one by the authority of its policy; it is signed with Ed25519, or with ECDSA on P-256.
 const (
-	plain   = "honest-complete"
-	stamped = "honest-witnessed"
+	plain       = "honest-complete"
+	stamped     = "honest-witnessed"
+	plainP256   = "exportkeys-in-the-range"
+	stampedP256 = "exportkeys-stamped"
 )
 
 // evidence is what an auditor has: the files of a bundle, and the policy that came on another way.
 type evidence struct {
 	statement, manifest, other []byte
-	key                        ed25519.PublicKey
+	key                        crypto.PublicKey
 	roots                      []*x509.Certificate
 }
 
@@ -73,7 +76,11 @@ func (e *evidence) readPolicy(t *testing.T, name string) {
 	if err := json.Unmarshal(text, &v); err != nil {
 		t.Fatal(err)
 	}
-	if e.key, err = hex.DecodeString(v.Policy.ExportKey); err != nil {
+	key, err := hex.DecodeString(v.Policy.ExportKey)
+	if e.key = ed25519.PublicKey(key); err == nil && len(key) != ed25519.PublicKeySize {
+		e.key, err = x509.ParsePKIXPublicKey(key)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, encoded := range v.Policy.Roots {
@@ -100,7 +107,7 @@ func (a *authorities) TimestampingAuthorities() []root.TimestampingAuthority { r
 // trusted is what the policy says, as sigstore-go takes it.
 func (e *evidence) trusted(t *testing.T) root.TrustedMaterialCollection {
 	t.Helper()
-	verifier, err := signature.LoadED25519Verifier(e.key)
+	verifier, err := signature.LoadVerifier(e.key, crypto.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +135,13 @@ func (e *evidence) verify(t *testing.T, artifact []byte, how verify.VerifierOpti
 }
 
 func TestStatement(t *testing.T) {
-	e := load(t, plain)
+	t.Run("Ed25519", func(t *testing.T) { statement(t, plain) })
+	t.Run("P-256", func(t *testing.T) { statement(t, plainP256) })
+}
+
+func statement(t *testing.T, vector string) {
+	t.Helper()
+	e := load(t, vector)
 	found, err := e.verify(t, e.manifest, verify.WithNoObserverTimestamps())
 	if err != nil {
 		t.Fatal(err)
@@ -142,14 +155,22 @@ func TestStatement(t *testing.T) {
 	if _, err := e.verify(t, e.manifest, verify.WithSignedTimestamps(1)); err == nil {
 		t.Error("a time stamp is found where there is none")
 	}
-	e.key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey)
-	if _, err := e.verify(t, e.manifest, verify.WithNoObserverTimestamps()); err == nil {
-		t.Error("another key verifies the statement")
+	for _, other := range []string{"foreignpolicies-another-export-key", "exportkeys-of-an-earlier-state-by-a-later-key"} {
+		e.readPolicy(t, other)
+		if _, err := e.verify(t, e.manifest, verify.WithNoObserverTimestamps()); err == nil {
+			t.Errorf("the key of %s verifies the statement", other)
+		}
 	}
 }
 
 func TestStampedStatement(t *testing.T) {
-	e := load(t, stamped)
+	t.Run("Ed25519", func(t *testing.T) { stampedStatement(t, stamped) })
+	t.Run("P-256", func(t *testing.T) { stampedStatement(t, stampedP256) })
+}
+
+func stampedStatement(t *testing.T, vector string) {
+	t.Helper()
+	e := load(t, vector)
 	found, err := e.verify(t, e.manifest, verify.WithSignedTimestamps(1))
 	if err != nil {
 		t.Fatal(err)
