@@ -75,6 +75,7 @@ var Methods = map[string]Rule{
 	apiv1.AdminService_CreateJoinToken_FullMethodName: {Roles: RolesOf(admin, operator), Scope: OneTenant},
 	apiv1.AdminService_RevokeKey_FullMethodName:       {Roles: RolesOf(admin, operator, responder), Scope: OneTenant},
 	apiv1.AdminService_SuspectKey_FullMethodName:      {Roles: RolesOf(admin, operator, responder), Scope: OneTenant},
+	apiv1.AdminService_RotateExportKey_FullMethodName: {Roles: RolesOf(admin), Scope: OneTenant},
 	apiv1.AdminService_ListKeys_FullMethodName: {
 		Roles: RolesOf(admin, operator, responder, auditor, analyst), Scope: OneTenant, Recorded: true,
 	},

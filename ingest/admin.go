@@ -39,6 +39,14 @@ type Authority interface {
 	CertPEM() []byte
 }
 
+// ExportKeys keeps private export keys. signer.ExportKeys is one.
+type ExportKeys interface {
+	// Create makes a key of an algorithm, durably. The error is signer.ErrAlgorithm if there is none of that name.
+	Create(algorithm string) (signer.ExportKey, error)
+	// Remove takes a private key away. One that is not there is no error.
+	Remove(id signer.KeyID) error
+}
+
 // AdminConfig is what administration needs. Every field must be set unless it says otherwise.
 type AdminConfig struct {
 	System    *System
@@ -46,6 +54,7 @@ type AdminConfig struct {
 	Ledger    Ledger
 	Authority Authority
 	Tokens    *Tokens
+	Exports   ExportKeys
 
 	LogKey  signer.PublicKey         // signs the checkpoints of every tenant's log
 	Domain  string                   // begins the origin of every log

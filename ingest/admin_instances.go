@@ -221,6 +221,7 @@ func (a *Admin) ListKeys(ctx context.Context, r *apiv1.ListKeysRequest) (*apiv1.
 		}
 		response.Keys = append(response.Keys, info)
 	}
+	response.ExportKeys = exportKeys(state)
 	return response, nil
 }
 

@@ -5,7 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -364,6 +368,67 @@ func TestRevokedAndInDoubtFromTheBeginning(t *testing.T) {
 	_, err = s.asRoot().RevokeKey(t.Context(), revoke)
 	if hexID := hex.EncodeToString(id); status.Convert(err).Message() != "key "+hexID+": "+registry.ErrEnded.Error() {
 		t.Errorf("twice: %v", err)
+	}
+}
+
+// TestExportKeysAreReplaced: the key is there before the log names it, and that of before is gone.
+func TestExportKeysAreReplaced(t *testing.T) {
+	s := newSite(t, siteConfig{})
+	s.tenant("acme", "support-1")
+	root, dir, before := s.asRoot(), signer.ExportKeys(filepath.Join(s.dir, "export")), signer.KeyID{}
+	for _, algorithm := range []string{signer.AlgorithmP256, signer.AlgorithmEd25519} {
+		r, err := root.RotateExportKey(t.Context(), &apiv1.RotateExportKeyRequest{Tenant: "acme", Algorithm: algorithm, Reason: "wanted"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := signer.KeyID(r.GetKeyId())
+		key, err := dir.Load(id)
+		if err != nil || key.Algorithm() != algorithm || signer.ExportKey(r.GetPublicKey()).ID() != id {
+			t.Errorf("%s: %v, %v", algorithm, r, err)
+		}
+		if _, err := dir.Load(before); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the one before: %v", err)
+		}
+		events := s.systemEvents("acme")
+		if x := events[len(events)-1].GetSystem(); x.GetActor() != "root" || x.GetReason() != "wanted" || string(x.GetExportKey().GetPublicKey()) != string(r.GetPublicKey()) {
+			t.Errorf("on record: %v", x)
+		}
+		before = id
+	}
+	r, err := root.ListKeys(t.Context(), &apiv1.ListKeysRequest{Tenant: "acme"})
+	if err != nil || len(r.GetExportKeys()) != 3 {
+		t.Fatalf("got %v, %v", r, err)
+	}
+	for i, k := range r.GetExportKeys() {
+		if k.GetReplaced() != (i < 2) || (k.GetAlgorithm() == signer.AlgorithmP256) != (i == 1) || k.GetReplaced() && k.GetValidTo() != r.GetExportKeys()[i+1].GetValidFrom() {
+			t.Errorf("key %d: %v", i, k)
+		}
+	}
+}
+
+// TestExportKeysThatAreRefused changes nothing.
+func TestExportKeysThatAreRefused(t *testing.T) {
+	s := newSite(t, siteConfig{})
+	s.tenant("acme", "support-1")
+	for name, test := range map[string]struct {
+		r    *apiv1.RotateExportKeyRequest
+		code codes.Code
+	}{
+		"no algorithm":      {&apiv1.RotateExportKeyRequest{Tenant: "acme", Reason: "r"}, codes.InvalidArgument},
+		"another algorithm": {&apiv1.RotateExportKeyRequest{Tenant: "acme", Algorithm: "ecdsa-p384", Reason: "r"}, codes.InvalidArgument},
+		"no reason":         {&apiv1.RotateExportKeyRequest{Tenant: "acme", Algorithm: "ed25519"}, codes.InvalidArgument},
+		"a secret":          {&apiv1.RotateExportKeyRequest{Tenant: "acme", Algorithm: "ed25519", Reason: awsKey}, codes.InvalidArgument},
+		"the operator":      {&apiv1.RotateExportKeyRequest{Tenant: "operator", Algorithm: "ed25519", Reason: "r"}, codes.InvalidArgument},
+	} {
+		if _, err := s.asRoot().RotateExportKey(t.Context(), test.r); status.Code(err) != test.code {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := s.asRoot().RotateExportKey(t.Context(), &apiv1.RotateExportKeyRequest{Tenant: "nobody", Algorithm: "ed25519", Reason: "r"}); err == nil {
+		t.Error("a tenant that is not there")
+	}
+	if left, _ := os.ReadDir(filepath.Join(s.dir, "export")); len(left) > 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -153,7 +153,8 @@ func (s *site) start() {
 	s.admission = NewAdmission(s.stream, system.Public(), nil, 0, quiet)
 	s.ledger = &ledgerAtTip{admission: s.admission}
 	s.admin = NewAdmin(AdminConfig{
-		System: s.system, Admission: s.admission, Ledger: s.ledger, Authority: s.authority, Tokens: s.tokens,
+		Exports: signer.ExportKeys(filepath.Join(s.dir, "export")),
+		System:  s.system, Admission: s.admission, Ledger: s.ledger, Authority: s.authority, Tokens: s.tokens,
 		LogKey: log.Public(), Domain: "test.example", Address: func() string { return "test:1" }, Now: s.clock.now, Log: quiet,
 	})
 	if err := s.admin.Bootstrap(ctx, "root", func(c ca.Client) error { s.root = c; return nil }, access.EveryRole.List()...); err != nil {

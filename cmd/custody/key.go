@@ -16,16 +16,16 @@ import (
 	apiv1 "github.com/agentcustody/custody/proto/custody/api/v1"
 )
 
-// keyCommand manages emitter keys.
+// keyCommand manages the keys of emitters, and those of a tenant.
 func (a *app) keyCommand() *cobra.Command {
-	return group("key", "List, rotate, revoke and suspect emitter keys", a.keyList(), a.keyRotate(), a.keyRevoke(), a.keySuspect(), a.keyFingerprints())
+	return group("key", "List, rotate, revoke and suspect keys", a.keyList(), a.keyRotate(), a.keyRevoke(), a.keySuspect(), a.keyFingerprints(), a.keyExports())
 }
 
 func (a *app) keyList() *cobra.Command {
 	return &cobra.Command{
 		Use:               "list TENANT",
-		Short:             "List a tenant's emitter keys and the leaves that each may sign for",
-		Long:              "List a tenant's emitter keys. A key counts from leaf FROM on, up to but not including leaf TO.",
+		Short:             "List a tenant's emitter keys and the leaves that each may sign for, and its export keys",
+		Long:              "List a tenant's emitter keys, and the keys that sign its bundles. A key counts from leaf FROM on, up to but not including leaf TO.",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.firstTenant,
 		RunE: a.call(func(ctx context.Context, conn *grpc.ClientConn, args []string) error {
@@ -33,7 +33,7 @@ func (a *app) keyList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(resp, func(w io.Writer) { renderKeys(w, resp.GetKeys()) })
+			return a.result(resp, func(w io.Writer) { renderKeys(w, resp.GetKeys()); renderExportKeys(w, resp.GetExportKeys()) })
 		}),
 	}
 }

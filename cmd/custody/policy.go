@@ -20,17 +20,23 @@ func (a *app) policyCommand() *cobra.Command {
 }
 
 func (a *app) policyExport() *cobra.Command {
-	var tenant, out string
+	var tenant, out, armoured string
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write a tenant's policy file and print its fingerprints, to compare by telephone",
 		Long: "Write a tenant's policy file: the keys that a verifier of its bundles must trust. With --out its fingerprints are\n" +
-			"printed, to be compared by another way than the file came.",
-		Example: "  custody policy export --tenant acme --out acme.policy.json",
+			"printed, to be compared by another way than the file came. --export-key writes the key of the bundles alone, for cosign and\n" +
+			"other tools that read PEM.",
+		Example: "  custody policy export --tenant acme --out acme.policy.json\n" +
+			"  custody policy export --tenant acme --out acme.policy.json --export-key acme.pem",
 		Args:    cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error { return allFree(out, armoured) },
 		RunE: a.call(a.read(func(ctx context.Context, conn *grpc.ClientConn, _ []string) error {
 			resp, err := apiv1.NewEvidenceServiceClient(conn).ExportPolicy(ctx, &apiv1.ExportPolicyRequest{Tenant: tenant})
 			if err != nil {
+				return err
+			}
+			if err := keepExportKey(resp.GetPolicy(), armoured); err != nil {
 				return err
 			}
 			if out == "" {
@@ -42,8 +48,41 @@ func (a *app) policyExport() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "tenant (required)")
 	cmd.Flags().StringVar(&out, "out", "", "policy file, which must not exist; standard output if absent")
+	cmd.Flags().StringVar(&armoured, "export-key", "", "PEM file for the key of the bundles, which must not exist; none if absent")
 	_ = cmd.MarkFlagRequired("tenant")
 	return cmd
+}
+
+// allFree refuses files that exist before any is written. Those without a name are not wanted.
+func allFree(files ...string) error {
+	for _, file := range files {
+		if file == "" {
+			continue
+		}
+		if err := free(file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepExportKey writes the export key of a policy as PEM, if a file is named for it.
+func keepExportKey(raw []byte, out string) error {
+	if out == "" {
+		return nil
+	}
+	policy, err := evidence.ParsePolicy(raw)
+	if err != nil {
+		return fmt.Errorf("read policy: %w", err)
+	}
+	armoured, err := policy.ExportKey.PEM()
+	if err == nil {
+		err = writeNew(out, armoured)
+	}
+	if err != nil {
+		return fmt.Errorf("write export key: %w", err)
+	}
+	return nil
 }
 
 // keepPolicy writes a policy file and prints its fingerprints.

@@ -24,7 +24,7 @@ import (
 // admissionActions decide how later events are judged.
 var admissionActions = []string{
 	"system.genesis", "system.instance", "system.manifest", "system.key", "system.grant", "system.rule", "system.hold", "system.erasure",
-	"system.expiry",
+	"system.expiry", "system.export_key",
 }
 
 // leavesPage is how many leaves are read by one query: about 12 MB.

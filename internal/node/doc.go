@@ -8,6 +8,7 @@
 //	keys/system.pem   signs Custody's own events and receipts
 //	keys/log.pem      signs checkpoints
 //	keys/time.pem     cosigns checkpoints with the time
+//	keys/export/      signs bundles, for tenants whose logs name another key than the log's
 //	keys/ca/          the certificate authority of servers and people
 //	keys/vault/       data keys of sealed content
 //	keys/tokens/      join tokens, by hash

@@ -55,8 +55,12 @@ func (s *evidenceService) ExportPolicy(ctx context.Context, req *apiv1.ExportPol
 	return &apiv1.ExportPolicyResponse{Policy: encoded}, nil
 }
 
-// policy is what a verifier of the tenant's bundles must be told to trust.
+// policy is what a verifier of the tenant's bundles must be told to trust. It waits for the ledger: an export key that was put in force
+// just now is in it.
 func (n *Node) policy(ctx context.Context, tenant event.TenantID) (*evidence.Policy, error) {
+	if err := n.settle(ctx, tenant); err != nil {
+		return nil, status.Errorf(codes.Unavailable, "wait for the ledger: %v", err)
+	}
 	state, err := n.ledger.Registry(ctx, tenant)
 	if err != nil || state.Genesis() == nil {
 		return nil, status.Errorf(codes.Unavailable, "the log of %s is not committed yet", tenant)
@@ -65,9 +69,20 @@ func (n *Node) policy(ctx context.Context, tenant event.TenantID) (*evidence.Pol
 	return &evidence.Policy{
 		Witnesses: n.confirm.lines(), TimestampRoots: n.confirm.TimestampRoots,
 		Version: evidence.PolicyVersion, Tenant: string(tenant), Origin: origin,
-		LogKey: signer.VKey(origin, n.keys.log.Public()), SystemKey: n.keys.system.Public(), ExportKey: n.keys.log.Public().Export(),
+		LogKey: signer.VKey(origin, n.keys.log.Public()), SystemKey: n.keys.system.Public(), ExportKey: signer.ExportKey(state.ExportKey().PublicKey),
 		TimeKey: signer.CosignatureVKey(origin+ledger.TimeKeySuffix, n.keys.time.Public()),
 	}, nil
+}
+
+// settle waits until the ledger has all that the stream has of a tenant.
+func (n *Node) settle(ctx context.Context, tenant event.TenantID) error {
+	ctx, cancel := context.WithTimeout(ctx, checkpointPatience)
+	defer cancel()
+	seq, err := n.admission.LastSeq(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	return n.ledger.WaitCommitted(ctx, seq)
 }
 
 // Export implements apiv1.EvidenceServiceServer. The export's own record is in the log before anything is read, so that
@@ -234,11 +249,15 @@ func (n *Node) coveringCheckpoint(ctx context.Context, tenant event.TenantID, se
 
 // export streams the bundle.
 func (n *Node) export(ctx context.Context, stream grpc.ServerStreamingServer[apiv1.ExportResponse], scope evidence.Scope, reader *logReader, o evidence.ExportOptions) error {
+	key, err := n.exporter(reader.registry)
+	if err != nil {
+		return err
+	}
 	out := &bundleStream{stream: stream}
 	w := bufio.NewWriterSize(out, exportChunk)
 	o.Stamp = n.stampExport
 	o.Tool, o.Dir, o.Progress = evidence.Tool{Name: "custody " + n.cfg.Version}, n.cfg.DataDir, out.progress
-	summary, err := evidence.Export(ctx, w, reader, scope, n.keys.log, o)
+	summary, err := evidence.Export(ctx, w, reader, scope, key, o)
 	if err == nil {
 		err = w.Flush()
 	}

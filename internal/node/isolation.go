@@ -30,7 +30,11 @@ func (s *evidenceService) Isolation(ctx context.Context, req *apiv1.IsolationReq
 	if err != nil {
 		return nil, err
 	}
-	statement, err := evidence.StateIsolation(ctx, reader, scope, s.node.keys.log, s.node.connections(ctx, event.TenantID(req.GetTenant())))
+	key, err := s.node.exporter(reader.registry)
+	if err != nil {
+		return nil, err
+	}
+	statement, err := evidence.StateIsolation(ctx, reader, scope, key, s.node.connections(ctx, event.TenantID(req.GetTenant())))
 	if err != nil {
 		if said, is := status.FromError(errors.Unwrap(err)); is {
 			return nil, said.Err()

@@ -6,6 +6,9 @@ import (
 	"io/fs"
 	"os"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/event/registry"
 	"github.com/agentcustody/custody/signer"
@@ -34,6 +37,22 @@ func (n *Node) checkKeysThere() error {
 		}
 	}
 	return nil
+}
+
+// exports are the private export keys that replaced the log key.
+func (n *Node) exports() signer.ExportKeys { return signer.ExportKeys(n.folder.key("export")) }
+
+// exporter is the key that a log names for what is exported from it.
+func (n *Node) exporter(log *registry.State) (signer.Exporter, error) {
+	id := signer.KeyID(log.ExportKey().ID)
+	if id == n.keys.log.ID() {
+		return n.keys.log, nil
+	}
+	key, err := n.exports().Load(id)
+	if err != nil {
+		return nil, status.Errorf(codes.FailedPrecondition, "the export key of %s cannot be used (restore it, or begin another with custody key exports): %v", log.Tenant(), err)
+	}
+	return key, nil
 }
 
 // checkKeysOwn holds the keys against those that the logs name.

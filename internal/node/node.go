@@ -276,7 +276,7 @@ func (n *Node) openIngest(ctx context.Context) error {
 	n.admission = ingest.NewAdmission(n.stream, n.keys.system.Public(), registries, upTo, n.cfg.Log)
 	n.later(func() error { n.admission.Close(); return nil })
 	n.admin = ingest.NewAdmin(ingest.AdminConfig{
-		System: n.system, Admission: n.admission, Ledger: n.ledger, Authority: n.authority, Tokens: tokens,
+		System: n.system, Admission: n.admission, Ledger: n.ledger, Authority: n.authority, Tokens: tokens, Exports: n.exports(),
 		LogKey: n.keys.log.Public(), Domain: n.cfg.Domain, Address: n.advertised, Notices: n.notices, Now: n.cfg.Now, Log: n.cfg.Log,
 	})
 	if err := n.bootstrap(ctx); err != nil {

@@ -802,6 +802,125 @@ func (*SuspectKeyResponse) Descriptor() ([]byte, []int) {
 	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
+// RotateExportKeyRequest names a tenant and an algorithm.
+type RotateExportKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tenant whose bundles are signed.
+	Tenant string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// algorithm is "ed25519" or "ecdsa-p256".
+	Algorithm string `protobuf:"bytes,2,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
+	// reason is for the record.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateExportKeyRequest) Reset() {
+	*x = RotateExportKeyRequest{}
+	mi := &file_custody_api_v1_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateExportKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateExportKeyRequest) ProtoMessage() {}
+
+func (x *RotateExportKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateExportKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateExportKeyRequest) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RotateExportKeyRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *RotateExportKeyRequest) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *RotateExportKeyRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// RotateExportKeyResponse is the key in force.
+type RotateExportKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// key_id is SHA-256 of the public key, 32 bytes.
+	KeyId []byte `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// public_key is what bundles are verified with: 32 bytes of Ed25519, or 91 of a SubjectPublicKeyInfo.
+	PublicKey     []byte `protobuf:"bytes,2,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateExportKeyResponse) Reset() {
+	*x = RotateExportKeyResponse{}
+	mi := &file_custody_api_v1_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateExportKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateExportKeyResponse) ProtoMessage() {}
+
+func (x *RotateExportKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateExportKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateExportKeyResponse) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RotateExportKeyResponse) GetKeyId() []byte {
+	if x != nil {
+		return x.KeyId
+	}
+	return nil
+}
+
+func (x *RotateExportKeyResponse) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
 // ListKeysRequest names a tenant.
 type ListKeysRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -813,7 +932,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[13]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +944,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[13]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +957,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListKeysRequest) GetTenant() string {
@@ -852,14 +971,16 @@ func (x *ListKeysRequest) GetTenant() string {
 type ListKeysResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// keys are in the order of their enrolment.
-	Keys          []*KeyInfo `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	Keys []*KeyInfo `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	// export_keys are in the order in which they were in force; the first is the log key.
+	ExportKeys    []*ExportKeyInfo `protobuf:"bytes,2,rep,name=export_keys,json=exportKeys,proto3" json:"export_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[14]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -871,7 +992,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[14]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -884,7 +1005,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListKeysResponse) GetKeys() []*KeyInfo {
@@ -892,6 +1013,104 @@ func (x *ListKeysResponse) GetKeys() []*KeyInfo {
 		return x.Keys
 	}
 	return nil
+}
+
+func (x *ListKeysResponse) GetExportKeys() []*ExportKeyInfo {
+	if x != nil {
+		return x.ExportKeys
+	}
+	return nil
+}
+
+// ExportKeyInfo is one key that signs what is exported, or did.
+type ExportKeyInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// key_id is 32 bytes.
+	KeyId []byte `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// algorithm is "ed25519" or "ecdsa-p256".
+	Algorithm string `protobuf:"bytes,2,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
+	// public_key is 32 bytes of Ed25519, or 91 of a SubjectPublicKeyInfo.
+	PublicKey []byte `protobuf:"bytes,3,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	// valid_from is the first leaf index at which it is in force.
+	ValidFrom uint64 `protobuf:"varint,4,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	// valid_to is the first at which it no longer is, if replaced.
+	ValidTo uint64 `protobuf:"varint,5,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	// replaced says that valid_to is given.
+	Replaced      bool `protobuf:"varint,6,opt,name=replaced,proto3" json:"replaced,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportKeyInfo) Reset() {
+	*x = ExportKeyInfo{}
+	mi := &file_custody_api_v1_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportKeyInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportKeyInfo) ProtoMessage() {}
+
+func (x *ExportKeyInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_custody_api_v1_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportKeyInfo.ProtoReflect.Descriptor instead.
+func (*ExportKeyInfo) Descriptor() ([]byte, []int) {
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ExportKeyInfo) GetKeyId() []byte {
+	if x != nil {
+		return x.KeyId
+	}
+	return nil
+}
+
+func (x *ExportKeyInfo) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *ExportKeyInfo) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
+func (x *ExportKeyInfo) GetValidFrom() uint64 {
+	if x != nil {
+		return x.ValidFrom
+	}
+	return 0
+}
+
+func (x *ExportKeyInfo) GetValidTo() uint64 {
+	if x != nil {
+		return x.ValidTo
+	}
+	return 0
+}
+
+func (x *ExportKeyInfo) GetReplaced() bool {
+	if x != nil {
+		return x.Replaced
+	}
+	return false
 }
 
 // KeyInfo is one emitter key.
@@ -919,7 +1138,7 @@ type KeyInfo struct {
 
 func (x *KeyInfo) Reset() {
 	*x = KeyInfo{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[15]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1150,7 @@ func (x *KeyInfo) String() string {
 func (*KeyInfo) ProtoMessage() {}
 
 func (x *KeyInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[15]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1163,7 @@ func (x *KeyInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyInfo.ProtoReflect.Descriptor instead.
 func (*KeyInfo) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KeyInfo) GetKeyId() []byte {
@@ -1018,7 +1237,7 @@ type AddUserRequest struct {
 
 func (x *AddUserRequest) Reset() {
 	*x = AddUserRequest{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[16]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1249,7 @@ func (x *AddUserRequest) String() string {
 func (*AddUserRequest) ProtoMessage() {}
 
 func (x *AddUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[16]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1262,7 @@ func (x *AddUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddUserRequest.ProtoReflect.Descriptor instead.
 func (*AddUserRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AddUserRequest) GetTenant() string {
@@ -1082,7 +1301,7 @@ type AddUserResponse struct {
 
 func (x *AddUserResponse) Reset() {
 	*x = AddUserResponse{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[17]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1313,7 @@ func (x *AddUserResponse) String() string {
 func (*AddUserResponse) ProtoMessage() {}
 
 func (x *AddUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[17]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1326,7 @@ func (x *AddUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddUserResponse.ProtoReflect.Descriptor instead.
 func (*AddUserResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AddUserResponse) GetCertificatePem() []byte {
@@ -1144,7 +1363,7 @@ type RemoveUserRequest struct {
 
 func (x *RemoveUserRequest) Reset() {
 	*x = RemoveUserRequest{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[18]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1156,7 +1375,7 @@ func (x *RemoveUserRequest) String() string {
 func (*RemoveUserRequest) ProtoMessage() {}
 
 func (x *RemoveUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[18]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1169,7 +1388,7 @@ func (x *RemoveUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveUserRequest.ProtoReflect.Descriptor instead.
 func (*RemoveUserRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveUserRequest) GetTenant() string {
@@ -1195,7 +1414,7 @@ type RemoveUserResponse struct {
 
 func (x *RemoveUserResponse) Reset() {
 	*x = RemoveUserResponse{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[19]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1426,7 @@ func (x *RemoveUserResponse) String() string {
 func (*RemoveUserResponse) ProtoMessage() {}
 
 func (x *RemoveUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[19]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1439,7 @@ func (x *RemoveUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveUserResponse.ProtoReflect.Descriptor instead.
 func (*RemoveUserResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 // ListUsersRequest names a tenant.
@@ -1234,7 +1453,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[20]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1465,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[20]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1478,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListUsersRequest) GetTenant() string {
@@ -1280,7 +1499,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[21]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1511,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[21]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1524,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListUsersResponse) GetGrants() []*GrantInfo {
@@ -1332,7 +1551,7 @@ type GrantInfo struct {
 
 func (x *GrantInfo) Reset() {
 	*x = GrantInfo{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[22]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1563,7 @@ func (x *GrantInfo) String() string {
 func (*GrantInfo) ProtoMessage() {}
 
 func (x *GrantInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[22]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1576,7 @@ func (x *GrantInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantInfo.ProtoReflect.Descriptor instead.
 func (*GrantInfo) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GrantInfo) GetName() string {
@@ -1403,7 +1622,7 @@ type RecordReviewRequest struct {
 
 func (x *RecordReviewRequest) Reset() {
 	*x = RecordReviewRequest{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[23]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1634,7 @@ func (x *RecordReviewRequest) String() string {
 func (*RecordReviewRequest) ProtoMessage() {}
 
 func (x *RecordReviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[23]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1647,7 @@ func (x *RecordReviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordReviewRequest.ProtoReflect.Descriptor instead.
 func (*RecordReviewRequest) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RecordReviewRequest) GetTenant() string {
@@ -1461,7 +1680,7 @@ type RecordReviewResponse struct {
 
 func (x *RecordReviewResponse) Reset() {
 	*x = RecordReviewResponse{}
-	mi := &file_custody_api_v1_admin_proto_msgTypes[24]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1473,7 +1692,7 @@ func (x *RecordReviewResponse) String() string {
 func (*RecordReviewResponse) ProtoMessage() {}
 
 func (x *RecordReviewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_custody_api_v1_admin_proto_msgTypes[24]
+	mi := &file_custody_api_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1486,7 +1705,7 @@ func (x *RecordReviewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordReviewResponse.ProtoReflect.Descriptor instead.
 func (*RecordReviewResponse) Descriptor() ([]byte, []int) {
-	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_custody_api_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 var File_custody_api_v1_admin_proto protoreflect.FileDescriptor
@@ -1542,11 +1761,30 @@ const file_custody_api_v1_admin_proto_rawDesc = "" +
 	"\x06key_id\x18\x02 \x01(\fR\x05keyId\x12!\n" +
 	"\fsuspect_from\x18\x03 \x01(\x04R\vsuspectFrom\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x14\n" +
-	"\x12SuspectKeyResponse\")\n" +
+	"\x12SuspectKeyResponse\"f\n" +
+	"\x16RotateExportKeyRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x1c\n" +
+	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"O\n" +
+	"\x17RotateExportKeyResponse\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\fR\x05keyId\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x02 \x01(\fR\tpublicKey\")\n" +
 	"\x0fListKeysRequest\x12\x16\n" +
-	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"?\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"\x7f\n" +
 	"\x10ListKeysResponse\x12+\n" +
-	"\x04keys\x18\x01 \x03(\v2\x17.custody.api.v1.KeyInfoR\x04keys\"\x8a\x02\n" +
+	"\x04keys\x18\x01 \x03(\v2\x17.custody.api.v1.KeyInfoR\x04keys\x12>\n" +
+	"\vexport_keys\x18\x02 \x03(\v2\x1d.custody.api.v1.ExportKeyInfoR\n" +
+	"exportKeys\"\xb9\x01\n" +
+	"\rExportKeyInfo\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\fR\x05keyId\x12\x1c\n" +
+	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x03 \x01(\fR\tpublicKey\x12\x1d\n" +
+	"\n" +
+	"valid_from\x18\x04 \x01(\x04R\tvalidFrom\x12\x19\n" +
+	"\bvalid_to\x18\x05 \x01(\x04R\avalidTo\x12\x1a\n" +
+	"\breplaced\x18\x06 \x01(\bR\breplaced\"\x8a\x02\n" +
 	"\aKeyInfo\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\fR\x05keyId\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12;\n" +
@@ -1582,7 +1820,7 @@ const file_custody_api_v1_admin_proto_rawDesc = "" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x120\n" +
 	"\x06review\x18\x02 \x01(\v2\x18.custody.event.v1.ReviewR\x06review\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x16\n" +
-	"\x14RecordReviewResponse2\xca\a\n" +
+	"\x14RecordReviewResponse2\xae\b\n" +
 	"\fAdminService\x12Y\n" +
 	"\fCreateTenant\x12#.custody.api.v1.CreateTenantRequest\x1a$.custody.api.v1.CreateTenantResponse\x12V\n" +
 	"\vListTenants\x12\".custody.api.v1.ListTenantsRequest\x1a#.custody.api.v1.ListTenantsResponse\x12_\n" +
@@ -1590,7 +1828,8 @@ const file_custody_api_v1_admin_proto_rawDesc = "" +
 	"\x0fCreateJoinToken\x12&.custody.api.v1.CreateJoinTokenRequest\x1a'.custody.api.v1.CreateJoinTokenResponse\x12P\n" +
 	"\tRevokeKey\x12 .custody.api.v1.RevokeKeyRequest\x1a!.custody.api.v1.RevokeKeyResponse\x12S\n" +
 	"\n" +
-	"SuspectKey\x12!.custody.api.v1.SuspectKeyRequest\x1a\".custody.api.v1.SuspectKeyResponse\x12M\n" +
+	"SuspectKey\x12!.custody.api.v1.SuspectKeyRequest\x1a\".custody.api.v1.SuspectKeyResponse\x12b\n" +
+	"\x0fRotateExportKey\x12&.custody.api.v1.RotateExportKeyRequest\x1a'.custody.api.v1.RotateExportKeyResponse\x12M\n" +
 	"\bListKeys\x12\x1f.custody.api.v1.ListKeysRequest\x1a .custody.api.v1.ListKeysResponse\x12J\n" +
 	"\aAddUser\x12\x1e.custody.api.v1.AddUserRequest\x1a\x1f.custody.api.v1.AddUserResponse\x12S\n" +
 	"\n" +
@@ -1610,7 +1849,7 @@ func file_custody_api_v1_admin_proto_rawDescGZIP() []byte {
 	return file_custody_api_v1_admin_proto_rawDescData
 }
 
-var file_custody_api_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_custody_api_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_custody_api_v1_admin_proto_goTypes = []any{
 	(*CreateTenantRequest)(nil),     // 0: custody.api.v1.CreateTenantRequest
 	(*CreateTenantResponse)(nil),    // 1: custody.api.v1.CreateTenantResponse
@@ -1625,62 +1864,68 @@ var file_custody_api_v1_admin_proto_goTypes = []any{
 	(*RevokeKeyResponse)(nil),       // 10: custody.api.v1.RevokeKeyResponse
 	(*SuspectKeyRequest)(nil),       // 11: custody.api.v1.SuspectKeyRequest
 	(*SuspectKeyResponse)(nil),      // 12: custody.api.v1.SuspectKeyResponse
-	(*ListKeysRequest)(nil),         // 13: custody.api.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),        // 14: custody.api.v1.ListKeysResponse
-	(*KeyInfo)(nil),                 // 15: custody.api.v1.KeyInfo
-	(*AddUserRequest)(nil),          // 16: custody.api.v1.AddUserRequest
-	(*AddUserResponse)(nil),         // 17: custody.api.v1.AddUserResponse
-	(*RemoveUserRequest)(nil),       // 18: custody.api.v1.RemoveUserRequest
-	(*RemoveUserResponse)(nil),      // 19: custody.api.v1.RemoveUserResponse
-	(*ListUsersRequest)(nil),        // 20: custody.api.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),       // 21: custody.api.v1.ListUsersResponse
-	(*GrantInfo)(nil),               // 22: custody.api.v1.GrantInfo
-	(*RecordReviewRequest)(nil),     // 23: custody.api.v1.RecordReviewRequest
-	(*RecordReviewResponse)(nil),    // 24: custody.api.v1.RecordReviewResponse
-	(*v1.Labels)(nil),               // 25: custody.event.v1.Labels
-	(*v1.Permission)(nil),           // 26: custody.event.v1.Permission
-	(v1.ProducerClass)(0),           // 27: custody.event.v1.ProducerClass
-	(v1.Role)(0),                    // 28: custody.event.v1.Role
-	(*v1.Review)(nil),               // 29: custody.event.v1.Review
+	(*RotateExportKeyRequest)(nil),  // 13: custody.api.v1.RotateExportKeyRequest
+	(*RotateExportKeyResponse)(nil), // 14: custody.api.v1.RotateExportKeyResponse
+	(*ListKeysRequest)(nil),         // 15: custody.api.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),        // 16: custody.api.v1.ListKeysResponse
+	(*ExportKeyInfo)(nil),           // 17: custody.api.v1.ExportKeyInfo
+	(*KeyInfo)(nil),                 // 18: custody.api.v1.KeyInfo
+	(*AddUserRequest)(nil),          // 19: custody.api.v1.AddUserRequest
+	(*AddUserResponse)(nil),         // 20: custody.api.v1.AddUserResponse
+	(*RemoveUserRequest)(nil),       // 21: custody.api.v1.RemoveUserRequest
+	(*RemoveUserResponse)(nil),      // 22: custody.api.v1.RemoveUserResponse
+	(*ListUsersRequest)(nil),        // 23: custody.api.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),       // 24: custody.api.v1.ListUsersResponse
+	(*GrantInfo)(nil),               // 25: custody.api.v1.GrantInfo
+	(*RecordReviewRequest)(nil),     // 26: custody.api.v1.RecordReviewRequest
+	(*RecordReviewResponse)(nil),    // 27: custody.api.v1.RecordReviewResponse
+	(*v1.Labels)(nil),               // 28: custody.event.v1.Labels
+	(*v1.Permission)(nil),           // 29: custody.event.v1.Permission
+	(v1.ProducerClass)(0),           // 30: custody.event.v1.ProducerClass
+	(v1.Role)(0),                    // 31: custody.event.v1.Role
+	(*v1.Review)(nil),               // 32: custody.event.v1.Review
 }
 var file_custody_api_v1_admin_proto_depIdxs = []int32{
 	4,  // 0: custody.api.v1.ListTenantsResponse.tenants:type_name -> custody.api.v1.TenantInfo
-	25, // 1: custody.api.v1.CreateInstanceRequest.labels:type_name -> custody.event.v1.Labels
-	26, // 2: custody.api.v1.CreateInstanceRequest.permissions:type_name -> custody.event.v1.Permission
-	27, // 3: custody.api.v1.CreateJoinTokenRequest.producer:type_name -> custody.event.v1.ProducerClass
-	15, // 4: custody.api.v1.ListKeysResponse.keys:type_name -> custody.api.v1.KeyInfo
-	27, // 5: custody.api.v1.KeyInfo.producer:type_name -> custody.event.v1.ProducerClass
-	28, // 6: custody.api.v1.AddUserRequest.role:type_name -> custody.event.v1.Role
-	22, // 7: custody.api.v1.ListUsersResponse.grants:type_name -> custody.api.v1.GrantInfo
-	28, // 8: custody.api.v1.GrantInfo.role:type_name -> custody.event.v1.Role
-	29, // 9: custody.api.v1.RecordReviewRequest.review:type_name -> custody.event.v1.Review
-	0,  // 10: custody.api.v1.AdminService.CreateTenant:input_type -> custody.api.v1.CreateTenantRequest
-	2,  // 11: custody.api.v1.AdminService.ListTenants:input_type -> custody.api.v1.ListTenantsRequest
-	5,  // 12: custody.api.v1.AdminService.CreateInstance:input_type -> custody.api.v1.CreateInstanceRequest
-	7,  // 13: custody.api.v1.AdminService.CreateJoinToken:input_type -> custody.api.v1.CreateJoinTokenRequest
-	9,  // 14: custody.api.v1.AdminService.RevokeKey:input_type -> custody.api.v1.RevokeKeyRequest
-	11, // 15: custody.api.v1.AdminService.SuspectKey:input_type -> custody.api.v1.SuspectKeyRequest
-	13, // 16: custody.api.v1.AdminService.ListKeys:input_type -> custody.api.v1.ListKeysRequest
-	16, // 17: custody.api.v1.AdminService.AddUser:input_type -> custody.api.v1.AddUserRequest
-	18, // 18: custody.api.v1.AdminService.RemoveUser:input_type -> custody.api.v1.RemoveUserRequest
-	20, // 19: custody.api.v1.AdminService.ListUsers:input_type -> custody.api.v1.ListUsersRequest
-	23, // 20: custody.api.v1.AdminService.RecordReview:input_type -> custody.api.v1.RecordReviewRequest
-	1,  // 21: custody.api.v1.AdminService.CreateTenant:output_type -> custody.api.v1.CreateTenantResponse
-	3,  // 22: custody.api.v1.AdminService.ListTenants:output_type -> custody.api.v1.ListTenantsResponse
-	6,  // 23: custody.api.v1.AdminService.CreateInstance:output_type -> custody.api.v1.CreateInstanceResponse
-	8,  // 24: custody.api.v1.AdminService.CreateJoinToken:output_type -> custody.api.v1.CreateJoinTokenResponse
-	10, // 25: custody.api.v1.AdminService.RevokeKey:output_type -> custody.api.v1.RevokeKeyResponse
-	12, // 26: custody.api.v1.AdminService.SuspectKey:output_type -> custody.api.v1.SuspectKeyResponse
-	14, // 27: custody.api.v1.AdminService.ListKeys:output_type -> custody.api.v1.ListKeysResponse
-	17, // 28: custody.api.v1.AdminService.AddUser:output_type -> custody.api.v1.AddUserResponse
-	19, // 29: custody.api.v1.AdminService.RemoveUser:output_type -> custody.api.v1.RemoveUserResponse
-	21, // 30: custody.api.v1.AdminService.ListUsers:output_type -> custody.api.v1.ListUsersResponse
-	24, // 31: custody.api.v1.AdminService.RecordReview:output_type -> custody.api.v1.RecordReviewResponse
-	21, // [21:32] is the sub-list for method output_type
-	10, // [10:21] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	28, // 1: custody.api.v1.CreateInstanceRequest.labels:type_name -> custody.event.v1.Labels
+	29, // 2: custody.api.v1.CreateInstanceRequest.permissions:type_name -> custody.event.v1.Permission
+	30, // 3: custody.api.v1.CreateJoinTokenRequest.producer:type_name -> custody.event.v1.ProducerClass
+	18, // 4: custody.api.v1.ListKeysResponse.keys:type_name -> custody.api.v1.KeyInfo
+	17, // 5: custody.api.v1.ListKeysResponse.export_keys:type_name -> custody.api.v1.ExportKeyInfo
+	30, // 6: custody.api.v1.KeyInfo.producer:type_name -> custody.event.v1.ProducerClass
+	31, // 7: custody.api.v1.AddUserRequest.role:type_name -> custody.event.v1.Role
+	25, // 8: custody.api.v1.ListUsersResponse.grants:type_name -> custody.api.v1.GrantInfo
+	31, // 9: custody.api.v1.GrantInfo.role:type_name -> custody.event.v1.Role
+	32, // 10: custody.api.v1.RecordReviewRequest.review:type_name -> custody.event.v1.Review
+	0,  // 11: custody.api.v1.AdminService.CreateTenant:input_type -> custody.api.v1.CreateTenantRequest
+	2,  // 12: custody.api.v1.AdminService.ListTenants:input_type -> custody.api.v1.ListTenantsRequest
+	5,  // 13: custody.api.v1.AdminService.CreateInstance:input_type -> custody.api.v1.CreateInstanceRequest
+	7,  // 14: custody.api.v1.AdminService.CreateJoinToken:input_type -> custody.api.v1.CreateJoinTokenRequest
+	9,  // 15: custody.api.v1.AdminService.RevokeKey:input_type -> custody.api.v1.RevokeKeyRequest
+	11, // 16: custody.api.v1.AdminService.SuspectKey:input_type -> custody.api.v1.SuspectKeyRequest
+	13, // 17: custody.api.v1.AdminService.RotateExportKey:input_type -> custody.api.v1.RotateExportKeyRequest
+	15, // 18: custody.api.v1.AdminService.ListKeys:input_type -> custody.api.v1.ListKeysRequest
+	19, // 19: custody.api.v1.AdminService.AddUser:input_type -> custody.api.v1.AddUserRequest
+	21, // 20: custody.api.v1.AdminService.RemoveUser:input_type -> custody.api.v1.RemoveUserRequest
+	23, // 21: custody.api.v1.AdminService.ListUsers:input_type -> custody.api.v1.ListUsersRequest
+	26, // 22: custody.api.v1.AdminService.RecordReview:input_type -> custody.api.v1.RecordReviewRequest
+	1,  // 23: custody.api.v1.AdminService.CreateTenant:output_type -> custody.api.v1.CreateTenantResponse
+	3,  // 24: custody.api.v1.AdminService.ListTenants:output_type -> custody.api.v1.ListTenantsResponse
+	6,  // 25: custody.api.v1.AdminService.CreateInstance:output_type -> custody.api.v1.CreateInstanceResponse
+	8,  // 26: custody.api.v1.AdminService.CreateJoinToken:output_type -> custody.api.v1.CreateJoinTokenResponse
+	10, // 27: custody.api.v1.AdminService.RevokeKey:output_type -> custody.api.v1.RevokeKeyResponse
+	12, // 28: custody.api.v1.AdminService.SuspectKey:output_type -> custody.api.v1.SuspectKeyResponse
+	14, // 29: custody.api.v1.AdminService.RotateExportKey:output_type -> custody.api.v1.RotateExportKeyResponse
+	16, // 30: custody.api.v1.AdminService.ListKeys:output_type -> custody.api.v1.ListKeysResponse
+	20, // 31: custody.api.v1.AdminService.AddUser:output_type -> custody.api.v1.AddUserResponse
+	22, // 32: custody.api.v1.AdminService.RemoveUser:output_type -> custody.api.v1.RemoveUserResponse
+	24, // 33: custody.api.v1.AdminService.ListUsers:output_type -> custody.api.v1.ListUsersResponse
+	27, // 34: custody.api.v1.AdminService.RecordReview:output_type -> custody.api.v1.RecordReviewResponse
+	23, // [23:35] is the sub-list for method output_type
+	11, // [11:23] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_custody_api_v1_admin_proto_init() }
@@ -1694,7 +1939,7 @@ func file_custody_api_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_custody_api_v1_admin_proto_rawDesc), len(file_custody_api_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	AdminService_CreateJoinToken_FullMethodName = "/custody.api.v1.AdminService/CreateJoinToken"
 	AdminService_RevokeKey_FullMethodName       = "/custody.api.v1.AdminService/RevokeKey"
 	AdminService_SuspectKey_FullMethodName      = "/custody.api.v1.AdminService/SuspectKey"
+	AdminService_RotateExportKey_FullMethodName = "/custody.api.v1.AdminService/RotateExportKey"
 	AdminService_ListKeys_FullMethodName        = "/custody.api.v1.AdminService/ListKeys"
 	AdminService_AddUser_FullMethodName         = "/custody.api.v1.AdminService/AddUser"
 	AdminService_RemoveUser_FullMethodName      = "/custody.api.v1.AdminService/RemoveUser"
@@ -52,7 +53,9 @@ type AdminServiceClient interface {
 	RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...grpc.CallOption) (*RevokeKeyResponse, error)
 	// SuspectKey marks leaves from an index on as in doubt.
 	SuspectKey(ctx context.Context, in *SuspectKeyRequest, opts ...grpc.CallOption) (*SuspectKeyResponse, error)
-	// ListKeys lists the emitter keys of a tenant with their validity by index.
+	// RotateExportKey begins a new key for what is exported from a tenant's log.
+	RotateExportKey(ctx context.Context, in *RotateExportKeyRequest, opts ...grpc.CallOption) (*RotateExportKeyResponse, error)
+	// ListKeys lists the emitter keys of a tenant with their validity by index, and its export keys.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
 	// AddUser grants a role and issues a client certificate.
 	AddUser(ctx context.Context, in *AddUserRequest, opts ...grpc.CallOption) (*AddUserResponse, error)
@@ -132,6 +135,16 @@ func (c *adminServiceClient) SuspectKey(ctx context.Context, in *SuspectKeyReque
 	return out, nil
 }
 
+func (c *adminServiceClient) RotateExportKey(ctx context.Context, in *RotateExportKeyRequest, opts ...grpc.CallOption) (*RotateExportKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateExportKeyResponse)
+	err := c.cc.Invoke(ctx, AdminService_RotateExportKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListKeysResponse)
@@ -200,7 +213,9 @@ type AdminServiceServer interface {
 	RevokeKey(context.Context, *RevokeKeyRequest) (*RevokeKeyResponse, error)
 	// SuspectKey marks leaves from an index on as in doubt.
 	SuspectKey(context.Context, *SuspectKeyRequest) (*SuspectKeyResponse, error)
-	// ListKeys lists the emitter keys of a tenant with their validity by index.
+	// RotateExportKey begins a new key for what is exported from a tenant's log.
+	RotateExportKey(context.Context, *RotateExportKeyRequest) (*RotateExportKeyResponse, error)
+	// ListKeys lists the emitter keys of a tenant with their validity by index, and its export keys.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
 	// AddUser grants a role and issues a client certificate.
 	AddUser(context.Context, *AddUserRequest) (*AddUserResponse, error)
@@ -237,6 +252,9 @@ func (UnimplementedAdminServiceServer) RevokeKey(context.Context, *RevokeKeyRequ
 }
 func (UnimplementedAdminServiceServer) SuspectKey(context.Context, *SuspectKeyRequest) (*SuspectKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SuspectKey not implemented")
+}
+func (UnimplementedAdminServiceServer) RotateExportKey(context.Context, *RotateExportKeyRequest) (*RotateExportKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateExportKey not implemented")
 }
 func (UnimplementedAdminServiceServer) ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListKeys not implemented")
@@ -382,6 +400,24 @@ func _AdminService_SuspectKey_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_RotateExportKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateExportKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RotateExportKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RotateExportKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RotateExportKey(ctx, req.(*RotateExportKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListKeysRequest)
 	if err := dec(in); err != nil {
@@ -502,6 +538,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SuspectKey",
 			Handler:    _AdminService_SuspectKey_Handler,
+		},
+		{
+			MethodName: "RotateExportKey",
+			Handler:    _AdminService_RotateExportKey_Handler,
 		},
 		{
 			MethodName: "ListKeys",
