@@ -9,9 +9,9 @@ import (
 // turn is how many bytes of one thing are hashed before as many of the other.
 const turn = sha256.BlockSize
 
-// InTurns writes a to x and b to y, two hashes of one kind, a little of each at a time. A processor with instructions for SHA-256 waits most
+// inTurns writes a to x and b to y, two hashes of one kind, a little of each at a time. A processor with instructions for SHA-256 waits most
 // of the time for the result of the one before: given two things in turns, it works on both.
-func InTurns(x, y io.Writer, a, b []byte) {
+func inTurns(x, y io.Writer, a, b []byte) {
 	for len(a) >= turn && len(b) >= turn {
 		_, _ = x.Write(a[:turn])
 		_, _ = y.Write(b[:turn])
@@ -35,7 +35,7 @@ func NewPair() *Pair { return &Pair{x: sha256.New(), y: sha256.New()} }
 func (p *Pair) Sums(a, b []byte) (x, y Hash) {
 	p.x.Reset()
 	p.y.Reset()
-	InTurns(p.x, p.y, a, b)
+	inTurns(p.x, p.y, a, b)
 	p.x.Sum(p.sums[0][:0])
 	p.y.Sum(p.sums[1][:0])
 	return p.sums[0], p.sums[1]
