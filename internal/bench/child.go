@@ -21,6 +21,7 @@ import (
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/agentcustody/custody/internal/bench/limit"
+	"github.com/agentcustody/custody/internal/bench/system"
 	"github.com/agentcustody/custody/internal/node"
 	"github.com/agentcustody/custody/store/engine"
 )
@@ -31,6 +32,7 @@ var children = map[string]func(arguments []string) error{
 	"insert-limit": insertLimit,
 	"table-size":   tableSize,
 	"serve":        serve,
+	"stop-agents":  stopAgents,
 }
 
 // rawInsert is what the child insert-limit prints.
@@ -81,6 +83,22 @@ func tableSize(arguments []string) (err error) {
 		return fmt.Errorf("size of parts: %w", err)
 	}
 	return json.NewEncoder(os.Stdout).Encode(size)
+}
+
+// stopped is what the child stop-agents prints.
+type stopped struct {
+	Seconds []float64
+	Failed  string // empty if nothing has
+}
+
+// stopAgents stops the agents of the emitters' folders that are its arguments.
+func stopAgents(folders []string) error {
+	var out stopped
+	var err error
+	if out.Seconds, err = system.StopAgents(context.Background(), folders); err != nil {
+		out.Failed = err.Error()
+	}
+	return json.NewEncoder(os.Stdout).Encode(out)
 }
 
 // child runs this program as a child and reads the JSON that it prints.

@@ -18,7 +18,8 @@
 //	start      from exec to the first receipt, on the store that sustained has left
 //	rules      events a second of a core through all rules that come with Custody, their state, and their start
 //	stop       from the receipt of the event that fires a live rule to the moment when the gate has cancelled what the run does, beside a
-//	           thousand instances, each with its gate connected, that work at ten thousand events a second
+//	           thousand instances, each with its gate connected, that work at ten thousand events a second; the agents that are stopped
+//	           are a process of their own
 //
 // The events are about 400 bytes with two sealed fields and three fingerprints, as package workload makes them; secret scanning
 // is on. The server is a process of its own, started as `custody serve`; the emitters are in this one, on the same machine.

@@ -146,7 +146,7 @@ func (b *bench) stops(ctx context.Context, dir string) (err error) {
 	var seconds []float64
 	var rate float64
 	err = b.profiled("stop", s, stopProfile, func() (err error) {
-		seconds, rate, err = f.Stops(ctx, stopRate)
+		seconds, rate, err = f.Stops(ctx, stopRate, b.stopAgents)
 		return err
 	})
 	r := &b.rounds
@@ -156,6 +156,18 @@ func (b *bench) stops(ctx context.Context, dir string) (err error) {
 		b.say("stop: p50 %.1f ms, p99 %.1f ms (%s)", last(r.stopP50), last(r.stopP99), r.notes["stop"])
 	}
 	return errors.Join(err, f.Close())
+}
+
+// stopAgents runs the child that is stopped.
+func (b *bench) stopAgents(ctx context.Context, folders []string) ([]float64, error) {
+	var out stopped
+	if err := b.child(ctx, &out, append([]string{"stop-agents"}, folders...)...); err != nil {
+		return nil, err
+	}
+	if out.Failed != "" {
+		return out.Seconds, errors.New(out.Failed)
+	}
+	return out.Seconds, nil
 }
 
 func (b *bench) summarizeRules() {

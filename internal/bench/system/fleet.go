@@ -95,7 +95,7 @@ func (s *Server) enrolIn(ctx context.Context, tenant, instance string) (*edge.Em
 	if _, err := edge.Join(ctx, dir, ticket.GetToken(), ticket.GetAddress(), ticket.GetCaPem()); err != nil {
 		return nil, err
 	}
-	return s.open(ctx, dir, "")
+	return openEmitter(ctx, dir, "")
 }
 
 // emitterDir is the folder of an emitter beside the server's.
@@ -108,10 +108,11 @@ func (s *Server) emitterDir(tenant, instance string) string {
 
 // OpenEmitter opens the emitter of an instance that was enrolled before. An empty address is that of the enrolment.
 func (s *Server) OpenEmitter(ctx context.Context, instance, address string) (*edge.Emitter, error) {
-	return s.open(ctx, s.emitterDir(Tenant, instance), address)
+	return openEmitter(ctx, s.emitterDir(Tenant, instance), address)
 }
 
-func (s *Server) open(ctx context.Context, dir, address string) (*edge.Emitter, error) {
+// openEmitter opens an emitter as it is for all that are measured.
+func openEmitter(ctx context.Context, dir, address string) (*edge.Emitter, error) {
 	return edge.Open(ctx, edge.Config{
 		Dir: dir, Address: address, SpoolMaxBytes: spoolBytes, Software: "custody bench",
 		Log: slog.New(slog.DiscardHandler), CloseTimeout: time.Minute,

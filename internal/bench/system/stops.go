@@ -18,6 +18,8 @@ import (
 const (
 	// stopTool is the tool whose proposal fires the rule of the benchmark.
 	stopTool = "bench_stop"
+	// stoppedInstance is the agent that is stopped, of each tenant.
+	stoppedInstance = "stopped"
 	// stopTenants is how many tenants the fleet is in, and are stopped in turn: of each no more than MostContained containments a minute
 	// are automatic.
 	stopTenants = 5
@@ -45,15 +47,10 @@ func WriteStopRule(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(stopRule), 0o600)
 }
 
-// Stops measures seconds from the receipt of the event that fires a live rule to the moment when the gate has cancelled what its run
-// does, again and again while the fleet works at a rate, run by run; and the rate, in receipts a second, that the fleet came to meanwhile.
-func (f *Fleet) Stops(ctx context.Context, perSecond float64) (seconds []float64, rate float64, err error) {
-	targets, err := f.server.stopTargets(ctx)
-	defer func() {
-		for _, e := range targets {
-			err = errors.Join(err, e.Close(context.Background()))
-		}
-	}()
+// Stops lets the fleet work at a rate, run by run, while agents beside it are stopped again and again: see StopAgents, which stopAgents runs
+// in a process of its own for the emitters of these folders. It returns also what the fleet came to meanwhile, in receipts a second.
+func (f *Fleet) Stops(ctx context.Context, perSecond float64, stopAgents func(context.Context, []string) ([]float64, error)) (seconds []float64, rate float64, err error) {
+	folders, err := f.server.stopTargets(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -61,26 +58,65 @@ func (f *Fleet) Stops(ctx context.Context, perSecond float64) (seconds []float64
 		return nil, 0, err
 	}
 	working, done := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- f.Work(working, perSecond) }()
-	if err := pause(ctx, stopWarmUp); err != nil {
-		done()
-		return nil, 0, errors.Join(err, <-ended)
-	}
+	var work errgroup.Group
+	work.Go(func() error { return f.Work(working, perSecond) })
+	work.Go(func() error { rate = f.rateUntil(working); return nil })
+	seconds, err = stopAgents(ctx, folders)
+	done()
+	err = errors.Join(err, work.Wait())
+	return seconds, rate, err
+}
+
+// rateUntil is how many receipts a second the fleet gets from the end of the warm-up until ctx ends.
+func (f *Fleet) rateUntil(ctx context.Context) float64 {
+	_ = pause(ctx, stopWarmUp)
 	began, before := time.Now(), f.Acknowledged()
+	<-ctx.Done()
+	return float64(f.Acknowledged()-before) / time.Since(began).Seconds()
+}
+
+// StopAgents measures seconds from the receipt of the event that fires a live rule to the moment when the gate has cancelled what its run
+// does, with the emitters of these folders in turn. An agent is a process of its own: among a thousand emitters in one process it
+// would wait for the others and for their garbage.
+func StopAgents(ctx context.Context, folders []string) (seconds []float64, err error) {
+	warm := time.NewTimer(stopWarmUp)
+	targets, err := openTargets(ctx, folders)
+	defer func() {
+		for _, e := range targets {
+			err = errors.Join(err, e.Close(context.Background()))
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	<-warm.C
+	began := time.Now()
 	for i := range stopTenants * stopsOf {
 		if time.Since(began) > stopTime {
 			break
 		}
-		took, stopErr := stop(ctx, targets[i%stopTenants], fmt.Sprintf("stop-%d", i))
-		if err = stopErr; err != nil {
-			break
+		took, err := stop(ctx, targets[i%len(targets)], fmt.Sprintf("stop-%d", i))
+		if err != nil {
+			return seconds, err
 		}
 		seconds = append(seconds, took.Seconds())
 	}
-	rate = float64(f.Acknowledged()-before) / time.Since(began).Seconds()
-	done()
-	return seconds, rate, errors.Join(err, <-ended)
+	return seconds, nil
+}
+
+// openTargets opens emitters and connects their gates.
+func openTargets(ctx context.Context, folders []string) (all []*edge.Emitter, err error) {
+	for _, dir := range folders {
+		e, err := openEmitter(ctx, dir, "")
+		if err != nil {
+			return all, err
+		}
+		all = append(all, e)
+		if err := warm(ctx, e); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
 }
 
 // NewFleetToStop makes a fleet of n instances in the tenants whose agents Stops stops.
@@ -94,25 +130,25 @@ func NewFleetToStop(ctx context.Context, s *Server, n int) (*Fleet, error) {
 
 func stopTenant(i int) string { return fmt.Sprintf("%s-stop-%d", Tenant, i+1) }
 
-// stopTargets lets the rule act in each tenant and opens an agent there that is no other's.
-func (s *Server) stopTargets(ctx context.Context) (all []*edge.Emitter, err error) {
+// stopTargets lets the rule act in each tenant and enrols an agent there that is no other's. It returns the folders of their emitters.
+func (s *Server) stopTargets(ctx context.Context) (folders []string, err error) {
 	for i := range stopTenants {
 		tenant := stopTenant(i)
-		e, err := s.enrolIn(ctx, tenant, "stopped")
+		e, err := s.enrolIn(ctx, tenant, stoppedInstance)
+		if err == nil {
+			err = e.Close(ctx)
+		}
 		if err != nil {
-			return all, err
+			return nil, err
 		}
-		all = append(all, e)
-		if err := warm(ctx, e); err != nil {
-			return all, err
-		}
+		folders = append(folders, s.emitterDir(tenant, stoppedInstance))
 		if _, err := apiv1.NewFiringServiceClient(s.conn).SetRuleMode(ctx, &apiv1.SetRuleModeRequest{
 			Tenant: tenant, Rule: "bench-stop", Mode: "live", Reason: "benchmark",
 		}); err != nil {
-			return all, fmt.Errorf("promote rule: %w", err)
+			return nil, fmt.Errorf("promote rule: %w", err)
 		}
 	}
-	return all, nil
+	return folders, nil
 }
 
 // connectGates has every agent of the fleet ask its gate once.
