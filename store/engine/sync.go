@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// syncsAtOnce is how many files are synced at the same time. A sync waits for the disk and takes whatever else waits with it.
-const syncsAtOnce = 8
+// syncsAtOnce is how many files are synced at the same time. A sync waits for the disk and takes whatever else waits with it; but the stream's
+// syncs, for which receipts and orders wait, stand in line behind them.
+const syncsAtOnce = 2
 
 // Sync makes parts durable that tables with fsync_after_insert = 0 have: folders are theirs, as system.parts has them, each in the
 // folder of its table. The engine syncs ten files a part and two folders, one stage after the other, for each insert by itself; here
