@@ -65,7 +65,18 @@ type Agent struct {
 	count uint64 // events made
 	run   string
 	last  event.ID // cause of the run's next event, if any
+	open  call     // that the run makes
 }
+
+// call is one call of a tool.
+type call struct {
+	name  string
+	tool  int
+	stage eventv1.ExecutionAction // the last that was recorded; none before the first
+}
+
+// lastStage ends a call.
+const lastStage = eventv1.ExecutionAction_EXECUTION_ACTION_FINISHED
 
 // NewAgent returns an agent with work of its own for each seed.
 func NewAgent(seed uint64) *Agent { return &Agent{rnd: rand.New(rand.NewPCG(seed, 1))} } //nolint:gosec // data, not secrets
@@ -86,17 +97,18 @@ type made struct {
 // Next is the agent's next event. Tell Caused its id, so that the one after it in the run names its cause.
 func (a *Agent) Next() *edge.Event {
 	if a.count%RunLength == 0 {
-		a.run, a.last = fmt.Sprintf("run-%016x", a.rnd.Uint64()), event.ID{}
+		a.run, a.last, a.open = fmt.Sprintf("run-%016x", a.rnd.Uint64()), event.ID{}, call{}
 	}
 	a.count++
-	tool := a.rnd.IntN(knownNames)
 	m := new(made)
 	p := &m.plain
 	p.Run, p.Principal, p.Trust, p.Causes = a.run, userNames[a.rnd.IntN(users)], eventv1.Trust_TRUST_TRUSTED, a.causes(m)
+	tool := a.rnd.IntN(knownNames)
 	if a.rnd.IntN(8) == 0 {
 		p.Trust, p.Body = eventv1.Trust_TRUST_UNTRUSTED, &eventv1.Event_Data{Data: a.data(tool)}
 	} else {
-		a.fill(&m.execution, tool)
+		tool = a.advance(tool)
+		a.fill(&m.execution)
 		m.inBody.Execution, p.Body = &m.execution, &m.inBody
 	}
 	m.event.Plain, m.event.Sealed = p, a.content(m, tool)
@@ -116,9 +128,19 @@ func (a *Agent) causes(m *made) []*eventv1.Cause {
 	return m.causes[:]
 }
 
-// fill makes x one stage of a call.
-func (a *Agent) fill(x *eventv1.Execution, tool int) {
-	x.Action, x.Call, x.Tool = eventv1.ExecutionAction(1+a.rnd.IntN(4)), a.call(), tools[tool]
+// advance takes the run's call to its next stage, or begins one of the tool given where none is open. It returns the call's tool.
+func (a *Agent) advance(tool int) int {
+	if a.open.stage == 0 || a.open.stage == lastStage {
+		a.open = call{name: a.name(), tool: tool}
+	}
+	a.open.stage++
+	return a.open.tool
+}
+
+// fill makes x the open call's stage.
+func (a *Agent) fill(x *eventv1.Execution) {
+	tool := a.open.tool
+	x.Action, x.Call, x.Tool = a.open.stage, a.open.name, tools[tool]
 	x.Connector, x.Consequence, x.Attempt = connectors[tool], eventv1.Consequence(1+tool%3), 1
 	switch x.Action {
 	case eventv1.ExecutionAction_EXECUTION_ACTION_DECIDED:
@@ -140,8 +162,8 @@ func (a *Agent) data(tool int) *eventv1.Data {
 
 func (a *Agent) host() string { return hostNames[a.rnd.IntN(hosts)] }
 
-// call is the name of a call: 32 random bits.
-func (a *Agent) call() string {
+// name is that of a new call: 32 random bits.
+func (a *Agent) name() string {
 	var bits [4]byte
 	binary.BigEndian.PutUint32(bits[:], a.rnd.Uint32())
 	name := [13]byte{'c', 'a', 'l', 'l', '_'}

@@ -7,6 +7,7 @@ import (
 	"github.com/agentcustody/custody/event"
 	"github.com/agentcustody/custody/internal/bench/workload"
 	"github.com/agentcustody/custody/ledger"
+	eventv1 "github.com/agentcustody/custody/proto/custody/event/v1"
 	"github.com/agentcustody/custody/signer/vault"
 )
 
@@ -42,6 +43,33 @@ func TestEventsAreWhatIsClaimed(t *testing.T) {
 		if err := event.CheckOpening(x, o, e.FingerprintKey[:], workload.FingerprintKeyID); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestCallsHaveTheirStages: proposed, decided, started, finished, each call to its end before the next one of its run, as an agent that
+// makes one call after the other.
+func TestCallsHaveTheirStages(t *testing.T) {
+	a := workload.NewAgent(3)
+	run, open, finished := "", &eventv1.Execution{}, 0
+	for range 1000 {
+		p := a.Next().Plain
+		x := p.GetExecution()
+		if x == nil {
+			continue
+		}
+		goesOn := p.GetRun() == run && open.GetAction() != eventv1.ExecutionAction_EXECUTION_ACTION_FINISHED
+		switch {
+		case goesOn && (x.GetCall() != open.GetCall() || x.GetTool() != open.GetTool() || x.GetAction() != open.GetAction()+1):
+			t.Fatalf("after %s comes %s", open, x)
+		case !goesOn && x.GetAction() != eventv1.ExecutionAction_EXECUTION_ACTION_PROPOSED:
+			t.Fatalf("a call begins with %s", x.GetAction())
+		case x.GetAction() == eventv1.ExecutionAction_EXECUTION_ACTION_FINISHED:
+			finished++
+		}
+		run, open = p.GetRun(), x
+	}
+	if finished < 150 {
+		t.Errorf("%d calls came to their end", finished)
 	}
 }
 
