@@ -112,7 +112,8 @@ func TestConsumerThatStandsStill(t *testing.T) {
 			l.flush()
 			test.stop(g)
 			l.recordUntil(func() bool { return l.refused("pushback") > 0 })
-			if s := l.status(); !strings.Contains(s.GetLedgerError(), test.says) || s.GetBacklog() < 150 {
+			await(t, func() bool { return strings.Contains(l.status().GetLedgerError(), test.says) }) // a block is begun before it is refused
+			if s := l.status(); s.GetBacklog() < 150 {
 				t.Errorf("while it stands still, the status is %v", s)
 			}
 			l.record(500) // into the spool
