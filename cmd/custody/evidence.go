@@ -177,7 +177,7 @@ func (a *app) export(ctx context.Context, conn *grpc.ClientConn, req *apiv1.Expo
 	}
 	defer os.Remove(tmp.Name()) //nolint:errcheck // it has its final name by then, or is worth nothing
 	defer tmp.Close()
-	last, err := a.receiveBundle(stream, tmp)
+	last, err := a.receiveBundle(stream, &longFile{File: tmp})
 	if err != nil {
 		return err
 	}

@@ -159,6 +159,27 @@ func (s *Server) AwaitCommitted(ctx context.Context) error {
 	}
 }
 
+// The server is at rest when it takes no more than restShare of restTime.
+const (
+	restTime  = time.Second
+	restShare = 20               // of a hundred
+	mostRest  = 30 * time.Second // is how long AwaitRest waits at the most
+)
+
+// AwaitRest returns when the server has done what is left of earlier work, such as merging the parts of its tables.
+func (s *Server) AwaitRest(ctx context.Context) error {
+	for began := time.Now(); time.Since(began) < mostRest; {
+		before := s.Usage().CPU
+		if err := pause(ctx, restTime); err != nil {
+			return err
+		}
+		if s.Usage().CPU-before <= restTime*restShare/100 {
+			break
+		}
+	}
+	return nil
+}
+
 // Usage is what the server's process has used.
 func (s *Server) Usage() Usage { return UsageOf(s.process.Process.Pid) }
 
