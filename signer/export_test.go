@@ -126,6 +126,35 @@ func TestExportKeyFiles(t *testing.T) {
 	}
 }
 
+// TestExportKeyFilesThatFail: what cannot be made or taken away is an error.
+func TestExportKeyFilesThatFail(t *testing.T) {
+	dir, id := t.TempDir(), signer.KeyID{3}
+	file := filepath.Join(dir, "file")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.MkdirAll(filepath.Join(dir, id.String()+".pem", "full"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if public, err := signer.ExportKeys(file).Create(signer.AlgorithmEd25519); err == nil || public != "" {
+		t.Errorf("made in what is no folder: %q, %v", public, err)
+	}
+	if err := signer.ExportKeys(dir).Remove(id); err == nil {
+		t.Error("what could not be removed is removed")
+	}
+}
+
+// TestNoExportKey: a key that is none has no other form, and what is no key leaves the key that was there.
+func TestNoExportKey(t *testing.T) {
+	if b, err := signer.ExportKey("short").PEM(); !errors.Is(err, signer.ErrKey) || b != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	key := p256(t).Public()
+	for _, text := range []string{"", "0g", strings.Repeat("00", 91), strings.ToUpper(key.String())} {
+		read := key
+		if err := read.UnmarshalText([]byte(text)); !errors.Is(err, signer.ErrKey) || read != key {
+			t.Errorf("%q: %v, and the key is %s", text, err, read)
+		}
+	}
+}
+
 // TestLoadRefusesWhatIsNoExportKey: another curve, no key, or one that others may read.
 func TestLoadRefusesWhatIsNoExportKey(t *testing.T) {
 	dir, id := t.TempDir(), signer.KeyID{2}
