@@ -186,3 +186,15 @@ func TestWrongAccountsOfHandling(t *testing.T) {
 		}
 	}
 }
+
+// TestStatementOfAnotherFormat: a file that is not in its format names no key, whatever stands in it.
+func TestStatementOfAnotherFormat(t *testing.T) {
+	key := p256(t, 1)
+	file, err := makeStatementFile(key, chain.Hash{}, &Scope{})
+	if err != nil || statementSigner(file) != key.ID() {
+		t.Fatalf("the statement names %s, %v", statementSigner(file), err)
+	}
+	if got := statementSigner(append(file[:len(file)-1:len(file)-1], `,"more":1}`...)); got != (signer.KeyID{}) {
+		t.Errorf("another file names %s", got)
+	}
+}
