@@ -361,10 +361,11 @@ func (f *Fold) StateHash() ([32]byte, error) {
 	b := binary.BigEndian.AppendUint64([]byte(stateDomain), f.seq)
 	b = append(b, f.digest[:]...)
 	for _, name := range slices.Sorted(maps.Keys(f.tenants)) {
-		entries, err := f.tenants[name].entries()
+		saved, err := f.tenants[name].save()
 		if err != nil {
 			return [32]byte{}, err
 		}
+		entries := saved.entries()
 		slices.SortFunc(entries, func(x, y store.StateEntry) int { return strings.Compare(x.Key, y.Key) })
 		b = appendPart(b, []byte(name))
 		for _, e := range entries {

@@ -210,22 +210,30 @@ func Admits(v chain.Verdict, e *eventv1.Event) bool {
 	return false
 }
 
-// Save is the state after the last message: the magic, the sequence, the running digest and every entry of every tenant, by
-// tenant and key, each part after its length.
-func (f *Follower) Save() ([]byte, error) {
-	b := binary.AppendUvarint([]byte(stateMagic), f.fold.seq)
-	b = append(b, f.fold.digest[:]...)
+// Save is the state after the last message. encode writes it, also while the follower goes on: the magic, the sequence, the running digest and every
+// entry of every tenant, by tenant and key, each part after its length.
+func (f *Follower) Save() (encode func() []byte, err error) {
+	head := binary.AppendUvarint([]byte(stateMagic), f.fold.seq)
+	head = append(head, f.fold.digest[:]...)
+	tenants := make([]*savedTenant, 0, len(f.fold.tenants))
 	for _, name := range slices.Sorted(maps.Keys(f.fold.tenants)) {
-		entries, err := f.fold.tenants[name].entries()
+		t, err := f.fold.tenants[name].save()
 		if err != nil {
 			return nil, fmt.Errorf("save follower: %w", err)
 		}
-		slices.SortFunc(entries, func(x, y store.StateEntry) int { return strings.Compare(x.Key, y.Key) })
-		for _, e := range entries {
-			b = appendPart(appendPart(appendPart(b, []byte(name)), []byte(e.Key)), e.Value)
-		}
+		tenants = append(tenants, t)
 	}
-	return b, nil
+	return func() []byte {
+		b := head
+		for _, t := range tenants {
+			entries := t.entries()
+			slices.SortFunc(entries, func(x, y store.StateEntry) int { return strings.Compare(x.Key, y.Key) })
+			for _, e := range entries {
+				b = appendPart(appendPart(appendPart(b, []byte(t.name)), []byte(e.Key)), e.Value)
+			}
+		}
+		return b
+	}, nil
 }
 
 // Restore begins after the message of a saved state. It must come before Next.

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"bytes"
+	"sync"
 	"testing"
 
 	"github.com/agentcustody/custody/chain"
@@ -14,10 +16,10 @@ func followed(t *testing.T, w *world, restart func(int) bool) (all []*Judged, ha
 	f := NewFollower(nil, w.system.Public(), new(memory), none)
 	for i, m := range w.messages {
 		if restart(i) {
-			saved, err := f.Save()
+			encode, err := f.Save()
 			w.check(err)
 			f = NewFollower(nil, w.system.Public(), new(memory), none)
-			w.check(f.Restore(saved))
+			w.check(f.Restore(encode()))
 		}
 		d := f.fold.Decoder().Decode(m)
 		folded, err := f.message(t.Context(), d)
@@ -27,6 +29,28 @@ func followed(t *testing.T, w *world, restart func(int) bool) (all []*Judged, ha
 	hash, err := f.fold.StateHash()
 	w.check(err)
 	return all, hash
+}
+
+// TestFollowerIsSavedAsItWas: what is encoded later, beside the follower, is the state of the moment of Save.
+func TestFollowerIsSavedAsItWas(t *testing.T) {
+	w := busyWorld(t)
+	f := NewFollower(nil, w.system.Public(), new(memory), func() uint64 { return 0 })
+	var encoding sync.WaitGroup
+	defer encoding.Wait()
+	for _, m := range w.messages {
+		_, err := f.message(t.Context(), f.fold.Decoder().Decode(m))
+		w.check(err)
+		now, err := f.Save()
+		w.check(err)
+		later, err := f.Save()
+		w.check(err)
+		want := now()
+		encoding.Go(func() {
+			if !bytes.Equal(later(), want) {
+				t.Errorf("message %d: another state", m.Seq)
+			}
+		})
+	}
 }
 
 // TestFollowerSaysWhatTheFoldSays: the same indexes, times and state, with restarts or without; what may not be taken for its emitter's has no
@@ -88,9 +112,9 @@ func FuzzRestore(f *testing.F) {
 		_, err := follower.message(f.Context(), follower.fold.Decoder().Decode(m))
 		w.check(err)
 	}
-	saved, err := follower.Save()
+	encode, err := follower.Save()
 	w.check(err)
-	f.Add(saved)
+	f.Add(encode())
 	f.Add([]byte(stateMagic))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		other := NewFollower(nil, w.system.Public(), new(memory), func() uint64 { return 0 })

@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/agentcustody/custody/chain"
@@ -99,20 +100,32 @@ func emitterEntry(key signer.KeyID, e *emitter) store.StateEntry {
 	return store.StateEntry{Key: emitterPrefix + key.String(), Value: e.marshal()}
 }
 
-// entries are all entries, in no order.
-func (t *tenant) entries() ([]store.StateEntry, error) {
-	entry, err := t.chainEntry()
+// savedTenant is what the fold knows of a tenant after one message.
+type savedTenant struct {
+	name     string
+	chain    store.StateEntry
+	emitters map[signer.KeyID]*emitter
+	registry *registry.State
+}
+
+func (t *tenant) save() (*savedTenant, error) {
+	chain, err := t.chainEntry()
 	if err != nil {
 		return nil, err
 	}
-	entries := []store.StateEntry{entry}
-	for key, e := range t.emitters {
+	return &savedTenant{t.name, chain, maps.Clone(t.emitters), t.registry.Clone()}, nil // what they have is replaced, never changed
+}
+
+// entries are all entries, in no order.
+func (s *savedTenant) entries() []store.StateEntry {
+	entries := []store.StateEntry{s.chain}
+	for key, e := range s.emitters {
 		entries = append(entries, emitterEntry(key, e))
 	}
-	for _, e := range t.registry.Entries() {
+	for _, e := range s.registry.Entries() {
 		entries = append(entries, store.StateEntry{Key: e.Key, Value: e.Value})
 	}
-	return entries, nil
+	return entries
 }
 
 // load sets one entry.

@@ -403,16 +403,22 @@ type saved struct {
 	Forgotten uint64
 }
 
-// MarshalJSON writes the book; the same book gives the same bytes.
-func (b *Book) MarshalJSON() ([]byte, error) {
-	s := saved{Tenant: b.tenant, List: b.list, InForce: b.inForce, Asked: b.asked, Forgotten: b.forgotten}
-	for _, f := range b.list {
+// saved is a copy of the book.
+func (b *Book) saved() *saved {
+	s := &saved{Tenant: b.tenant, InForce: slices.Clone(b.inForce), Asked: slices.Clone(b.asked), Forgotten: b.forgotten}
+	firings := make([]Firing, len(b.list))
+	for i, f := range b.list {
+		firings[i] = *f
+		s.List = append(s.List, &firings[i])
 		if b.groups[f.group()] == f {
 			s.Groups = append(s.Groups, f.ID)
 		}
 	}
-	return json.Marshal(&s)
+	return s
 }
+
+// MarshalJSON writes the book; the same book gives the same bytes.
+func (b *Book) MarshalJSON() ([]byte, error) { return json.Marshal(b.saved()) }
 
 // UnmarshalJSON reads it.
 func (b *Book) UnmarshalJSON(text []byte) error {

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,8 +22,8 @@ import (
 const (
 	// snapshotEvery is the least time between two snapshots: what is folded since the last is what a restart folds again.
 	snapshotEvery = 5 * time.Second
-	// snapshotShare is how much longer the engine works than it writes snapshots: no more than one part in so many is lost to them.
-	snapshotShare = 100
+	// snapshotShare is how much longer no snapshot is written than one is: what that takes from the processors is no more than one part in so many.
+	snapshotShare = 20
 	// tickOf is how often time passes for tenants of which nothing comes: a deadline is passed by others' messages too.
 	tickOf = int64(time.Second)
 )
@@ -41,8 +42,8 @@ type Source interface {
 	Restore(saved []byte) error
 	// Next waits for the next message.
 	Next(ctx context.Context) (*Message, error)
-	// Save is the state after the last message that Next has returned.
-	Save() ([]byte, error)
+	// Save is the state after the last message that Next has returned. encode writes it, and may be called beside Next.
+	Save() (encode func() []byte, err error)
 	// Seq is the sequence of that message.
 	Seq() uint64
 	// Close ends reading.
@@ -102,11 +103,10 @@ type Engine struct {
 	at      int64 // ns, of the last message
 	ticked  int64 // ns of the last time that every tenant's time moved on
 
-	saving  sync.WaitGroup
-	busy    atomic.Bool // a snapshot is being written
-	saved   time.Time
-	took    time.Duration // to encode the last snapshot
-	written int           // its size, bytes
+	saving sync.WaitGroup
+	busy   atomic.Bool // a snapshot is being written
+	saved  time.Time
+	took   atomic.Int64 // ns, to write the last snapshot
 
 	urge chan struct{} // something is pending
 	stop context.CancelFunc
@@ -160,9 +160,9 @@ func (e *Engine) Close() {
 	if _, _, failed := e.progress.At(); e.cfg.Dir == "" || failed != nil {
 		return
 	}
-	b, err := e.encode()
+	f, err := e.freeze()
 	if err == nil {
-		err = keep(e.cfg.Dir, b)
+		err = keep(e.cfg.Dir, f)
 	}
 	if err != nil {
 		e.cfg.Log.Warn("no snapshot of the rules", slog.Any("error", err))
@@ -269,27 +269,28 @@ func (t *tenant) observe(seq uint64, l *rules.Leaf) {
 	}
 }
 
-// snapshot writes what is known beside the fold, if it is time.
+// snapshot has what is known written beside the fold, if it is time. The fold stands still only until the state is frozen.
 func (e *Engine) snapshot() {
 	now := e.cfg.Now()
-	if e.cfg.Dir == "" || now.Sub(e.saved) < max(e.cfg.Every, snapshotShare*e.took) {
+	if e.cfg.Dir == "" || now.Sub(e.saved) < max(e.cfg.Every, snapshotShare*time.Duration(e.took.Load())) {
 		return
 	}
 	if !e.busy.CompareAndSwap(false, true) {
 		return
 	}
 	e.mu.Lock()
-	b, err := e.encode()
+	f, err := e.freeze()
 	e.mu.Unlock()
-	e.saved, e.took = now, e.cfg.Now().Sub(now)
+	e.saved = now
 	e.saving.Go(func() {
 		defer e.busy.Store(false)
 		if err == nil {
-			err = keep(e.cfg.Dir, b)
+			err = keep(e.cfg.Dir, f)
 		}
 		if err != nil {
 			e.cfg.Log.Warn("no snapshot of the rules", slog.Any("error", err))
 		}
+		e.took.Store(int64(e.cfg.Now().Sub(now)))
 	})
 }
 
@@ -304,7 +305,10 @@ func (e *Engine) Hash() (sum [sha256.Size]byte, seq uint64, err error) {
 		if err != nil {
 			return sum, 0, err
 		}
-		h.Write(appendPart(appendPart(appendPart(nil, []byte(name)), t.rules.Snapshot()), book))
+		for _, part := range [][]byte{[]byte(name), t.rules.Snapshot(), book} {
+			h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+			h.Write(part)
+		}
 	}
 	seq, _, _ = e.progress.At()
 	return [sha256.Size]byte(h.Sum(nil)), seq, nil

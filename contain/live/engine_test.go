@@ -41,9 +41,13 @@ func (h *head) Restore(saved []byte) error {
 	return nil
 }
 
-func (h *head) Save() ([]byte, error) { return binary.BigEndian.AppendUint64(nil, h.seq), nil }
-func (h *head) Seq() uint64           { return h.seq }
-func (h *head) Close()                {}
+func (h *head) Save() (func() []byte, error) {
+	seq := h.seq
+	return func() []byte { return binary.BigEndian.AppendUint64(nil, seq) }, nil
+}
+
+func (h *head) Seq() uint64 { return h.seq }
+func (h *head) Close()      {}
 
 func (h *head) Next(ctx context.Context) (*live.Message, error) {
 	if h.rest != nil {

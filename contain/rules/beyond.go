@@ -23,7 +23,10 @@ type reached struct {
 }
 
 // window is what counts towards a threshold, oldest first.
-type window struct{ Hits []hit }
+type window struct {
+	age
+	Hits []hit
+}
 
 type hit struct {
 	Time  int64
@@ -33,6 +36,7 @@ type hit struct {
 
 // baselined are the values that were seen, and how many events they were learnt from.
 type baselined struct {
+	age
 	Events uint64
 	Values bounded[string, struct{}]
 }
@@ -61,7 +65,7 @@ func (e *Engine) newRuleState() *ruleState {
 }
 
 func (e *Engine) newBaselined() *baselined {
-	return &baselined{Values: newBounded[string, struct{}](maxBaseline, &e.elsewhere)}
+	return &baselined{age: age{e.frozen}, Values: newBounded[string, struct{}](maxBaseline, &e.elsewhere)}
 }
 
 // sequence goes through the steps from the last to the first, so that one event is one step.
@@ -87,6 +91,7 @@ func (e *Engine) sequence(r *Rule, f *facts) []id {
 		if p == nil {
 			p = s.Partial.add(e.names.of(key), partial{make([]reached, len(r.steps))})
 		}
+		p.Steps = slices.Clone(p.Steps) // a frozen state may have them
 		p.Steps[i] = now
 		break
 	}
@@ -109,11 +114,11 @@ func (e *Engine) threshold(r *Rule, f *facts) []id {
 			return nil
 		}
 	}
-	w, _ := s.Windows.get(key)
-	if w == nil {
-		w = new(window)
-		s.Windows.add(e.names.of(key), w)
+	at := s.Windows.at(key)
+	if at == nil {
+		at = s.Windows.add(e.names.of(key), &window{age: age{e.frozen}})
 	}
+	w := own(e, at)
 	oldest := f.leaf.Time - int64(r.Threshold.Within)
 	w.Hits = slices.DeleteFunc(w.Hits, func(h hit) bool { return h.Time < oldest || value != "" && h.Value == value })
 	w.Hits = append(w.Hits, hit{f.leaf.Time, e.names.of(value), idOf(f.event.GetId())})
@@ -134,11 +139,11 @@ func (e *Engine) baseline(r *Rule, f *facts) []id {
 	if key == "" || value == "" {
 		return nil
 	}
-	b, _ := s.Seen.get(key)
-	if b == nil {
-		b = e.newBaselined()
-		s.Seen.add(e.names.of(key), b)
+	at := s.Seen.at(key)
+	if at == nil {
+		at = s.Seen.add(e.names.of(key), e.newBaselined())
 	}
+	b := own(e, at)
 	learnt := b.Events >= r.Baseline.Learn
 	b.Events++
 	if b.Values.has(value) {

@@ -1,10 +1,14 @@
 package rules
 
-import "iter"
+import (
+	"iter"
+	"maps"
+	"slices"
+)
 
 // bounded is a map that forgets its oldest entry when it is full. Its order is that of insertion, so it is the same in every
 // process with the same history. Its entries stand in one slice, so that the garbage collector has nothing to look through where
-// they have no pointers, and a small one, as most are, is nothing but that slice. It must not be copied.
+// they have no pointers, and a small one, as most are, is nothing but that slice. It must not be copied but with clone and frozen.
 type bounded[K comparable, V any] struct {
 	max   int
 	tally *tally
@@ -38,6 +42,18 @@ const (
 
 func newBounded[K comparable, V any](most int, t *tally) bounded[K, V] {
 	return bounded[K, V]{max: most, tally: t}
+}
+
+// clone is a copy that can be changed.
+func (b *bounded[K, V]) clone() bounded[K, V] {
+	c := *b
+	c.slots, c.index = slices.Clone(b.slots), maps.Clone(b.index)
+	return c
+}
+
+// frozen is a copy of the entries, for all alone.
+func (b *bounded[K, V]) frozen() bounded[K, V] {
+	return bounded[K, V]{max: b.max, slots: slices.Clone(b.slots[b.head:]), held: b.held}
 }
 
 func (b *bounded[K, V]) len() int { return b.held }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -27,8 +28,29 @@ const (
 // A snapshot is the magic, the digest of the set, the counts and the state. Numbers are varints, signed ones zigzag; texts and lists
 // come after their length; a map of one tenant is in the order of its keys, a bounded one in its own.
 
-// writer appends the parts of a snapshot.
-type writer struct{ b []byte }
+// writer appends the parts of a snapshot, and passes them on when they are many.
+type writer struct {
+	b   []byte
+	out io.Writer // nil keeps all
+	err error     // of out, the first
+}
+
+// passOn is from how many bytes on they are passed on.
+const passOn = 64 << 10
+
+// entry ends an entry.
+func (w *writer) entry() {
+	if w.out != nil && len(w.b) >= passOn {
+		w.flush()
+	}
+}
+
+func (w *writer) flush() {
+	if w.err == nil {
+		_, w.err = w.out.Write(w.b)
+	}
+	w.b = w.b[:0]
+}
 
 func (w *writer) number(n uint64) { w.b = binary.AppendUvarint(w.b, n) }
 func (w *writer) signed(n int64)  { w.b = binary.AppendVarint(w.b, n) }
@@ -122,6 +144,7 @@ func (b *bounded[K, V]) write(w *writer, key func(K), value func(V)) {
 	for k, v := range b.all() {
 		key(k)
 		value(*v)
+		w.entry()
 	}
 }
 
@@ -146,6 +169,7 @@ func writeMap[V any](w *writer, m map[string]V, value func(V)) {
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		w.text(k)
 		value(m[k])
+		w.entry()
 	}
 }
 
@@ -183,15 +207,19 @@ func (r *reader) ids() (list []id) {
 // Snapshot is the state after the last leaf, in one encoding.
 func (e *Engine) Snapshot() []byte {
 	w := &writer{b: make([]byte, 0, e.written+e.written/8)}
-	w.raw([]byte(snapshotMagic))
-	digest := e.set.Digest()
-	w.raw(digest[:])
-	for _, n := range e.stats.all() {
-		w.number(*n)
-	}
-	w.state(e.state)
+	w.snapshot(e.set, e.stats, e.state)
 	e.written = len(w.b)
 	return w.b
+}
+
+func (w *writer) snapshot(set *Set, stats Stats, s *state) {
+	w.raw([]byte(snapshotMagic))
+	digest := set.Digest()
+	w.raw(digest[:])
+	for _, n := range stats.all() {
+		w.number(*n)
+	}
+	w.state(s)
 }
 
 // Restore goes on from a snapshot that was made with the same rules.
@@ -384,7 +412,7 @@ func (w *writer) rule(s *ruleState) {
 func (e *Engine) readRule(r *reader) *ruleState {
 	s := e.newRuleState()
 	s.Partial.read(r, r.text, r.partial)
-	s.Windows.read(r, r.text, r.window)
+	s.Windows.read(r, r.text, func() *window { return e.readWindow(r) })
 	s.Seen.read(r, r.text, func() *baselined {
 		b := e.newBaselined()
 		b.Events = r.number()
@@ -419,8 +447,8 @@ func (w *writer) window(x *window) {
 	}
 }
 
-func (r *reader) window() *window {
-	x := new(window)
+func (e *Engine) readWindow(r *reader) *window {
+	x := &window{age: age{e.frozen}}
 	for range r.list(MaxCount) {
 		x.Hits = append(x.Hits, hit{r.signed(), r.text(), r.id()})
 	}

@@ -39,6 +39,7 @@ type Engine struct {
 	modes   []Mode       // of each rule
 	beyond  []*ruleState // of each rule, as in state; nil where it has none yet
 	written int          // size of the last snapshot, bytes
+	frozen  uint64       // how many times the state was frozen
 
 	inRuns, inInstances, elsewhere tally // see limits.go
 

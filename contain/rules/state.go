@@ -33,6 +33,7 @@ type runKey struct{ Instance, Run string }
 
 // run is one task of an agent.
 type run struct {
+	age
 	Workflow  string
 	Tainted   bounded[id, id] // tainted events, and the untrusted event each comes from
 	Untrusted bounded[print, id]
@@ -64,6 +65,7 @@ type call struct {
 
 // instance is one deployed agent.
 type instance struct {
+	age
 	Manifest    bool
 	Permissions []*eventv1.Permission
 	Trusted     bounded[print, struct{}] // values that came from its users and its configuration in earlier runs
@@ -86,6 +88,7 @@ func (e *Engine) newState() *state {
 
 func (e *Engine) newRun() *run {
 	return &run{
+		age:       age{e.frozen},
 		Tainted:   newBounded[id, id](maxRunEvents, &e.inRuns),
 		Untrusted: newBounded[print, id](maxRunValues, &e.inRuns),
 		Trusted:   newBounded[print, struct{}](maxRunValues, &e.inRuns),
@@ -113,7 +116,7 @@ func (e *Engine) makeRoom() {
 }
 
 func (e *Engine) newInstance() *instance {
-	return &instance{Trusted: newBounded[print, struct{}](maxTrusted, &e.inInstances)}
+	return &instance{age: age{e.frozen}, Trusted: newBounded[print, struct{}](maxTrusted, &e.inInstances)}
 }
 
 // trust makes a value the instance's own. When all instances together are full, it takes the place of the instance's oldest.
@@ -143,15 +146,14 @@ func (e *Engine) runOf(x *eventv1.Event) *run {
 	if e.latest.run != nil && e.latest.key == key {
 		return e.latest.run
 	}
-	r, known := e.state.Runs.get(key)
+	at := e.state.Runs.at(key)
 	key = runKey{e.names.of(key.Instance), e.names.of(key.Run)}
-	if !known {
+	if at == nil {
 		e.makeRoom()
-		r = e.newRun()
-		e.state.Runs.set(key, r)
+		at = e.state.Runs.add(key, e.newRun())
 	}
-	e.latest = latest{key, r}
-	return r
+	e.latest = latest{key, own(e, at)}
+	return e.latest.run
 }
 
 func (e *Engine) instanceOf(name string) *instance {
@@ -159,6 +161,15 @@ func (e *Engine) instanceOf(name string) *instance {
 	if i == nil {
 		i = e.newInstance()
 		e.state.Instances[e.names.of(name)] = i
+	}
+	return i
+}
+
+// ownInstance is an instance to be changed.
+func (e *Engine) ownInstance(name string) *instance {
+	i := e.instanceOf(name)
+	if owned := own(e, &i); owned != e.state.Instances[name] {
+		e.state.Instances[e.names.of(name)] = owned
 	}
 	return i
 }
@@ -350,7 +361,7 @@ func (e *Engine) learnRun(x *eventv1.Event, s *seen) {
 	}
 	switch {
 	case x.GetIdentity() != nil:
-		e.learnIdentity(r, x.GetIdentity(), s)
+		e.learnIdentity(r, x.GetInstance(), x.GetIdentity())
 	case x.GetData() != nil:
 		r.Sensitive = r.Sensitive || sensitive(x.GetData())
 	case x.GetExecution() != nil:
@@ -364,13 +375,14 @@ func (e *Engine) learnRun(x *eventv1.Event, s *seen) {
 }
 
 // learnIdentity names the run's workflow; at its end, what it trusted becomes the instance's own.
-func (e *Engine) learnIdentity(r *run, x *eventv1.Identity, s *seen) {
+func (e *Engine) learnIdentity(r *run, instance string, x *eventv1.Identity) {
 	switch x.GetAction() {
 	case eventv1.IdentityAction_IDENTITY_ACTION_RUN_STARTED:
 		r.Workflow = e.names.of(x.GetWorkflow()[:min(len(x.GetWorkflow()), maxWorkflowName)])
 	case eventv1.IdentityAction_IDENTITY_ACTION_RUN_ENDED:
+		i := e.ownInstance(instance)
 		for p := range r.Trusted.all() {
-			e.trust(s.instance, p)
+			e.trust(i, p)
 		}
 	}
 }
@@ -422,7 +434,7 @@ func (e *Engine) learnApproval(r *run, x *eventv1.Approval) {
 }
 
 func (e *Engine) learnManifest(m *eventv1.ManifestChange) {
-	i := e.instanceOf(m.GetInstance())
+	i := e.ownInstance(m.GetInstance())
 	if !i.Manifest {
 		e.state.Manifests++
 	}
