@@ -257,7 +257,7 @@ func (e *Engine) info(c *Containment) *apiv1.ContainmentInfo {
 	info := &apiv1.ContainmentInfo{
 		Id: string(c.ID), Tenant: string(c.Target.Tenant), Target: c.Target.String(), Level: string(c.Level), State: string(c.Phase),
 		Actor: c.Actor, Second: c.Second, BreakGlass: c.BreakGlass, Reason: c.Reason, RequestedAt: c.RequestedAt,
-		ReleasedBy: c.Releaser, Proven: c.Proven(), EndsAt: c.EndsAt(),
+		ReleasedBy: c.Releaser, ReleaseBreakGlass: c.ReleaseGlass, Proven: c.Proven(), EndsAt: c.EndsAt(),
 	}
 	if c.Phase == Released {
 		info.ReleasedAt = c.ReleaseAt

@@ -98,22 +98,23 @@ func (p Phase) Holds() bool { return p == InForce || p == ReleaseProposed }
 
 // Containment is one containment of a tenant. Times are nanoseconds since the Unix epoch, by the stream.
 type Containment struct {
-	ID          ID
-	Target      event.Target
-	Level       Level
-	Phase       Phase
-	Actor       string
-	Second      string // who confirmed, if anybody had to
-	BreakGlass  bool   // nobody was asked who had to be
-	Reason      string
-	RequestedAt int64 // or proposed
-	InForceAt   int64 // 0 while proposed
-	Releaser    string
-	ReleaseAt   int64 // released, or its release proposed
-	Held        bool  // a hold on its records was placed
-	Lasts       int64 // ns from InForceAt until it ends by itself; 0 is until it is released
-	PagedAt     int64 // when a person was told that it is about to end; 0 is not yet
-	Steps       []Step
+	ID           ID
+	Target       event.Target
+	Level        Level
+	Phase        Phase
+	Actor        string
+	Second       string // who confirmed, if anybody had to
+	BreakGlass   bool   // nobody was asked who had to be
+	Reason       string
+	RequestedAt  int64 // or proposed
+	InForceAt    int64 // 0 while proposed
+	Releaser     string
+	ReleaseAt    int64 // released, or its release proposed
+	ReleaseGlass bool  // it was released and nobody was asked who had to be
+	Held         bool  // a hold on its records was placed
+	Lasts        int64 // ns from InForceAt until it ends by itself; 0 is until it is released
+	PagedAt      int64 // when a person was told that it is about to end; 0 is not yet
+	Steps        []Step
 }
 
 // Proven reports whether every step is verified. A containment without steps closes nothing and proves nothing.
@@ -240,7 +241,7 @@ func (c *Containment) applyWhole(at int64, x *eventv1.System) bool {
 	case state == proposed && (c.Phase == InForce || c.Phase == ReleaseProposed && at-c.ReleaseAt >= int64(ProposalTTL)):
 		c.Phase, c.Releaser, c.ReleaseAt = ReleaseProposed, x.GetActor(), at
 	case state == released && c.Phase != Released:
-		c.Phase, c.Releaser, c.ReleaseAt = Released, x.GetActor(), at
+		c.Phase, c.Releaser, c.ReleaseAt, c.ReleaseGlass = Released, x.GetActor(), at, d.GetBreakGlass()
 	case state == expiring && c.Phase.Holds() && c.Lasts > 0 && c.PagedAt == 0:
 		c.PagedAt = at
 	default:

@@ -138,7 +138,7 @@ func (a *app) releaseCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.result(resp, func(w io.Writer) { a.renderReleased(w, resp, f.breakGlass) }); err != nil {
+			if err := a.result(resp, func(w io.Writer) { a.renderReleased(w, resp) }); err != nil {
 				return err
 			}
 			return waitsForSecond(resp.GetReleased(), "custody release "+shellWord(target.String())+" --reason 'WHY'")
@@ -457,7 +457,7 @@ func renderContained(w io.Writer, list []*apiv1.ContainmentInfo) {
 		fmt.Fprintf(w, "%s  %s  %s  %s  %s\n", c.GetId(), word(c.GetTarget()), c.GetLevel(), c.GetState(), proven)
 		fmt.Fprintf(w, "  by %s%s at %s: %s\n", actorOf(c), secondOf(c), stamp(c.GetRequestedAt()), word(c.GetReason()))
 		if c.GetState() == stateReleased {
-			fmt.Fprintf(w, "  released by %s at %s\n", releaserOf(c), stamp(c.GetReleasedAt()))
+			fmt.Fprintf(w, "  released by %s%s at %s\n", releaserOf(c), broken(c.GetReleaseBreakGlass()), stamp(c.GetReleasedAt()))
 			continue
 		}
 		if c.GetEndsAt() != 0 {
@@ -488,21 +488,29 @@ func releaserOf(c *apiv1.ContainmentInfo) string {
 func secondOf(c *apiv1.ContainmentInfo) string {
 	switch {
 	case c.GetBreakGlass():
-		return " (GLASS BROKEN)"
+		return broken(true)
 	case c.GetSecond() != "":
 		return " and " + word(c.GetSecond())
 	}
 	return ""
 }
 
-func (a *app) renderReleased(w io.Writer, r *apiv1.ReleaseResponse, breakGlass bool) {
+// broken marks who has acted alone where two were needed.
+func broken(glass bool) string {
+	if glass {
+		return " (GLASS BROKEN)"
+	}
+	return ""
+}
+
+func (a *app) renderReleased(w io.Writer, r *apiv1.ReleaseResponse) {
 	for _, c := range r.GetReleased() {
 		if c.GetState() != stateReleased {
 			fmt.Fprintf(w, "proposed: release of %s (%s)\n", word(c.GetTarget()), c.GetId())
 			continue
 		}
 		fmt.Fprintf(w, "released: %s (%s)\n", word(c.GetTarget()), c.GetId())
-		if breakGlass && (c.GetLevel() == "quarantine" || strings.HasPrefix(c.GetTarget(), "tenant/")) {
+		if c.GetReleaseBreakGlass() {
 			fmt.Fprintln(w, glassBroken)
 		}
 		for _, s := range c.GetSteps() {

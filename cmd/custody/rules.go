@@ -149,7 +149,7 @@ func (a *app) explainRule(r *rules.Rule) error {
 	case r.Threshold != nil:
 		fmt.Fprintf(a.out, "threshold  %d within %s, joined by %s%s\n", r.Threshold.Count, time.Duration(r.Threshold.Within), r.Threshold.By, distinct(r.Threshold))
 	case r.Baseline != nil:
-		fmt.Fprintf(a.out, "baseline   a new %s, joined by %s, after %d events\n", r.Baseline.Of, r.Baseline.By, r.Baseline.Learn)
+		fmt.Fprintf(a.out, "baseline   a new %s, joined by %s, after %d events%s\n", r.Baseline.Of, r.Baseline.By, r.Baseline.Learn, over(r.Baseline))
 	case r.Deadline != nil:
 		fmt.Fprintf(a.out, "deadline   after %s, until %s, within %s, joined by %s\n", r.Deadline.After, r.Deadline.Until, time.Duration(r.Deadline.Within), r.Deadline.By)
 	}
@@ -168,6 +168,13 @@ func distinct(t *rules.Threshold) string {
 		return ""
 	}
 	return ", different by " + t.Distinct
+}
+
+func over(b *rules.Baseline) string {
+	if b.Over == 0 {
+		return ""
+	}
+	return " and " + time.Duration(b.Over).String()
 }
 
 func (a *app) rulesLint() *cobra.Command {

@@ -34,9 +34,10 @@ type hit struct {
 	Event id
 }
 
-// baselined are the values that were seen, and how many events they were learnt from.
+// baselined are the values that were seen, and how many events they were learnt from, since when.
 type baselined struct {
 	age
+	Since  int64 // time of the first event, ns
 	Events uint64
 	Values bounded[string, struct{}]
 }
@@ -144,7 +145,10 @@ func (e *Engine) baseline(r *Rule, f *facts) []id {
 		at = s.Seen.add(e.names.of(key), e.newBaselined())
 	}
 	b := own(e, at)
-	learnt := b.Events >= r.Baseline.Learn
+	if b.Events == 0 {
+		b.Since = f.leaf.Time
+	}
+	learnt := b.Events >= r.Baseline.Learn && f.leaf.Time-b.Since >= int64(r.Baseline.Over)
 	b.Events++
 	if b.Values.has(value) {
 		return nil

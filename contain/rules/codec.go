@@ -22,7 +22,7 @@ var ErrOldSnapshot = errors.New("a snapshot of another version")
 // snapshotMagic is how a snapshot begins: what it is, and its version, which counts up whenever the state means something else.
 const (
 	snapshotKind  = "custody/rules/state/"
-	snapshotMagic = snapshotKind + "v4\x00"
+	snapshotMagic = snapshotKind + "v5\x00"
 )
 
 // A snapshot is the magic, the digest of the set, the counts and the state. Numbers are varints, signed ones zigzag; texts and lists
@@ -403,6 +403,7 @@ func (w *writer) rule(s *ruleState) {
 	s.Partial.write(w, w.text, w.partial)
 	s.Windows.write(w, w.text, w.window)
 	s.Seen.write(w, w.text, func(b *baselined) {
+		w.signed(b.Since)
 		w.number(b.Events)
 		b.Values.write(w, w.text, func(struct{}) {})
 	})
@@ -415,7 +416,7 @@ func (e *Engine) readRule(r *reader) *ruleState {
 	s.Windows.read(r, r.text, func() *window { return e.readWindow(r) })
 	s.Seen.read(r, r.text, func() *baselined {
 		b := e.newBaselined()
-		b.Events = r.number()
+		b.Since, b.Events = r.signed(), r.number()
 		b.Values.read(r, r.text, func() (none struct{}) { return none })
 		return b
 	})

@@ -33,7 +33,7 @@
 //
 //	sequence:  {by: run, within: 10m, steps: [condition, …]}           all steps, in this order
 //	threshold: {by: instance, within: 1m, count: 20, distinct: destination}   so often, or so many different values
-//	baseline:  {by: instance, of: tool, learn: 200}                    the first time, after so many events to learn from
+//	baseline:  {by: instance, of: tool, learn: 200, over: 168h}        the first time, after so many events and so long to learn from
 //	deadline:  {by: call, after: condition, until: condition, within: 5m}     what should have followed and did not
 //
 // by joins events: run, instance, workflow, principal, call, credential, connector, resource, memory_key, digest (of the same content, or

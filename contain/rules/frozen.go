@@ -71,4 +71,6 @@ func (i *instance) clone(a age) *instance {
 
 func (x *window) clone(a age) *window { return &window{a, slices.Clone(x.Hits)} }
 
-func (b *baselined) clone(a age) *baselined { return &baselined{a, b.Events, b.Values.clone()} }
+func (b *baselined) clone(a age) *baselined {
+	return &baselined{a, b.Since, b.Events, b.Values.clone()}
+}

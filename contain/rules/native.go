@@ -2,17 +2,19 @@ package rules
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"cel.dev/cel-go/cel"
 	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 )
 
 // Most conditions compare variables with constants. What consists of nothing else is made a Go function, which allocates nothing
 // and looks nothing up; everything else stays with CEL. The part of the language that is taken cannot fail, so both say the same
-// of every event: there is no arithmetic, no conversion, and every type is known when it is compiled.
+// of every event: there is no arithmetic, no conversion but that of a number to text, and every type is known when it is compiled.
 
 // Conditions and expressions as Go functions of what is known of an event.
 type (
@@ -165,7 +167,19 @@ func (n native) text(x celast.Expr) text {
 			return func(*facts) string { return string(s) }
 		}
 	}
-	return nil
+	return n.inFigures(x)
+}
+
+// inFigures is a number as text.
+func (n native) inFigures(x celast.Expr) text {
+	if x.Kind() != celast.CallKind || x.AsCall().FunctionName() != overloads.TypeConvertString {
+		return nil
+	}
+	of := n.number(x.AsCall().Args()[0])
+	if of == nil {
+		return nil
+	}
+	return func(f *facts) string { return strconv.FormatInt(of(f), 10) }
 }
 
 func (n native) number(x celast.Expr) number {

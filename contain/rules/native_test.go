@@ -81,6 +81,7 @@ const forms = `
 - {rule: form-text, version: 1, description: d, severity: low, on: [execution.started], when: '!(tool.startsWith("send") || tool.endsWith(source)) && "a" != run || principal.contains("1")'}
 - {rule: form-list, version: 1, description: d, severity: low, on: [execution.started], when: 'data_class in internal_classes || tool in ["send_email", "delete_file"] || !(tool in [])'}
 - {rule: form-truth, version: 1, description: d, severity: low, on: [execution.started], when: 'tainted == approved || true && false != manifest'}
+- {rule: form-figures, version: 1, description: d, severity: low, on: [execution.started], when: 'string(hour) == "3" || string(score).startsWith("4") || string(tool) == tool'}
 - {rule: form-cel, version: 1, description: d, severity: low, on: [execution.started], when: 'tool.matches("^send") ? score + 1 > 2 : size(tool) == 4'}
 `
 

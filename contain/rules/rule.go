@@ -74,11 +74,12 @@ type Threshold struct {
 	Distinct string   `yaml:"distinct"` // a text expression; empty counts events
 }
 
-// Baseline fires on a value that was not seen before, after so many events.
+// Baseline fires on a value that was not seen before, after so many events and so long a time.
 type Baseline struct {
-	By    string `yaml:"by"`
-	Of    string `yaml:"of"` // a text expression; an empty text is no value
-	Learn uint64 `yaml:"learn"`
+	By    string   `yaml:"by"`
+	Of    string   `yaml:"of"` // a text expression; an empty text is no value
+	Learn uint64   `yaml:"learn"`
+	Over  Duration `yaml:"over" json:",omitempty"` // since the first event; 0 is any
 }
 
 // Deadline fires when a condition is not met within a time after another.

@@ -1793,9 +1793,11 @@ type ContainmentInfo struct {
 	// proven says that every step is verified.
 	Proven bool `protobuf:"varint,14,opt,name=proven,proto3" json:"proven,omitempty"`
 	// ends_at is nanoseconds since the Unix epoch when it ends by itself; 0 is until it is released.
-	EndsAt        int64 `protobuf:"varint,15,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EndsAt int64 `protobuf:"varint,15,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"`
+	// release_break_glass says that it was released and nobody was asked who had to be.
+	ReleaseBreakGlass bool `protobuf:"varint,16,opt,name=release_break_glass,json=releaseBreakGlass,proto3" json:"release_break_glass,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ContainmentInfo) Reset() {
@@ -1931,6 +1933,13 @@ func (x *ContainmentInfo) GetEndsAt() int64 {
 		return x.EndsAt
 	}
 	return 0
+}
+
+func (x *ContainmentInfo) GetReleaseBreakGlass() bool {
+	if x != nil {
+		return x.ReleaseBreakGlass
+	}
+	return false
 }
 
 // StepInfo is one step of a containment.
@@ -2175,7 +2184,7 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\"\\\n" +
 	"\x15ListContainedResponse\x12C\n" +
-	"\fcontainments\x18\x01 \x03(\v2\x1f.custody.api.v1.ContainmentInfoR\fcontainments\"\xaa\x03\n" +
+	"\fcontainments\x18\x01 \x03(\v2\x1f.custody.api.v1.ContainmentInfoR\fcontainments\"\xda\x03\n" +
 	"\x0fContainmentInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x16\n" +
@@ -2195,7 +2204,8 @@ const file_custody_api_v1_control_proto_rawDesc = "" +
 	"releasedBy\x12.\n" +
 	"\x05steps\x18\r \x03(\v2\x18.custody.api.v1.StepInfoR\x05steps\x12\x16\n" +
 	"\x06proven\x18\x0e \x01(\bR\x06proven\x12\x17\n" +
-	"\aends_at\x18\x0f \x01(\x03R\x06endsAt\"\x9b\x02\n" +
+	"\aends_at\x18\x0f \x01(\x03R\x06endsAt\x12.\n" +
+	"\x13release_break_glass\x18\x10 \x01(\bR\x11releaseBreakGlass\"\x9b\x02\n" +
 	"\bStepInfo\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1a\n" +
