@@ -224,6 +224,7 @@ func TestForeignSnapshots(t *testing.T) {
 		"cut":            func(dir string) { _ = os.Truncate(file(dir), 100) },
 		"empty":          func(dir string) { _ = os.Truncate(file(dir), 0) },
 		"one bit":        func(dir string) { flip(t, file(dir)) },
+		"of before":      func(dir string) { _ = os.WriteFile(file(dir), []byte("custody/live/v1\x00and so on"), 0o600) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
