@@ -137,7 +137,7 @@ func testSchema(f *fixture, open Open) {
 }
 
 // newestVersion is the number of the newest migration.
-const newestVersion = 4
+const newestVersion = 5
 
 func testVersions(f *fixture, open Open) {
 	f.sample()
