@@ -43,7 +43,7 @@ func (l *Ledger) Check(ctx context.Context, tenants []string, progress func(Prog
 		return Progress{}, fmt.Errorf("check: %w", err)
 	}
 	c := l.checker(head, began, tenants, progress)
-	c.quickly = true
+	c.quickly, c.fold.room = true, new(leafRoom)
 	if err = c.run(ctx, c.quick); errors.Is(err, errDoubt) {
 		c = l.checker(head, began, tenants, progress)
 		err = c.run(ctx, c.foldAll)
@@ -99,6 +99,7 @@ type checker struct {
 	block      *store.Block
 	ends       map[string]bool // tenants that the block touches
 	digest     Digest          // running digest after the block's last message
+	rooms      []*room         // of the messages of a window
 
 	progress Progress
 }

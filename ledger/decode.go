@@ -113,12 +113,8 @@ func (d *Decoder) batch(subject *stream.Subject, data []byte) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	statement, err := event.ParseStatement(wire.GetStatement())
+	b, err := newBatch(subject, wire)
 	if err != nil {
-		return nil, fmt.Errorf("statement: %w", err)
-	}
-	b := &batch{wire: wire, statement: statement, digest: event.BatchDigest(wire.GetStatement()), key: signer.KeyID(statement.GetKeyId())}
-	if err := b.fits(subject); err != nil {
 		return nil, err
 	}
 	if err := b.hash(); err != nil {
@@ -127,10 +123,25 @@ func (d *Decoder) batch(subject *stream.Subject, data []byte) (*batch, error) {
 	if err := b.parse(); err != nil {
 		return nil, err
 	}
+	d.verify(b)
+	return b, nil
+}
+
+// newBatch parses the statement, which came under a subject.
+func newBatch(subject *stream.Subject, wire *eventv1.StreamBatch) (*batch, error) {
+	statement, err := event.ParseStatement(wire.GetStatement())
+	if err != nil {
+		return nil, fmt.Errorf("statement: %w", err)
+	}
+	b := &batch{wire: wire, statement: statement, digest: event.BatchDigest(wire.GetStatement()), key: signer.KeyID(statement.GetKeyId())}
+	return b, b.fits(subject)
+}
+
+// verify verifies the signature if the key is known.
+func (d *Decoder) verify(b *batch) {
 	if public, found := d.Keys.get(b.key); found {
 		b.signature = b.verify(public, d.Keys.verified)
 	}
-	return b, nil
 }
 
 // fits holds the statement to the subject that the message came under.

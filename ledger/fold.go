@@ -32,6 +32,24 @@ type Fold struct {
 	tenants map[string]*tenant
 	pending *pending
 	dropped uint64 // messages without a log to put them in
+
+	room *leafRoom // what the leaves of a message are made in; nil: each has memory of its own
+}
+
+// leafRoom is memory for the leaves of one message. The next one uses it again.
+type leafRoom struct {
+	leaves []store.Leaf
+	bytes  []byte
+}
+
+// leafRoom has room for so many leaves.
+func (f *Fold) leafRoom(n int) ([]store.Leaf, []byte) {
+	r := f.room
+	if r == nil {
+		r = new(leafRoom)
+	}
+	r.leaves, r.bytes = slices.Grow(r.leaves[:0], n), slices.Grow(r.bytes[:0], n*chain.LeafSize)
+	return r.leaves, r.bytes
 }
 
 // NewFold returns the fold before the first message. system is the key that a genesis must be signed with;
@@ -278,8 +296,8 @@ func (r *ruling) keepEvents(f *Fold, out *store.Folded) error {
 	b := r.decoded.batch
 	out.Statement, out.StatementBytes, out.Signature = b.statement, b.wire.GetStatement(), b.wire.GetSignature()
 	out.BatchDigest, out.Openings, out.Held = b.digest, b.wire.GetOpenings(), b.wire.GetHeld()
-	out.Leaves = make([]store.Leaf, 0, len(b.hashes))
-	leaves := make([]byte, 0, len(b.hashes)*chain.LeafSize)
+	var leaves []byte
+	out.Leaves, leaves = f.leafRoom(len(b.hashes))
 	for i := range b.hashes {
 		entry := chain.Entry{
 			Instance: r.tag, Batch: b.digest, Position: uint32(i), Kind: b.kinds[i], Verdict: r.verdictOf(i), Event: b.hashes[i],

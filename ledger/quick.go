@@ -9,7 +9,6 @@ import (
 
 	"github.com/agentcustody/custody/chain"
 	"github.com/agentcustody/custody/store"
-	"github.com/agentcustody/custody/stream"
 )
 
 // A check first runs through what is stored once, window by window: a window is whole blocks of the writer's, whose rows are all read
@@ -113,7 +112,8 @@ func (c *checker) takeWindow(ctx context.Context, r *store.Reading) error {
 
 func (c *checker) foldWindow(ctx context.Context, messages []*store.Stored) error {
 	group, ctx := errgroup.WithContext(ctx)
-	jobs := decodeInOrder(ctx, group, c.workers, c.fold.Decoder().Decode, each(messages))
+	decoder := c.fold.Decoder()
+	jobs := decodeInOrder(ctx, group, c.workers, decoder.part, c.parts(messages))
 	group.Go(func() error {
 		at := 0
 		for j := range jobs {
@@ -131,19 +131,18 @@ func (c *checker) foldWindow(ctx context.Context, messages []*store.Stored) erro
 	return group.Wait()
 }
 
-// each gives one message after the other to the workers.
-func each(messages []*store.Stored) func(context.Context) (stream.Message, error) {
+// parts gives one message after the other to the workers, each with memory that the message of a window before had.
+func (c *checker) parts(messages []*store.Stored) func(context.Context) (part, error) {
+	for len(c.rooms) < len(messages) {
+		c.rooms = append(c.rooms, new(room))
+	}
 	at := 0
-	return func(context.Context) (stream.Message, error) {
+	return func(context.Context) (part, error) {
 		if at == len(messages) {
-			return stream.Message{}, io.EOF
+			return part{}, io.EOF
 		}
-		m := messages[at]
 		at++
-		if !m.MakeData() {
-			return stream.Message{}, errDoubt
-		}
-		return stream.Message{Seq: m.StreamSeq, Time: m.MessageTime, Subject: m.Subject, Data: m.Data}, nil
+		return part{messages[at-1], c.rooms[at-1]}, nil
 	}
 }
 
@@ -168,8 +167,11 @@ func (c *checker) takeQuick(ctx context.Context, m *store.Stored, d *Decoded) er
 	if err != nil {
 		return err
 	}
-	if !sameLeaves(folded, m) {
+	if !sameLeaves(folded, m) || m.Batch != nil && folded.Raw != nil {
 		return errDoubt
+	}
+	for i, leaf := range m.Leaves {
+		folded.Leaves[i].Bytes = leaf // where it stays; the fold uses the memory of its own again
 	}
 	if d.batch != nil && r.verdict != chain.Malformed {
 		c.progress.Batches++

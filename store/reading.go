@@ -22,6 +22,24 @@ type Reading struct {
 	First, Last uint64
 	tables      []*table // empty: what the columns are called
 	answers     []answer // of each table
+	parts       messageParts
+}
+
+// messageParts is what the parts of messages are kept in: each message has a run of each.
+type messageParts struct {
+	leaves, events [][]byte
+	openings       []eventv1.EncryptedOpening
+	pointers       []*eventv1.EncryptedOpening // to openings, in order
+}
+
+// opening has room for so many openings.
+func (p *messageParts) opening(n int) {
+	if n > len(p.openings) {
+		p.openings, p.pointers = make([]eventv1.EncryptedOpening, n), make([]*eventv1.EncryptedOpening, n)
+		for i := range p.openings {
+			p.pointers[i] = &p.openings[i]
+		}
+	}
 }
 
 // answer is all rows of one table in the order of its key.
@@ -128,7 +146,8 @@ func arrayText(values []string) string {
 	return "['" + strings.ReplaceAll(escaped, "\x00", "','") + "']"
 }
 
-// Messages puts the messages together, in stream order. They refer to the reading's memory but for Data, which MakeData makes.
+// Messages puts the messages together, in stream order. They refer to the reading's memory, and Data is that of messages that are
+// kept whole.
 // ok is false unless every row of leaves, events, openings and held events belongs to a message, and each message has as many leaves
 // and events as it claims: then only Store.Messages can tell what there is.
 func (r *Reading) Messages() (messages []*Stored, ok bool) {
@@ -153,58 +172,71 @@ func (r *Reading) fill(messages []*Stored) bool {
 	return r.addLeaves(messages) && r.addEvents(messages) && r.addOpenings(messages) && r.addHeld(messages)
 }
 
-// MakeData encodes a message of a Reading as it was in the stream. Whether it is that very message, its digest says. ok is false if
-// its rows cannot be those of a message.
-func (m *Stored) MakeData() (ok bool) {
+// Encode appends a message of a Reading as it was in the stream, or returns that of one that is kept whole. Whether it is that very
+// message, its digest says. ok is false if its rows cannot be those of a message; if it is true, to parse the encoding gives Batch.
+func (m *Stored) Encode(dst []byte) (data []byte, ok bool) {
 	if m.Batch == nil {
-		return true
+		return m.Data, true
 	}
-	data, err := event.MarshalStreamBatch(m.Batch)
-	m.Data = data
-	return err == nil
+	data, err := event.AppendStreamBatch(dst, m.Batch)
+	return data, err == nil
 }
 
 func (r *Reading) addLeaves(messages []*Stored) bool {
 	rows := r.rows(tableLeaves)
-	leaf := rows.column("leaf")
+	leaf, leaves := rows.column("leaf"), slices.Grow(r.parts.leaves[:0], rows.count())
 	for _, m := range messages {
-		m.Leaves = make([][]byte, 0, m.end-m.FirstIndex)
+		first := len(leaves)
 		for idx := m.FirstIndex; idx < m.end; idx++ {
 			if !rows.next() || !rows.at(m.Tenant, idx) {
 				return false
 			}
-			m.Leaves = append(m.Leaves, rows.view(leaf).fixed(rows.row))
+			leaves = append(leaves, rows.view(leaf).fixed(rows.row))
 		}
+		m.Leaves = slices.Clip(leaves[first:])
 	}
+	r.parts.leaves = leaves
 	return !rows.next()
 }
 
 func (r *Reading) addEvents(messages []*Stored) bool {
 	rows := r.rows(tableEvents)
-	bytes := rows.text("bytes")
+	bytes, events := rows.text("bytes"), slices.Grow(r.parts.events[:0], rows.count())
 	for _, m := range messages {
+		first := len(events)
 		for idx := m.FirstIndex; idx < m.end; idx++ {
 			if !rows.next() || !rows.at(m.Tenant, idx) {
 				return false
 			}
-			if b := bytes.next(); m.Batch != nil {
-				m.Batch.Events = append(m.Batch.Events, b)
-			} else {
-				m.Data = slices.Clone(b) // it is kept beyond the reading
-			}
+			events = append(events, bytes.next())
 		}
+		m.keep(slices.Clip(events[first:]))
 	}
+	r.parts.events = events
 	return !rows.next()
+}
+
+// keep takes the events; of a message that is kept whole, itself.
+func (m *Stored) keep(events [][]byte) {
+	switch {
+	case m.Batch != nil:
+		m.Batch.Events = events
+	case len(events) > 0:
+		m.Data = slices.Clone(events[len(events)-1]) // it is kept beyond the reading
+	}
 }
 
 func (r *Reading) addOpenings(messages []*Stored) bool {
 	rows := r.rows(tableOpenings)
 	path, subject, generation, ciphertext := rows.column("path"), rows.column("subject"), rows.column("generation"), rows.text("ciphertext")
+	r.parts.opening(rows.count())
+	all, n := r.parts.pointers, 0
 	return rows.each(messages, func(m *Stored, position uint32) {
-		m.Batch.Openings = append(m.Batch.Openings, &eventv1.EncryptedOpening{
-			Position: position, Path: rows.looked(path), Subject: rows.looked(subject),
-			Generation: rows.view(generation).uint32(rows.row), Ciphertext: ciphertext.next(),
-		})
+		o := all[n]
+		o.Position, o.Path, o.Subject = position, rows.looked(path), rows.looked(subject)
+		o.Generation, o.Ciphertext = rows.view(generation).uint32(rows.row), ciphertext.next()
+		n++
+		m.Batch.Openings = all[n-1-len(m.Batch.Openings) : n : n] // those of a message come one after the other
 	})
 }
 
@@ -242,6 +274,14 @@ func (r *reader) column(name string) int {
 }
 
 func (r *reader) view(column int) *view { return &r.blocks[0].columns[column] }
+
+// count is how many rows there are, before the first is taken.
+func (r *reader) count() (n int) {
+	for i := range r.blocks {
+		n += r.blocks[i].rows
+	}
+	return n
+}
 
 // next goes to the next row, if there is one.
 func (r *reader) next() bool {
@@ -307,7 +347,6 @@ func (r *reader) message(statement, signature []byte) *Stored {
 	m.end, m.size = m.FirstIndex+uint64(min(leaves, event.MaxBatchEvents)), u64("bytes")
 	if len(statement) > 0 {
 		m.Batch = &eventv1.StreamBatch{Version: event.Version, Statement: statement, Signature: signature}
-		m.Batch.Events = make([][]byte, 0, m.end-m.FirstIndex)
 	}
 	return m
 }

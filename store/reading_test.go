@@ -62,7 +62,7 @@ func TestReadingPutsMessagesTogether(t *testing.T) {
 	if o, h := m.Batch.Openings, m.Batch.Held; len(o) != 1 || o[0].Position != 1 || o[0].Path != "data.text" || len(h) != 1 || h[0].Detector != "password" {
 		t.Errorf("openings %v, held %v", o, h)
 	}
-	if m.MakeData() {
+	if _, ok := m.Encode(nil); ok {
 		t.Error("a signature of 9 bytes is in the stream")
 	}
 }
@@ -107,7 +107,7 @@ func FuzzReading(f *testing.F) {
 			t.Error("messages without events")
 		}
 		for _, m := range messages {
-			m.MakeData()
+			_, _ = m.Encode(nil)
 		}
 	})
 }

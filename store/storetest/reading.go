@@ -44,7 +44,7 @@ func (f *fixture) readOneByOne(tenant string, all []*store.Stored) {
 		f.must(err)
 		at := slices.IndexFunc(all, func(m *store.Stored) bool { return m.StreamSeq == want.StreamSeq })
 		got := all[at]
-		if !got.MakeData() || !bytes.Equal(got.Data, want.Data) || got.Subject != want.Subject || got.Producer != want.Producer {
+		if data, ok := got.Encode(nil); !ok || !bytes.Equal(data, want.Data) || got.Subject != want.Subject || got.Producer != want.Producer {
 			f.Errorf("message %d: %+v, want %+v", want.StreamSeq, got, want)
 		}
 		if got.MessageDigest != want.MessageDigest || got.StreamDigest != want.StreamDigest || got.BatchDigest != want.BatchDigest {
