@@ -99,7 +99,8 @@ type checker struct {
 	block      *store.Block
 	ends       map[string]bool // tenants that the block touches
 	digest     Digest          // running digest after the block's last message
-	rooms      []*room         // of the messages of a window
+	rooms      rooms           // for messages that are decoded
+	used       []*room         // by messages whose rows are not compared yet
 
 	progress Progress
 }

@@ -56,6 +56,7 @@ type Decoded struct {
 	subject stream.Subject
 	batch   *batch // nil for a tick and for what is malformed
 	reason  error  // why it is malformed
+	room    *room  // what it was decoded into; nil: memory of its own
 }
 
 // batch is a message that is right as far as it can be seen without state, except for its signature.

@@ -30,6 +30,34 @@ type room struct {
 	kinds   []chain.Kind
 }
 
+// rooms are those that are free.
+type rooms struct {
+	mu   sync.Mutex
+	free []*room
+}
+
+func (r *rooms) take() *room {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.free) == 0 {
+		return new(room)
+	}
+	last := len(r.free) - 1
+	taken := r.free[last]
+	r.free = r.free[:last]
+	return taken
+}
+
+func (r *rooms) give(back []*room) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, room := range back {
+		if room != nil {
+			r.free = append(r.free, room)
+		}
+	}
+}
+
 // encodings are what messages are encoded in until their digest is known, with the hashes to compute beside.
 var encodings = sync.Pool{New: func() any { return &encoding{pair: chain.NewPair()} }}
 
@@ -52,7 +80,9 @@ func (d *Decoder) part(p part) *Decoded {
 		return &Decoded{reason: errDoubt}
 	}
 	scratch.data = data
-	out := &Decoded{message: stream.Message{Seq: m.StreamSeq, Time: m.MessageTime, Subject: m.Subject}, digest: sha256.Sum256(data)}
+	out := &Decoded{
+		message: stream.Message{Seq: m.StreamSeq, Time: m.MessageTime, Subject: m.Subject}, digest: sha256.Sum256(data), room: p.room,
+	}
 	if out.subject, out.reason = stream.ParseSubject(m.Subject); out.reason == nil {
 		out.batch, out.reason = d.partBatch(&out.subject, m.Batch, p.room, scratch)
 	}

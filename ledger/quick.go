@@ -107,6 +107,9 @@ func (c *checker) takeWindow(ctx context.Context, r *store.Reading) error {
 	if err := c.foldWindow(ctx, messages); err != nil {
 		return err
 	}
+	if err := c.takeRows(); err != nil {
+		return err
+	}
 	return c.closeBefore(ctx, r.Last+1)
 }
 
@@ -131,18 +134,15 @@ func (c *checker) foldWindow(ctx context.Context, messages []*store.Stored) erro
 	return group.Wait()
 }
 
-// parts gives one message after the other to the workers, each with memory that the message of a window before had.
+// parts gives one message after the other to the workers, each with memory that one before had.
 func (c *checker) parts(messages []*store.Stored) func(context.Context) (part, error) {
-	for len(c.rooms) < len(messages) {
-		c.rooms = append(c.rooms, new(room))
-	}
 	at := 0
 	return func(context.Context) (part, error) {
 		if at == len(messages) {
 			return part{}, io.EOF
 		}
 		at++
-		return part{messages[at-1], c.rooms[at-1]}, nil
+		return part{messages[at-1], c.rooms.take()}, nil
 	}
 }
 
@@ -176,5 +176,22 @@ func (c *checker) takeQuick(ctx context.Context, m *store.Stored, d *Decoded) er
 	if d.batch != nil && r.verdict != chain.Malformed {
 		c.progress.Batches++
 	}
-	return c.add(ctx, folded)
+	c.used = append(c.used, d.room)
+	if err := c.add(ctx, folded); err != nil || c.block.Events() < takenEvents {
+		return err
+	}
+	return c.takeRows()
+}
+
+// takenEvents are compared at a time: so many that it pays, and so few that they are in the processor's caches.
+const takenEvents = 2048
+
+// takeRows compares what was derived since the last time.
+func (c *checker) takeRows() error {
+	if !c.reading.Take(c.block) {
+		return errDoubt
+	}
+	c.rooms.give(c.used)
+	c.used = c.used[:0]
+	return nil
 }

@@ -25,7 +25,7 @@ type column interface {
 	load(l *loader, dst chcolumn.Interface) error // hands every value to the driver
 	write(w *nativeWriter)                        // writes every value in the Native format
 	view(r *nativeReader, n int) view             // reads so many values, at least one
-	same(v *view, runs []run) bool                // are these the values of the rows?
+	same(v *view, at int, r run) bool             // are the values from a place on those of the rows?
 	dest() any                                    // where the driver scans one stored value
 	take()                                        // appends the value scanned into dest
 	encode(dst []byte, row int) []byte            // one encoding for each value
@@ -152,6 +152,7 @@ type dict struct {
 	values  []string // values[0] is the default
 	index   map[string]uint32
 	last    uint32
+	round   int // how often the values were forgotten
 	scanned string
 }
 
@@ -181,6 +182,7 @@ func (c *dict) reset() {
 	clear(c.index)
 	clear(c.values[1:])
 	c.keys, c.values, c.last = c.keys[:0], c.values[:1], 0
+	c.round++
 }
 
 func (c *dict) dest() any { return &c.scanned }
@@ -279,10 +281,10 @@ type list[T item] struct {
 	ends    []uint64 // ends[i] is the number of items up to and including row i
 	filled  int      // ends of the rows below filled are final, but for the last
 	items   []T
-	native  func(dst []byte, items []T) []byte        // the items in the Native format
-	open    func(r *nativeReader, n int) view         // reads so many items
-	equal   func(v *view, runs []run, items []T) bool // are these the items of the runs?
-	low     bool                                      // of a LowCardinality
+	native  func(dst []byte, items []T) []byte    // the items in the Native format
+	open    func(r *nativeReader, n int) view     // reads so many items
+	equal   func(v *view, at int, items []T) bool // are the items from a place on these?
+	low     bool                                  // of a LowCardinality
 	scanned []T
 }
 

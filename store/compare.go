@@ -37,7 +37,7 @@ const maxProblems = 100
 // Boundaries and Mark); blocks that tile the log from 1 to the head cover every row.
 // Content that was expired is not missed. If tenants are named, rows of others are not read, and the block holds none.
 //
-// Tables that are in the reading as they should be are not read again; nil is no reading.
+// Tables that are in the reading as they should be are not read again; nil is no reading. See Take.
 func (s *Store) Compare(ctx context.Context, b *Block, r *Reading, tenants ...string) ([]Problem, error) {
 	if r != nil && (r.First != b.First || r.Last != b.Last) {
 		return nil, fmt.Errorf("compare block %d–%d: %w %d–%d", b.First, b.Last, errReading, r.First, r.Last)
@@ -99,7 +99,7 @@ func (c *comparison) run(ctx context.Context) error {
 // same says that the engine has exactly the rows of the block. When it finds a difference, or cannot tell, the rows must be matched.
 func (c *comparison) same(ctx context.Context) (bool, error) {
 	if c.reading != nil {
-		return c.want.sameRows(c.reading.answers[c.reading.number(c.want.name)].blocks), nil
+		return c.reading.has(c.want), nil
 	}
 	if c.store.engine == nil {
 		return false, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 )
 
@@ -133,9 +134,14 @@ type view struct {
 	raw    []byte   // the values one after the other; of a dictionary the keys, of a list the end of each row's items
 	values [][]byte // of a dictionary
 	width  int      // of a key, or of each value if all have one size
+	texts  []extent // of texts of any length: where in raw each is
+	known  known    // of a dictionary
 	items  *view    // of a list, nil if it has none
 	count  int      // of a list's items
 }
+
+// extent is a part of some bytes.
+type extent struct{ from, to uint32 }
 
 // nativeBlocks reads all blocks of a table's columns.
 func (t *table) nativeBlocks(b []byte) (blocks []nativeBlock, err error) {
@@ -237,13 +243,23 @@ func (r *nativeReader) uint64() uint64 {
 
 func (r *nativeReader) text() []byte { return r.bytes(r.size()) }
 
+// longest is more than a block ever has of texts: places in it are numbers of 32 bits.
+const longest = math.MaxUint32
+
 // texts reads so many texts of any length.
 func (r *nativeReader) texts(n int) view {
 	begin := r.rest
+	texts := make([]extent, 0, min(n, len(begin)))
 	for ; n > 0 && r.err == nil; n-- {
-		r.text()
+		size := len(r.text())
+		end := len(begin) - len(r.rest)
+		if end > longest {
+			r.fail("texts of %d bytes", end)
+			break
+		}
+		texts = append(texts, extent{uint32(end - size), uint32(end)})
 	}
-	return view{raw: begin[:len(begin)-len(r.rest)]}
+	return view{raw: begin[:len(begin)-len(r.rest)], texts: texts}
 }
 
 // fixed reads so many values of one size.
@@ -307,14 +323,8 @@ func (v *view) uint32(i int) uint32 { return binary.LittleEndian.Uint32(v.raw[4*
 // fixed is one value of a column whose values have one size.
 func (v *view) fixed(i int) []byte { return v.raw[i*v.width : (i+1)*v.width : (i+1)*v.width] }
 
-// cut takes the next text from what texts has read.
-func cut(raw *[]byte) []byte {
-	b := *raw
-	n, width := int(b[0]), 1
-	if n >= 0x80 {
-		long, size := binary.Uvarint(b)
-		n, width = int(long), size
-	}
-	*raw = b[width+n:]
-	return b[width : width+n : width+n]
+// text is one value of a column of texts.
+func (v *view) text(i int) []byte {
+	at := v.texts[i]
+	return v.raw[at.from:at.to:at.to]
 }

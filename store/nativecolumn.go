@@ -8,8 +8,8 @@ import (
 	"unsafe"
 )
 
-// The columns in the Native format, written and compared. A view has been read, so that all that it says is there is there; it is
-// compared with runs of rows of the column, which have as many rows together as the view.
+// The columns in the Native format, written and compared. A view has been read, so that all that it says is there is there; its values
+// from a place on are compared with a run of rows of the column, and are at least as many.
 
 // run is consecutive rows of a table.
 type run struct{ from, to int }
@@ -39,16 +39,13 @@ func (c *text) view(r *nativeReader, n int) view {
 	return r.fixed(n, len(c.blank))
 }
 
-func (c *text) same(v *view, runs []run) bool {
+func (c *text) same(v *view, at int, r run) bool {
 	if c.blank != "" {
-		return equalFixed(v, runs, c.rows)
+		return equalFixed(v, at, c.rows[r.from:r.to])
 	}
-	raw := v.raw
-	for _, run := range runs {
-		for _, s := range c.rows[run.from:run.to] {
-			if string(cut(&raw)) != s {
-				return false
-			}
+	for i, s := range c.rows[r.from:r.to] {
+		if string(v.text(at+i)) != s {
+			return false
 		}
 	}
 	return true
@@ -90,15 +87,14 @@ func (c *number[T]) width() int {
 	return int(unsafe.Sizeof(zero))
 }
 
-func (c *number[T]) same(v *view, runs []run) bool {
-	raw, width := v.raw, c.width()
-	for _, run := range runs {
-		for _, own := range c.rows[run.from:run.to] {
-			if valueOf[T](raw) != own {
-				return false
-			}
-			raw = raw[width:]
+func (c *number[T]) same(v *view, at int, r run) bool {
+	width := c.width()
+	raw := v.raw[at*width:]
+	for _, own := range c.rows[r.from:r.to] {
+		if valueOf[T](raw) != own {
+			return false
 		}
+		raw = raw[width:]
 	}
 	return true
 }
@@ -128,35 +124,46 @@ func (c *dict) view(r *nativeReader, n int) view {
 	return r.low(n, c.size)
 }
 
-func (c *dict) same(v *view, runs []run) bool {
-	ours, i := c.translate(v.values), 0
-	for _, run := range runs {
-		for _, own := range c.keys[run.from:run.to] {
-			if k := v.key(i); int(k) >= len(ours) || ours[k] != own {
-				return false
-			}
-			i++
+func (c *dict) same(v *view, at int, r run) bool {
+	own := v.known.of(c, len(v.values))
+	for i, key := range c.keys[r.from:r.to] {
+		k := int(v.key(at + i))
+		if k >= len(own) || own[k] != key && !c.equal(v, k, key) {
+			return false
 		}
 	}
 	return true
 }
 
-// noKey is the key of a value that the column does not have.
+// equal compares a value of a dictionary with one of the column's own, and remembers that they are the same.
+func (c *dict) equal(v *view, k int, key uint32) bool {
+	if string(v.values[k]) != c.values[key] {
+		return false
+	}
+	v.known.own[k] = key
+	return true
+}
+
+// known is what is known of a dictionary: which value is which of a column's own. The column must not have forgotten its own since.
+type known struct {
+	column *dict
+	round  int
+	own    []uint32
+}
+
+// noKey is the key of a value of which it is not known yet.
 const noKey = ^uint32(0)
 
-// translate gives the column's own key of each value.
-func (c *dict) translate(values [][]byte) []uint32 {
-	keys := make([]uint32, len(values))
-	for i, v := range values {
-		if string(v) == c.values[0] {
-			continue
-		}
-		key, known := c.index[string(v)]
-		if keys[i] = key; !known {
-			keys[i] = noKey
-		}
+// of is what is known for a column, of so many values.
+func (k *known) of(c *dict, values int) []uint32 {
+	if k.column == c && k.round == c.round {
+		return k.own
 	}
-	return keys
+	k.column, k.round, k.own = c, c.round, slices.Grow(k.own[:0], values)[:values]
+	for i := range k.own {
+		k.own[i] = noKey
+	}
+	return k.own
 }
 
 func (c *list[T]) write(w *nativeWriter) {
@@ -199,62 +206,49 @@ func (c *list[T]) view(r *nativeReader, n int) view {
 	return v
 }
 
-func (c *list[T]) same(v *view, runs []run) bool {
+func (c *list[T]) same(v *view, at int, r run) bool {
 	c.fill(len(c.ends) - 1)
-	i, before := 0, uint64(0) // items of the view before the run
-	var items []run
-	for _, run := range runs {
-		first := c.start(run.from)
-		for _, end := range c.ends[run.from:run.to] {
-			if v.uint64(i) != end-first+before {
-				return false
-			}
-			i++
-		}
-		last := c.start(run.to)
-		before += last - first
-		items = append(items, newRun(first, last))
+	first, last := c.start(r.from), c.start(r.to)
+	before := uint64(0) // items of the view before the run
+	if at > 0 {
+		before = v.uint64(at - 1)
 	}
-	return uint64(v.count) == before && (before == 0 || c.equal(v.items, items, c.items))
+	if count := uint64(v.count); before > count || last-first > count-before {
+		return false
+	}
+	for i, end := range c.ends[r.from:r.to] {
+		if v.uint64(at+i)-before != end-first {
+			return false
+		}
+	}
+	return first == last || c.equal(v.items, int(before), c.items[first:last])
 }
-
-func newRun(from, to uint64) run { return run{int(from), int(to)} }
 
 // equalFixed is for values of one size.
-func equalFixed(v *view, runs []run, own []string) bool {
-	raw := v.raw
-	for _, run := range runs {
-		for _, s := range own[run.from:run.to] {
-			if string(raw[:v.width]) != s {
-				return false
-			}
-			raw = raw[v.width:]
+func equalFixed(v *view, at int, own []string) bool {
+	raw := v.raw[at*v.width:]
+	for _, s := range own {
+		if string(raw[:v.width]) != s {
+			return false
+		}
+		raw = raw[v.width:]
+	}
+	return true
+}
+
+func equalCodes(v *view, at int, own []int8) bool {
+	for i, code := range own {
+		if int8(v.raw[at+i]) != code {
+			return false
 		}
 	}
 	return true
 }
 
-func equalCodes(v *view, runs []run, own []int8) bool {
-	raw := v.raw
-	for _, run := range runs {
-		for _, code := range own[run.from:run.to] {
-			if int8(raw[0]) != code {
-				return false
-			}
-			raw = raw[1:]
-		}
-	}
-	return true
-}
-
-func equalLow(v *view, runs []run, own []string) bool {
-	i := 0
-	for _, run := range runs {
-		for _, s := range own[run.from:run.to] {
-			if int(v.key(i)) >= len(v.values) || string(v.looked(i)) != s {
-				return false
-			}
-			i++
+func equalLow(v *view, at int, own []string) bool {
+	for i, s := range own {
+		if int(v.key(at+i)) >= len(v.values) || string(v.looked(at+i)) != s {
+			return false
 		}
 	}
 	return true
@@ -262,48 +256,49 @@ func equalLow(v *view, runs []run, own []string) bool {
 
 // sameRows reports whether blocks, which come in the order of the table's key, hold exactly the table's rows.
 func (t *table) sameRows(blocks []nativeBlock) bool {
-	total := 0
-	for i := range blocks {
-		total += blocks[i].rows
-	}
-	if total != t.rows {
+	if rowsOf(blocks) != t.rows {
 		return false
 	}
-	rest := t.inOrder()
+	at := 0
+	for _, r := range t.inOrder() {
+		if !t.sameRun(blocks, at, r) {
+			return false
+		}
+		at += r.to - r.from
+	}
+	return true
+}
+
+func rowsOf(blocks []nativeBlock) (n int) {
 	for i := range blocks {
-		var runs []run
-		if runs, rest = split(rest, blocks[i].rows); !t.sameBlock(&blocks[i], runs) {
+		n += blocks[i].rows
+	}
+	return n
+}
+
+// sameRun reports whether the rows of blocks from a place on are those of a run; there are as many.
+func (t *table) sameRun(blocks []nativeBlock, at int, r run) bool {
+	for ; r.from < r.to; blocks = blocks[1:] {
+		n := min(blocks[0].rows-at, r.to-r.from)
+		if n <= 0 {
+			at -= blocks[0].rows
+			continue
+		}
+		if !t.sameBlock(&blocks[0], at, run{r.from, r.from + n}) {
 			return false
 		}
+		r.from, at = r.from+n, 0
 	}
 	return true
 }
 
-func (t *table) sameBlock(b *nativeBlock, runs []run) bool {
+func (t *table) sameBlock(b *nativeBlock, at int, r run) bool {
 	for i, c := range t.columns {
-		if !c.same(&b.columns[i], runs) {
+		if !c.same(&b.columns[i], at, r) {
 			return false
 		}
 	}
 	return true
-}
-
-// split takes the first n rows.
-func split(runs []run, n int) (taken, rest []run) {
-	for i, r := range runs {
-		size := r.to - r.from
-		switch {
-		case size < n:
-			n -= size
-		case size == n:
-			return runs[:i+1], runs[i+1:]
-		default:
-			taken = append(slices.Clone(runs[:i]), run{r.from, r.from + n})
-			rest = append([]run{{r.from + n, r.to}}, runs[i+1:]...)
-			return taken, rest
-		}
-	}
-	return runs, nil
 }
 
 // inOrder is the table's rows in the order of its key. Rows of a message come in order, so that it is mostly whole runs that are put

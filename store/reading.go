@@ -22,6 +22,7 @@ type Reading struct {
 	First, Last uint64
 	tables      []*table // empty: what the columns are called
 	answers     []answer // of each table
+	logs        [][]log  // of each table, in what was read
 	parts       messageParts
 }
 
@@ -69,7 +70,7 @@ func (s *Store) Read(ctx context.Context, r *Reading, first, last uint64, tenant
 	if s.engine == nil {
 		return false, nil
 	}
-	r.First, r.Last = first, last
+	r.First, r.Last, r.logs = first, last, nil
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(tablesAtOnce)
 	for i, t := range r.tables {
@@ -161,8 +162,8 @@ func (r *Reading) Messages() (messages []*Stored, ok bool) {
 // batches are the messages without their parts, in the order of their logs.
 func (r *Reading) batches() (messages []*Stored) {
 	rows := r.rows(tableBatches)
-	for statement, signature := rows.text("statement"), rows.text("signature"); rows.next(); {
-		messages = append(messages, rows.message(statement.next(), signature.next()))
+	for statement, signature := rows.column("statement"), rows.column("signature"); rows.next(); {
+		messages = append(messages, rows.message(rows.text(statement), rows.text(signature)))
 	}
 	return messages
 }
@@ -184,7 +185,7 @@ func (m *Stored) Encode(dst []byte) (data []byte, ok bool) {
 
 func (r *Reading) addLeaves(messages []*Stored) bool {
 	rows := r.rows(tableLeaves)
-	leaf, leaves := rows.column("leaf"), slices.Grow(r.parts.leaves[:0], rows.count())
+	leaf, leaves := rows.column("leaf"), slices.Grow(r.parts.leaves[:0], rowsOf(rows.blocks))
 	for _, m := range messages {
 		first := len(leaves)
 		for idx := m.FirstIndex; idx < m.end; idx++ {
@@ -201,14 +202,14 @@ func (r *Reading) addLeaves(messages []*Stored) bool {
 
 func (r *Reading) addEvents(messages []*Stored) bool {
 	rows := r.rows(tableEvents)
-	bytes, events := rows.text("bytes"), slices.Grow(r.parts.events[:0], rows.count())
+	bytes, events := rows.column("bytes"), slices.Grow(r.parts.events[:0], rowsOf(rows.blocks))
 	for _, m := range messages {
 		first := len(events)
 		for idx := m.FirstIndex; idx < m.end; idx++ {
 			if !rows.next() || !rows.at(m.Tenant, idx) {
 				return false
 			}
-			events = append(events, bytes.next())
+			events = append(events, rows.text(bytes))
 		}
 		m.keep(slices.Clip(events[first:]))
 	}
@@ -228,13 +229,13 @@ func (m *Stored) keep(events [][]byte) {
 
 func (r *Reading) addOpenings(messages []*Stored) bool {
 	rows := r.rows(tableOpenings)
-	path, subject, generation, ciphertext := rows.column("path"), rows.column("subject"), rows.column("generation"), rows.text("ciphertext")
-	r.parts.opening(rows.count())
+	path, subject, generation, ciphertext := rows.column("path"), rows.column("subject"), rows.column("generation"), rows.column("ciphertext")
+	r.parts.opening(rowsOf(rows.blocks))
 	all, n := r.parts.pointers, 0
 	return rows.each(messages, func(m *Stored, position uint32) {
 		o := all[n]
 		o.Position, o.Path, o.Subject = position, rows.looked(path), rows.looked(subject)
-		o.Generation, o.Ciphertext = rows.view(generation).uint32(rows.row), ciphertext.next()
+		o.Generation, o.Ciphertext = rows.view(generation).uint32(rows.row), rows.text(ciphertext)
 		n++
 		m.Batch.Openings = all[n-1-len(m.Batch.Openings) : n : n] // those of a message come one after the other
 	})
@@ -243,11 +244,11 @@ func (r *Reading) addOpenings(messages []*Stored) bool {
 func (r *Reading) addHeld(messages []*Stored) bool {
 	rows := r.rows(tableHeld)
 	kind, hash, generation, detector, ciphertext := rows.column("kind"), rows.column("event_hash"), rows.column("generation"),
-		rows.column("detector"), rows.text("ciphertext")
+		rows.column("detector"), rows.column("ciphertext")
 	return rows.each(messages, func(m *Stored, position uint32) {
 		m.Batch.Held = append(m.Batch.Held, &eventv1.HeldEvent{
 			Position: position, EventHash: rows.view(hash).fixed(rows.row), Kind: rows.view(kind).uint32(rows.row),
-			Generation: rows.view(generation).uint32(rows.row), Ciphertext: ciphertext.next(), Detector: rows.looked(detector),
+			Generation: rows.view(generation).uint32(rows.row), Ciphertext: rows.text(ciphertext), Detector: rows.looked(detector),
 		})
 	})
 }
@@ -275,14 +276,6 @@ func (r *reader) column(name string) int {
 
 func (r *reader) view(column int) *view { return &r.blocks[0].columns[column] }
 
-// count is how many rows there are, before the first is taken.
-func (r *reader) count() (n int) {
-	for i := range r.blocks {
-		n += r.blocks[i].rows
-	}
-	return n
-}
-
 // next goes to the next row, if there is one.
 func (r *reader) next() bool {
 	r.row++
@@ -300,23 +293,8 @@ func (r *reader) at(tenant string, idx uint64) bool {
 // looked is the value of a dictionary, in the reading's memory.
 func (r *reader) looked(column int) string { return str(r.view(column).looked(r.row)) }
 
-// texts goes through a column of texts beside its reader.
-type texts struct {
-	of     *reader
-	column int
-	block  int // number of blocks when raw was taken
-	raw    []byte
-}
-
-func (r *reader) text(name string) *texts { return &texts{of: r, column: r.column(name), block: -1} }
-
-// next is the text of the reader's row. It is called once for every row.
-func (t *texts) next() []byte {
-	if t.block != len(t.of.blocks) {
-		t.block, t.raw = len(t.of.blocks), t.of.view(t.column).raw
-	}
-	return cut(&t.raw)
-}
+// text is the row's value of a column of texts.
+func (r *reader) text(column int) []byte { return r.view(column).text(r.row) }
 
 // each calls add for every row with its message, which is kept as a batch, and its position there. It is false if a row belongs to none.
 func (r *reader) each(messages []*Stored, add func(m *Stored, position uint32)) bool {
