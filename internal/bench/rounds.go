@@ -179,7 +179,7 @@ func (b *bench) sustained(ctx context.Context, s *system.Server, f *system.Fleet
 	if b.wants("latency") {
 		b.fail("latency", b.latency(ctx, f, got.PerSecond/2))
 	}
-	if err := errors.Join(f.Flush(ctx), s.AwaitCommitted(ctx)); err != nil {
+	if err := errors.Join(f.Flush(ctx), s.AwaitCommitted(ctx), s.AwaitRest(ctx)); err != nil {
 		return err
 	}
 	status, err := s.Status(ctx)
