@@ -29,6 +29,7 @@ type results struct {
 	pack                       []float64 // events a second and core
 	ruleState, ruleSnapshot    []float64 // MiB
 	ruleStart                  []float64 // s
+	ruleFreeze                 []float64 // ms
 	stopP50, stopP99           []float64 // ms
 	storeEvents                uint64
 	notes                      map[string]string

@@ -54,9 +54,12 @@ func (b *bench) ruleEngine() error {
 	before := heap()
 	engine = manyInstances(set, log)
 	r.ruleState = append(r.ruleState, float64(heap()-before)/(1<<20))
+	began := time.Now()
+	engine.Freeze()
+	r.ruleFreeze = append(r.ruleFreeze, 1000*time.Since(began).Seconds())
 	snapshot := engine.Snapshot()
 	r.ruleSnapshot = append(r.ruleSnapshot, float64(len(snapshot))/(1<<20))
-	began := time.Now()
+	began = time.Now()
 	if engine, err = rules.Restore(set, snapshot); err != nil {
 		return err
 	}
@@ -64,7 +67,7 @@ func (b *bench) ruleEngine() error {
 		engine.Observe(l)
 	}
 	r.ruleStart = append(r.ruleStart, time.Since(began).Seconds())
-	b.say("rules: %.0f events/s and core, %.0f MiB for %d instances, %.2f s to full state", last(r.pack), last(r.ruleState), ruleInstances, last(r.ruleStart))
+	b.say("rules: %.0f events/s and core, %.0f MiB for %d instances, %.1f ms still for a snapshot, %.2f s to full state", last(r.pack), last(r.ruleState), ruleInstances, last(r.ruleFreeze), last(r.ruleStart))
 	return nil
 }
 
@@ -174,6 +177,7 @@ func (b *bench) summarizeRules() {
 	r, out := &b.rounds, b.report
 	out.Absolute("rules that come with Custody, a core", r.pack, "events/s", report.AtLeast, packPerCore, "")
 	out.Absolute("state of the rules, 10,000 instances", r.ruleState, "MiB", report.AtMost, mostRuleState, fmt.Sprintf("snapshot of %.1f MiB", report.Median(r.ruleSnapshot)))
+	out.Record("rules stand still for a snapshot", r.ruleFreeze, "ms", fmt.Sprintf("%d instances", ruleInstances))
 	out.Absolute("rules: start to full state", r.ruleStart, "s", report.AtMost, mostRuleStart, fmt.Sprintf("that snapshot, and %d events after it", ruleEvents))
 }
 
