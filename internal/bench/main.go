@@ -104,8 +104,8 @@ type plan struct {
 }
 
 var (
-	fullPlan  = plan{2 * time.Second, 10 * time.Second, 20 * time.Second, 5 * time.Second, time.Minute, 10 * time.Second, 1 << 16}
-	shortPlan = plan{time.Second, 5 * time.Second, 10 * time.Second, 3 * time.Second, 15 * time.Second, 5 * time.Second, 1 << 16}
+	fullPlan  = plan{2 * time.Second, 10 * time.Second, 20 * time.Second, 20 * time.Second, time.Minute, 10 * time.Second, 1 << 16}
+	shortPlan = plan{time.Second, 5 * time.Second, 10 * time.Second, 12 * time.Second, 15 * time.Second, 5 * time.Second, 1 << 16}
 )
 
 func newBench(o options) (*bench, error) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
@@ -77,23 +76,12 @@ type Sustained struct {
 	Lags []float64 // seconds from Record to the row that a search finds, one a second
 }
 
-const (
-	// lagAim is what the controller steers for, well under the bound of 2 s.
-	lagAim = 1100 * time.Millisecond
-	// steerEvery is how often it looks.
-	steerEvery = 100 * time.Millisecond
-	// leastRate and mostRate bound what it sets, events a second.
-	leastRate = 2_000
-	mostRate  = 1_000_000
-)
-
-// Sustained lets the fleet work for the given time, steered so that the ledger stays lagAim behind at the most, after a
+// Sustained lets the fleet work for the given time at a rate that is steered so that the ledger gets lagAim behind, after a
 // warm-up that does not count. Probes measure the lag by looking for single events.
 func (f *Fleet) Sustained(ctx context.Context, warm, d time.Duration) (r Sustained, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var side sync.WaitGroup
-	f.SetRate(10_000)
 	side.Go(func() { f.fail(f.steer(ctx)) })
 	if err := f.Run(ctx, warm); err != nil {
 		return r, err
@@ -126,48 +114,6 @@ func (f *Fleet) Sustained(ctx context.Context, warm, d time.Duration) (r Sustain
 func (f *Fleet) visible(s *apiv1.StatusResponse) uint64 {
 	taken := s.GetCounters()["ingest_events"]
 	return taken - min(taken, s.GetBacklog())
-}
-
-// steer sets the fleet's rate: what the ledger did in the last second, more when the lag is under lagAim, less when above.
-func (f *Fleet) steer(ctx context.Context) error {
-	var history []sample
-	for pause(ctx, steerEvery) == nil {
-		status, err := f.server.Status(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("steer: %w", err)
-		}
-		history = append(history, sample{time.Now(), f.visible(status)})
-		if len(history) > 20 {
-			history = history[1:]
-		}
-		done := speed(history)
-		outstanding := float64(status.GetBacklog()) + float64(f.Recorded()) - float64(min(f.Recorded(), f.Acknowledged()))
-		f.SetRate(steered(done, outstanding))
-	}
-	return nil
-}
-
-type sample struct {
-	at     time.Time
-	events uint64
-}
-
-// speed is events a second over the samples.
-func speed(history []sample) float64 {
-	first, last := history[0], history[len(history)-1]
-	if last.events <= first.events {
-		return leastRate
-	}
-	return float64(last.events-first.events) / last.at.Sub(first.at).Seconds()
-}
-
-// steered is the next rate for a ledger that does so many events a second and has so many before it.
-func steered(done, outstanding float64) float64 {
-	room := done*lagAim.Seconds() - outstanding // events that may be added
-	return math.Min(math.Max(done+room, leastRate), mostRate)
 }
 
 // probe follows single events of the first emitter from Record to the row.
