@@ -213,6 +213,7 @@ func (w *writer) cutBlocks(ctx context.Context, group *errgroup.Group, cuts chan
 	decode := func(a *arrival) *Decoded { return a.decode(decoder) }
 	jobs := decodeInOrder(ctx, group, w.cfg.Workers, decode, w.next)
 	b := w.newBuilder()
+	defer func() { b.cut.block.Discard() }()
 	for {
 		if err := w.step(ctx, b, jobs, cuts, slots); err != nil {
 			return err
@@ -245,7 +246,7 @@ func touchedHeads(f *Fold, touched map[string]bool) (heads []store.Head) {
 // step folds one message, or hands the block on when it is due and the committer waits.
 func (w *writer) step(ctx context.Context, b *builder, jobs <-chan *job, cuts chan<- *cut, slots <-chan struct{}) error {
 	if b.full() {
-		jobs = nil
+		return w.stepFull(ctx, b, cuts, slots)
 	}
 	due, timer := b.due()
 	if !due {
@@ -263,6 +264,24 @@ func (w *writer) step(ctx context.Context, b *builder, jobs <-chan *job, cuts ch
 		return w.hand(ctx, b, cuts)
 	case <-timer.C:
 		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// stepFull hands a block on that takes no more, and has its rows written if it must wait.
+func (w *writer) stepFull(ctx context.Context, b *builder, cuts chan<- *cut, slots <-chan struct{}) error {
+	select {
+	case <-slots:
+		return w.hand(ctx, b, cuts)
+	default:
+	}
+	if err := w.prepare(b); err != nil {
+		return err
+	}
+	select {
+	case <-slots:
+		return w.hand(ctx, b, cuts)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -291,12 +310,22 @@ func (w *writer) take(ctx context.Context, b *builder, j *job) error {
 	return nil
 }
 
+// prepare ends a block and has its rows written while the one before it is inserted.
+func (w *writer) prepare(b *builder) error {
+	err := b.close(w.fold)
+	if err == nil && b.cut.block.Events() > 0 {
+		w.cfg.Store.Prepare(b.cut.block)
+	}
+	return err
+}
+
 // hand gives the block to the committer and begins the next.
 func (w *writer) hand(ctx context.Context, b *builder, cuts chan<- *cut) error {
-	c, err := b.close(w.fold)
-	if err != nil {
+	full := b.full()
+	if err := b.close(w.fold); err != nil {
 		return err
 	}
+	c := b.cut
 	if c.block.Events() > 0 {
 		w.rows = c.last
 	}
@@ -307,6 +336,9 @@ func (w *writer) hand(ctx context.Context, b *builder, cuts chan<- *cut) error {
 	}
 	w.fold.Committed(w.Committed())
 	b.age, b.apart = w.blockAge(busyShare), w.blockAge(storeShare)
+	if full { // the end of a backlog is waited for, and a block as large as can be took long for its rows, not for its files
+		b.apart = w.cfg.BlockAge
+	}
 	b.begin(w.block(w.rows+1), time.Now())
 	return nil
 }
@@ -334,6 +366,7 @@ type builder struct {
 	until uint64
 
 	cut     *cut
+	closed  bool    // the cut is as it is handed over
 	exactly *intent // boundaries that a writer before us recorded; nil if they are ours to choose
 	first   time.Time
 	last    time.Time // of the newest message
@@ -351,7 +384,7 @@ func (w *writer) newBuilder() *builder {
 }
 
 func (b *builder) begin(block *store.Block, earlier time.Time) {
-	b.cut, b.earlier, b.seq = &cut{block: block}, earlier, 0
+	b.cut, b.earlier, b.seq, b.closed = &cut{block: block}, earlier, 0, false
 	b.touched = map[string]bool{}
 }
 
@@ -391,8 +424,6 @@ func (b *builder) full() bool {
 // due reports whether the block should be cut now; if not, the timer says when to ask again.
 func (b *builder) due() (bool, *time.Timer) {
 	switch {
-	case b.full():
-		return true, time.NewTimer(time.Hour)
 	case b.seq == 0 || b.exactly != nil:
 		return false, time.NewTimer(time.Hour)
 	}
@@ -415,15 +446,18 @@ func earliest(a, b time.Time) time.Time {
 	return b
 }
 
-// close ends the block. A recorded intent must come out as it was recorded.
-func (b *builder) close(f *Fold) (*cut, error) {
+// close ends the block, once. A recorded intent must come out as it was recorded.
+func (b *builder) close(f *Fold) error {
+	if b.closed {
+		return nil
+	}
 	c := b.cut
 	c.last, c.digest, c.leaves = b.seq, f.digest, f.leaves()
 	if b.exactly != nil && Digest(b.exactly.Digest) != c.digest {
-		return nil, fmt.Errorf("messages %d to %d of the intent: %w", b.exactly.First, b.exactly.Last, ErrDigest)
+		return fmt.Errorf("messages %d to %d of the intent: %w", b.exactly.First, b.exactly.Last, ErrDigest)
 	}
-	b.exactly = nil
+	b.exactly, b.closed = nil, true
 	c.heads = touchedHeads(f, b.touched)
 	c.block.Close(c.last, b.stream, c.heads)
-	return c, nil
+	return nil
 }

@@ -11,6 +11,8 @@ import (
 // store.ErrSchema and store.ErrMismatch means: try again.
 type Store interface {
 	History
+	// Prepare may do what can be done of an insert before the blocks that come before are in.
+	Prepare(b *store.Block)
 	// Insert makes a block durable, also if it was inserted before, in part or as a whole.
 	Insert(ctx context.Context, b *store.Block) error
 	// LoadState returns the newest value of every entry at or before a stream sequence.

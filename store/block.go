@@ -96,6 +96,7 @@ func (b *Block) Mark(last uint64, streamDigest [32]byte, ends []Head) {
 
 // Reset empties the block, keeps its memory and begins at first.
 func (b *Block) Reset(first uint64) {
+	b.Discard()
 	for _, t := range b.tables() {
 		t.reset()
 	}

@@ -29,6 +29,7 @@ const insertsAtOnce = 3
 func (s *Store) Insert(ctx context.Context, b *Block) error {
 	s.last.Lock()
 	defer s.last.Unlock()
+	defer b.Discard()
 	if err := s.insert(ctx, b); err != nil {
 		s.last.rows = nil
 		return fmt.Errorf("insert block %d–%d: %w", b.First, b.Last, err)
@@ -117,6 +118,9 @@ func (s *Store) insertTables(ctx context.Context, b *Block, there map[string]uin
 // sender returns what sends a table's rows: to the engine as they are, to a
 // server through the driver.
 func (s *Store) sender(ctx context.Context, t *table, token string, l *loader) (send func() error, err error) {
+	if p := t.takePrepared(token); p != nil {
+		return func() error { return p.Run(ctx) }, nil
+	}
 	if s.engine != nil {
 		return func() error { return s.insertNative(ctx, t, token) }, nil
 	}
@@ -127,14 +131,13 @@ func (s *Store) sender(ctx context.Context, t *table, token string, l *loader) (
 	return batch.Send, nil
 }
 
-// insertNative hands a table's rows to the engine as it reads them. One thread does: what one block of one table has to be made
-// of cannot be shared out, and more threads only wait for it.
+// insertNative hands a table's rows to the engine as it reads them.
 func (s *Store) insertNative(ctx context.Context, t *table, token string) error {
-	settings := map[string]string{"max_threads": "1"}
-	for name, value := range insertSettings(token) {
-		settings[name] = fmt.Sprint(value)
+	p, err := s.prepareTable(t, token)
+	if err != nil {
+		return errors.Join(err, ctx.Err())
 	}
-	return s.engine.Insert(ctx, fmt.Sprintf("INSERT INTO %s.%s (%s) FORMAT Native", s.name, t.name, t.names()), settings, inserted{t})
+	return p.Run(ctx)
 }
 
 // encode fills a batch with a table's columns.

@@ -19,6 +19,8 @@ type table struct {
 	key     []string // the columns that name a row to a person
 	columns []column
 	rows    int
+
+	prepared prepared // nothing but between Prepare and Insert
 }
 
 // grow appends n rows of defaults and returns the first.

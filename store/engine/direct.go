@@ -12,21 +12,44 @@ import (
 // of the engine if they come as one; a block before them that has no rows saves the engine from reading them twice, for it
 // reads the first block to learn the columns. The error is a *clickhouse.Exception if the engine refuses.
 func (e *Engine) Insert(ctx context.Context, query string, settings map[string]string, rows io.WriterTo) error {
-	s := &statement{format: defaultFormat, database: defaultDatabase, settings: settings}
-	if err := s.readInsert(query, rows); err != nil {
+	prepared, err := e.Prepare(query, settings, rows)
+	if err != nil {
 		return errors.Join(err, ctx.Err())
 	}
-	if s.insert.rows.size == 0 {
-		s.close()
+	return prepared.Run(ctx)
+}
+
+// Prepared is an insert whose rows are ready for the engine to read. It is run or closed, once.
+type Prepared struct {
+	engine *Engine
+	s      *statement
+}
+
+// Prepare does what there is to do for Insert before the engine takes part.
+func (e *Engine) Prepare(query string, settings map[string]string, rows io.WriterTo) (*Prepared, error) {
+	s := &statement{format: defaultFormat, database: defaultDatabase, settings: settings}
+	if err := s.readInsert(query, rows); err != nil {
+		return nil, err
+	}
+	return &Prepared{e, s}, nil
+}
+
+// Run inserts the rows.
+func (p *Prepared) Run(ctx context.Context) error {
+	if p.s.insert.rows.size == 0 {
+		p.Close()
 		return ctx.Err()
 	}
-	r, err := e.execute(ctx, s)
+	r, err := p.engine.execute(ctx, p.s)
 	if err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, r)
 	return errors.Join(err, r.Close())
 }
+
+// Close gives up rows that are not inserted.
+func (p *Prepared) Close() { p.s.close() }
 
 // Select runs a SELECT with named parameters, whose values are text, and returns its rows in the Native format. The caller closes
 // them.

@@ -63,6 +63,7 @@ func Run(t *testing.T, open Open) {
 		{"a block inserted twice counts once", testTwice},
 		{"a block is one part of each table", testOnePart},
 		{"a failed table is repeated without doubling the others", testInterrupted},
+		{"what was prepared is what is inserted", testPrepared},
 		{"a token without rows does not keep a block from its rows", testTokenWithoutRows},
 		{"nothing is read beyond the committed head", testUncommitted},
 		{"one tenant never sees another", testTenants},

@@ -40,6 +40,34 @@ func testOnePart(f *fixture) {
 	}
 }
 
+// testPrepared inserts blocks that were prepared: once, twice, discarded, after a failure, and reset to other rows.
+func testPrepared(f *fixture) {
+	f.sample()
+	l := f.log
+	b := l.Block(nil, l.Key("acme"), l.Random("acme", 12), l.Random("globex", 5))
+	f.store.Prepare(b)
+	f.store.Prepare(b)
+	f.exec("RENAME TABLE ${db}.leaves TO ${db}.away")
+	if err := f.store.Insert(f.Context(), b); !errors.Is(err, store.ErrSchema) {
+		f.Errorf("insert without a table: %v, want ErrSchema", err)
+	}
+	f.exec("RENAME TABLE ${db}.away TO ${db}.leaves")
+	f.store.Prepare(b)
+	f.commit(b)
+	f.same(b)
+	f.store.Prepare(b)
+	f.must(f.store.Insert(f.Context(), b))
+	f.same(b)
+	f.store.Prepare(b)
+	b.Reset(b.Last + 1)
+	b = f.commit(l.Block(b, l.Random("acme", 7)))
+	f.same(b)
+	b = l.Block(nil, l.Random("globex", 3))
+	f.store.Prepare(b)
+	b.Discard()
+	f.same(f.commit(b))
+}
+
 // testInterrupted makes one table fail in the middle of a block, as a crash
 // would, and repeats the block.
 func testInterrupted(f *fixture) {
