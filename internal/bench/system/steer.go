@@ -12,7 +12,7 @@ import (
 
 const (
 	// lagAim is how far behind the ledger should be just before it commits a block; the bound is 2 s, and a search takes its time too.
-	lagAim = 1500 * time.Millisecond
+	lagAim = 1300 * time.Millisecond
 	// steerEvery is how often the controller looks.
 	steerEvery = 100 * time.Millisecond
 	// lagOver is for how long a lag counts: longer than from one commit to the next, before which it is at its largest.
@@ -23,7 +23,7 @@ const (
 	// firstRate is the rate at the beginning, which grows by growth in a second until the lag is for the first time within lagNear of what it should be.
 	firstRate = 20_000
 	growth    = 1.12
-	lagNear   = 300 * time.Millisecond
+	lagNear   = 200 * time.Millisecond
 	// gain is how much faster or slower than the ledger the fleet then is for each second that is missing from the lag or too much.
 	gain = 0.35
 	// leastRate is what the controller sets at the least, events a second.
