@@ -26,7 +26,7 @@ const (
 
 // Defaults of Config.
 const (
-	// DefaultMaxBatchAge bounds how long an event waits for company.
+	// DefaultMaxBatchAge bounds how long an event waits for company until it is sent with it.
 	DefaultMaxBatchAge = 100 * time.Millisecond
 	// DefaultMaxBackoff bounds the pause between two attempts to reach Custody.
 	DefaultMaxBackoff = 30 * time.Second
@@ -48,7 +48,7 @@ type Config struct {
 	CA            []byte        // PEM of the authorities to trust; empty: as at Join
 	FullPolicy    FullPolicy    // what Record does when the spool is full
 	SpoolMaxBytes int64         // of disk for events without a receipt, ≥ 8 MiB; 0 is 256 MiB
-	MaxBatchAge   time.Duration // how long an event waits for company; 0 is 100 ms
+	MaxBatchAge   time.Duration // by when an event is sent with what has come meanwhile; 0 is 100 ms
 	MaxBackoff    time.Duration // between attempts to connect; 0 is 30 s
 	CloseTimeout  time.Duration // how long Close waits for receipts; 0 is 10 s
 	Software      string        // the agent's name and version, for Custody's list of emitters

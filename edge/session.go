@@ -19,8 +19,11 @@ const (
 	maxStrikes = 4
 	// tidyBytes is how much delivered content may stay in the newest segment of an idle emitter.
 	tidyBytes = 64 << 10
-	// ageSpread is the part of its age, one in so many, by which a batch may go earlier.
-	ageSpread = 4
+	// ageReserve is the part of its age, one in so many, that a batch has left when it is cut: time to wake up, to sign and to send it, so that it
+	// is on its way by its age on a busy machine too.
+	ageReserve = 10
+	// ageSpread is the part of its age, one in so many, by which a batch may be cut earlier still.
+	ageSpread = 7
 	// A pushback is obeyed within these bounds.
 	leastPushback = 10 * time.Millisecond
 	mostPushback  = time.Minute
@@ -314,7 +317,7 @@ func (s *session) worthCutting(state *spool.State) bool {
 	case events >= event.MaxBatchEvents, bytes >= event.MaxBatch:
 		return true
 	case s.company.IsZero():
-		s.company = time.Now().Add(spread(s.emitter.config.MaxBatchAge))
+		s.company = time.Now().Add(company(s.emitter.config.MaxBatchAge))
 	case !time.Now().Before(s.company):
 		return true
 	}
@@ -322,10 +325,10 @@ func (s *session) worthCutting(state *spool.State) bool {
 	return false
 }
 
-// spread is an age, less a random part of it: emitters that began at the same time would otherwise come at the same time for ever, and
-// the last of them would wait for all others.
-func spread(age time.Duration) time.Duration {
-	return age - rand.N(age/ageSpread+1) //nolint:gosec // spread, not secrecy
+// company is how long a batch of an age waits for more events: what is left of its age without the reserve, less a random part. Emitters that
+// began at the same time would otherwise come at the same time for ever, and the last of them would wait for all others.
+func company(age time.Duration) time.Duration {
+	return age - age/ageReserve - rand.N(age/ageSpread+1) //nolint:gosec // spread, not secrecy
 }
 
 // outgoing returns memory for a batch.
