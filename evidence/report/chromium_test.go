@@ -5,12 +5,14 @@ package report_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 )
 
 // chromium is one page of a headless browser without a network, driven over a pipe by the DevTools protocol
@@ -46,18 +48,38 @@ func launch(t *testing.T) *chromium {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), program, "--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--no-first-run",
-		"--disable-background-networking", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND", "--user-data-dir="+t.TempDir())
+	profile := t.TempDir()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, "--headless", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--no-first-run",
+		"--disable-background-networking", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND", "--user-data-dir="+profile)
 	cmd.ExtraFiles = []*os.File{hears, says} // its descriptors 3 and 4
 	if err := errors.Join(cmd.Start(), hears.Close(), says.Close()); err != nil {
 		t.Fatal(err)
 	}
 	b := &chromium{t: t, to: to, from: bufio.NewReader(from)}
 	t.Cleanup(func() {
-		_ = errors.Join(to.Close(), cmd.Wait(), from.Close()) // it ends with its pipe; how is its own affair
+		b.end(cmd)
+		_ = from.Close()
+		forget(profile)
 	})
 	b.attach()
 	return b
+}
+
+// patience is how long a browser may take to end, and its helpers to leave its folder alone.
+const patience = 10 * time.Second
+
+// end lets the browser end with its pipe; how is its own affair.
+func (b *chromium) end(cmd *exec.Cmd) {
+	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	_ = errors.Join(b.to.Close(), cmd.Wait())
+}
+
+// forget removes the browser's folder, in which helpers that outlive it by a moment still write.
+func forget(profile string) {
+	for until := time.Now().Add(patience); os.RemoveAll(profile) != nil && time.Now().Before(until); {
+		time.Sleep(patience / 100)
+	}
 }
 
 // attach opens a page and asks to be told of all that it does.
