@@ -17,14 +17,18 @@ import (
 // parts to read. Where parts become old or many, the engine merges fewer at a time, as ever.
 const mergeBase = 12
 
+// noStatistics keeps merges from counting the distinct values of every column for the planner, as the engine has them do unless it is
+// told otherwise: the program's queries are planned by their keys.
+const noStatistics = "auto_statistics_types = ''"
+
 // blockSettings are those of the tables of the fold in the embedded engine.
 func blockSettings() []string {
-	return []string{"fsync_after_insert = 0", "fsync_part_directory = 0", fmt.Sprintf("merge_selector_base = %d", mergeBase)}
+	return []string{"fsync_after_insert = 0", "fsync_part_directory = 0", fmt.Sprintf("merge_selector_base = %d", mergeBase), noStatistics}
 }
 
 const selectEngine = "SELECT engine_full FROM system.tables WHERE database = {database:String} AND name = {table:String}"
 
-// tuneBlocks turns the sync of each insert off in the tables of the fold, and has them merged more seldom. An older program would rely
+// tuneBlocks turns the sync of each insert off in the tables of the fold, and has them merged more seldom and for less. An older program would rely
 // on the sync, and is kept out by the schema's version (sql/0004_block_sync.sql).
 func (s *Store) tuneBlocks(ctx context.Context) error {
 	if s.engine == nil {

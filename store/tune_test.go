@@ -14,7 +14,7 @@ import (
 func TestTuned(t *testing.T) {
 	var head atomic.Uint64
 	s := storetest.Fresh(t, openEmbedded, &head)
-	const tuned = "fsync_after_insert = 0, fsync_part_directory = 0, merge_selector_base = 12"
+	const tuned = "fsync_after_insert = 0, fsync_part_directory = 0, merge_selector_base = 12, auto_statistics_types = ''"
 	if got := definition(t, s, "events"); strings.Contains(got, "merge_selector_base") || !strings.Contains(got, "fsync_after_insert = 1") {
 		t.Errorf("as made for a server: %s", got)
 	}
