@@ -182,7 +182,7 @@ func (t *table) namesAndTypes() []clickhouse.ColumnNameAndType {
 
 // insertSettings keep an INSERT in one block, and let it count once. Skip
 // indexes are built when parts are merged: a new part is small, and building
-// them at once would cost as much as the rows.
+// them at once would cost as much as the rows (but see indexedAtOnce).
 func insertSettings(token string) clickhouse.Settings {
 	return clickhouse.Settings{
 		"insert_deduplicate":                 1,

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/agentcustody/custody/store/engine"
 )
@@ -28,12 +29,22 @@ func (s *Store) Prepare(b *Block) {
 	}
 }
 
+// Of the large tables an insert builds the one index by which a check finds a window's rows: without it each window reads that column of
+// every part that is not merged yet. The other indexes are built by merges (docs/adr/010-store-schema.md).
+var indexedAtOnce = []string{tableEvents, tableLeaves, tableOpenings}
+
+const indexedLater = "by_received, by_id_range, by_id, by_run, by_principal, by_cause, by_fingerprint, by_subject_event, by_time" // of all three
+
 // prepareTable writes a table's rows. One thread inserts them: what one block of one table has to be made of cannot be shared
 // out, and more threads only wait for it.
 func (s *Store) prepareTable(t *table, token string) (*engine.Prepared, error) {
 	settings := map[string]string{"max_threads": "1"}
 	for name, value := range insertSettings(token) {
 		settings[name] = fmt.Sprint(value)
+	}
+	if slices.Contains(indexedAtOnce, t.name) {
+		settings["materialize_skip_indexes_on_insert"] = "1"
+		settings["exclude_materialize_skip_indexes_on_insert"] = indexedLater
 	}
 	return s.engine.Prepare(fmt.Sprintf("INSERT INTO %s.%s (%s) FORMAT Native", s.name, t.name, t.names()), settings, inserted{t})
 }

@@ -1,9 +1,12 @@
 package store_test
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/agentcustody/custody/store"
 	"github.com/agentcustody/custody/store/storetest"
@@ -29,6 +32,30 @@ func TestTuned(t *testing.T) {
 		if got := definition(t, s, table); !strings.Contains(got, tuned) {
 			t.Errorf("%s: %s, want %s", table, got, tuned)
 		}
+	}
+}
+
+// TestIndexesOfANewPart: an insert into the embedded engine builds the index of stream sequences of the large tables, and no other.
+func TestIndexesOfANewPart(t *testing.T) {
+	var head atomic.Uint64
+	s := storetest.Fresh(t, openDirect, &head)
+	if err := s.Conn().Exec(t.Context(), "SYSTEM STOP MERGES"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Conn().Exec(context.Background(), "SYSTEM START MERGES") }()
+	l := storetest.NewLog(t, 1)
+	if err := s.Insert(t.Context(), l.Block(store.NewBlock(1), l.Random("acme", 8))); err != nil {
+		t.Fatal(err)
+	}
+	var built []string
+	const query = `SELECT groupArray(concat(table, '.', name)) FROM (SELECT table, name FROM system.data_skipping_indices
+		WHERE database = $1 AND data_compressed_bytes > 0 ORDER BY table)`
+	if err := s.Conn().QueryRow(t.Context(), query, s.Database()).Scan(&built); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"events.by_stream_seq", "leaves.by_stream_seq", "openings.by_stream_seq"}
+	if diff := cmp.Diff(want, built); diff != "" {
+		t.Errorf("built (-want +got):\n%s", diff)
 	}
 }
 
