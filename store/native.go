@@ -144,18 +144,27 @@ type view struct {
 type extent struct{ from, to uint32 }
 
 // nativeBlocks reads all blocks of a table's columns.
-func (t *table) nativeBlocks(b []byte) (blocks []nativeBlock, err error) {
+func (t *table) nativeBlocks(b []byte) ([]nativeBlock, error) {
+	blocks, _, err := t.wholeBlocks(nil, b)
+	if err != nil {
+		return nil, err
+	}
+	return blocks, nil
+}
+
+// wholeBlocks appends the blocks that b begins with, and returns how many bytes they take. The error says what is after them, if anything is.
+func (t *table) wholeBlocks(blocks []nativeBlock, b []byte) (all []nativeBlock, n int, err error) {
 	r := &nativeReader{rest: b}
 	for len(r.rest) > 0 {
 		next := r.block(t.columns)
 		if r.err != nil {
-			return nil, fmt.Errorf("%w after %d bytes of %s: %w", errNative, len(b)-len(r.rest), t.name, r.err)
+			return blocks, n, fmt.Errorf("%w after %d bytes of %s: %w", errNative, len(b)-len(r.rest), t.name, r.err)
 		}
-		if next.rows > 0 {
+		if n = len(b) - len(r.rest); next.rows > 0 {
 			blocks = append(blocks, next)
 		}
 	}
-	return blocks, nil
+	return blocks, n, nil
 }
 
 // nativeReader takes what columns are made of from the beginning of rest. After the first error it gives nothing.
@@ -248,18 +257,33 @@ const longest = math.MaxUint32
 
 // texts reads so many texts of any length.
 func (r *nativeReader) texts(n int) view {
-	begin := r.rest
+	begin, at := r.rest, 0
 	texts := make([]extent, 0, min(n, len(begin)))
 	for ; n > 0 && r.err == nil; n-- {
-		size := len(r.text())
-		end := len(begin) - len(r.rest)
-		if end > longest {
-			r.fail("texts of %d bytes", end)
+		from, to, ok := nextText(begin, at)
+		if !ok {
+			r.fail("it ends early, or after more than %d bytes", longest)
 			break
 		}
-		texts = append(texts, extent{uint32(end - size), uint32(end)})
+		texts, at = append(texts, extent{uint32(from), uint32(to)}), to
 	}
-	return view{raw: begin[:len(begin)-len(r.rest)], texts: texts}
+	r.rest = begin[at:]
+	return view{raw: begin[:at], texts: texts}
+}
+
+// nextText finds the text whose length stands at a place.
+func nextText(b []byte, at int) (from, to int, ok bool) {
+	size, n := uint64(0), 1
+	if at < len(b) && b[at] < 0x80 { // as most are
+		size = uint64(b[at])
+	} else if size, n = binary.Uvarint(b[at:]); n <= 0 {
+		return 0, 0, false
+	}
+	from = at + n
+	if size > uint64(len(b)-from) || uint64(from)+size > longest {
+		return 0, 0, false
+	}
+	return from, from + int(size), true
 }
 
 // fixed reads so many values of one size.

@@ -2,6 +2,8 @@ package store
 
 import (
 	"bytes"
+	"io"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -93,6 +95,45 @@ func TestNativeRowsAreRecognized(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAnswersInPieces: whatever pieces an answer comes in, and however often it must move to more room, its blocks are the same.
+func TestAnswersInPieces(t *testing.T) {
+	for _, of := range nativeTables() {
+		stored := inOrder(t, of, 1)
+		whole := bytes.Repeat(stored, 1+2*firstAnswer/(1+len(stored))) // moves at least once
+		want, err := of.nativeBlocks(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, piece := range []int{997, 64 << 10, firstAnswer, len(whole) + 1} {
+			var a answer
+			if err := a.read(&pieces{whole, piece}, of); err != nil {
+				t.Errorf("%s in pieces of %d: %v", of.name, piece, err)
+			}
+			if !bytes.Equal(a.bytes, whole) || !reflect.DeepEqual(a.blocks, want) {
+				t.Errorf("%s in pieces of %d: other rows", of.name, piece)
+			}
+			if of.rows > 0 && a.read(&pieces{whole[:len(whole)-1], piece}, of) == nil {
+				t.Errorf("%s in pieces of %d: it ends early, and nobody notices", of.name, piece)
+			}
+		}
+	}
+}
+
+// pieces reads so many bytes at a time.
+type pieces struct {
+	rest []byte
+	most int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, p.rest[:min(p.most, len(p.rest))])
+	p.rest = p.rest[n:]
+	return n, nil
 }
 
 // TestEveryChangedByteIsNoticed flips each byte of what the engine would return.

@@ -113,25 +113,24 @@ func (s *Store) native(ctx context.Context, a *answer, t *table, condition strin
 		return err
 	}
 	defer rows.Close()
-	if a.bytes, err = readAll(rows, a.bytes[:0]); err != nil {
-		return err
-	}
-	a.blocks, err = t.nativeBlocks(a.bytes)
-	return err
+	return a.read(rows, t)
 }
 
-// readAll appends everything to b.
-func readAll(from io.Reader, b []byte) ([]byte, error) {
-	b = slices.Grow(b, firstAnswer)
-	for {
-		if len(b) == cap(b) {
-			b = slices.Grow(b, len(b))
+// read takes a whole answer. Its blocks are looked through as they come, while they are in the processor's caches.
+func (a *answer) read(from io.Reader, t *table) error {
+	a.bytes, a.blocks = slices.Grow(a.bytes[:0], firstAnswer), nil
+	for known := 0; ; {
+		if len(a.bytes) == cap(a.bytes) {
+			a.bytes, a.blocks, known = slices.Grow(a.bytes, len(a.bytes)), nil, 0 // the blocks are elsewhere now
 		}
-		n, err := from.Read(b[len(b):cap(b)])
-		if b = b[:len(b)+n]; err == io.EOF {
-			return b, nil
-		} else if err != nil {
-			return b, err
+		n, failed := from.Read(a.bytes[len(a.bytes):cap(a.bytes)])
+		a.bytes = a.bytes[:len(a.bytes)+n]
+		if failed != nil && failed != io.EOF {
+			return failed
+		}
+		blocks, whole, err := t.wholeBlocks(a.blocks, a.bytes[known:])
+		if a.blocks, known = blocks, known+whole; failed == io.EOF {
+			return err
 		}
 	}
 }
