@@ -19,9 +19,9 @@ const (
 	maxStrikes = 4
 	// tidyBytes is how much delivered content may stay in the newest segment of an idle emitter.
 	tidyBytes = 64 << 10
-	// ageReserve is the part of its age, one in so many, that a batch has left when it is cut: time to wake up, to sign and to send it, so that it
-	// is on its way by its age on a busy machine too.
-	ageReserve = 10
+	// ageReserve is the part of its age, one in so many, that a batch has left when it is cut: time to wake up, to sign and to send it, and to wait
+	// its turn on a busy machine, so that the receipt comes about when the age is over.
+	ageReserve = 4
 	// ageSpread is the part of its age, one in so many, by which a batch may be cut earlier still.
 	ageSpread = 7
 	// A pushback is obeyed within these bounds.

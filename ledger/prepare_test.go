@@ -65,3 +65,27 @@ func TestFullBlockIsHandedOverAtOnce(t *testing.T) {
 		t.Errorf("the end of a backlog is cut after %s, want %s; while messages keep coming after %s", b.apart, w.cfg.BlockAge, b.age)
 	}
 }
+
+// TestCalmBlocksTakeTheirTime: as long as messages keep coming and the store is fast; not the end of what came, nor a backlog.
+func TestCalmBlocksTakeTheirTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			name  string
+			full  bool
+			quiet time.Duration // since the last message
+			took  time.Duration // the block before
+			want  bool
+		}{
+			{"messages keep coming", false, blockIdle - 1, calmTime, true},
+			{"none comes any more", false, blockIdle, calmTime, false},
+			{"the store is slow", false, 0, calmTime + 1, false},
+			{"a backlog", true, 0, 0, false},
+		} {
+			w, b := new(writer), &builder{last: time.Now().Add(-c.quiet)}
+			w.took.Store(int64(c.took))
+			if got := w.calm(b, c.full); got != c.want {
+				t.Errorf("%s: %v", c.name, got)
+			}
+		}
+	})
+}

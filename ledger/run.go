@@ -326,6 +326,9 @@ func (w *writer) hand(ctx context.Context, b *builder, cuts chan<- *cut) error {
 		return err
 	}
 	c := b.cut
+	if w.calm(b, full) {
+		c.block.OneByOne()
+	}
 	if c.block.Events() > 0 {
 		w.rows = c.last
 	}
@@ -341,6 +344,11 @@ func (w *writer) hand(ctx context.Context, b *builder, cuts chan<- *cut) error {
 	}
 	b.begin(w.block(w.rows+1), time.Now())
 	return nil
+}
+
+// calm reports whether a block may take its time: messages keep coming, and the store is fast enough for more of them.
+func (w *writer) calm(b *builder, full bool) bool {
+	return !full && time.Since(b.last) < blockIdle && time.Duration(w.took.Load()) <= calmTime
 }
 
 // blockAge is how long the next block collects: as configured while the store is fast, so many times the last block's time when it is not.

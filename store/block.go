@@ -34,6 +34,7 @@ type Block struct {
 	inner  uint64 // first message of the one of the writer's blocks that is open, see Mark
 	ends   []Head
 	size   int
+	slow   bool // see OneByOne
 	loader loader
 }
 
@@ -101,8 +102,12 @@ func (b *Block) Reset(first uint64) {
 		t.reset()
 	}
 	b.state.reset()
-	b.First, b.Last, b.inner, b.ends, b.size = first, first, first, b.ends[:0], 0
+	b.First, b.Last, b.inner, b.ends, b.size, b.slow = first, first, first, b.ends[:0], 0, false
 }
+
+// OneByOne has Insert write one table of the block after the other, instead of several at once: it takes longer and leaves
+// processors to others meanwhile.
+func (b *Block) OneByOne() { b.slow = true }
 
 // Events is the number of leaves in the block.
 func (b *Block) Events() int { return b.leaves.rows }

@@ -31,3 +31,15 @@ func addForgotten(b *store.Block, f *store.Folded, gone chan<- bool) {
 	b.Add(f)
 	runtime.AddCleanup(f, func(gone chan<- bool) { close(gone) }, gone)
 }
+
+// TestOneByOne holds for one block, and not for the next in its memory.
+func TestOneByOne(t *testing.T) {
+	b := store.NewBlock(1)
+	several := b.AtOnce()
+	b.OneByOne()
+	one := b.AtOnce()
+	b.Reset(2)
+	if again := b.AtOnce(); several <= 1 || one != 1 || again != several {
+		t.Errorf("%d tables at once, then %d, then %d", several, one, again)
+	}
+}

@@ -31,3 +31,6 @@ func (b *Block) Append() error {
 	}
 	return nil
 }
+
+// AtOnce is how many of its tables Insert writes at once.
+func (b *Block) AtOnce() int { return b.atOnce() }

@@ -96,7 +96,7 @@ func (s *Store) there(ctx context.Context, b *Block) (map[string]uint64, error) 
 // out: they are one part, so all of them are there.
 func (s *Store) insertTables(ctx context.Context, b *Block, there map[string]uint64, number int) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(insertsAtOnce)
+	group.SetLimit(b.atOnce())
 	var encoding error
 	for _, t := range b.tables() {
 		if t.rows == 0 || there[t.name] > 0 || ctx.Err() != nil {
@@ -113,6 +113,14 @@ func (s *Store) insertTables(ctx context.Context, b *Block, there map[string]uin
 		return err
 	}
 	return encoding
+}
+
+// atOnce is how many of the block's tables are written at once.
+func (b *Block) atOnce() int {
+	if b.slow {
+		return 1
+	}
+	return insertsAtOnce
 }
 
 // sender returns what sends a table's rows: to the engine as they are, to a

@@ -177,11 +177,14 @@ func (b *bench) sustained(ctx context.Context, s *system.Server, f *system.Fleet
 	r.lagP50, r.lagMost = append(r.lagP50, report.Median(got.Lags)), append(r.lagMost, report.Percentile(got.Lags, 100))
 	r.notes["sustained"] = got.Work.String()
 	b.say("sustained: %.0f events/s, lag p50 %.2f s, most %.2f s (%s)", got.PerSecond, last(r.lagP50), last(r.lagMost), got.Work)
+	if err := settle(ctx, s, f); err != nil {
+		return err
+	}
 	if b.wants("latency") {
 		b.fail("latency", b.latency(ctx, f, got.PerSecond/2))
-	}
-	if err := errors.Join(f.Flush(ctx), s.AwaitCommitted(ctx), s.AwaitRest(ctx)); err != nil {
-		return err
+		if err := settle(ctx, s, f); err != nil {
+			return err
+		}
 	}
 	status, err := s.Status(ctx)
 	if err != nil {
@@ -195,6 +198,11 @@ func (b *bench) sustained(ctx context.Context, s *system.Server, f *system.Fleet
 		b.fail("start", b.restart(ctx, s, f))
 	}
 	return nil
+}
+
+// settle waits until all is committed and the server is at rest.
+func settle(ctx context.Context, s *system.Server, f *system.Fleet) error {
+	return errors.Join(f.Flush(ctx), s.AwaitCommitted(ctx), s.AwaitRest(ctx))
 }
 
 // latency measures receipts at a rate. The bound is that of the disk right now, beyond the age of a batch.

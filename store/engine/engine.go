@@ -223,6 +223,7 @@ func (e *Engine) connect(cfg Config) error {
 	}
 	e.hello, err = first.identity()
 	go e.yieldThreads()
+	go e.writeMerges(cfg.Path)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -13,13 +14,9 @@ const (
 	// in the working directory, and fail on one that is not its own.
 	configName = "engine.xml"
 
-	// mergeThreads merge parts in the background. The engine's own sixteen
-	// would crowd out inserts and reads on a small machine; each merges two
-	// parts at a time.
-	mergeThreads = 4
-	// freeMergeSlots must be free for mutations and large merges to start; it
-	// must be less than twice mergeThreads.
-	freeMergeSlots = 2
+	// mostMergeThreads merge parts in the background on a large machine, half as many as processors on a smaller one: all of a
+	// merge is work that nobody waits for, and who has a processor keeps it for some milliseconds. Each merges two parts at a time.
+	mostMergeThreads = 4
 	// keepFree is how many bytes of the disk the engine leaves free: below it
 	// inserts fail and merges do not begin. A merge that meets the end of the disk
 	// does not fail: it leaves a part of empty files, which is found broken at the
@@ -35,7 +32,7 @@ const (
 // returns, and a merged one before those that it replaces are removed, which
 // the library does at once (old_parts_lifetime is 0 in it).
 func serverConfig(cfg Config) string {
-	b, fsync := new(strings.Builder), 1
+	b, fsync, threads := new(strings.Builder), 1, mergeThreads(runtime.NumCPU())
 	if cfg.NoSync {
 		fsync = 0
 	}
@@ -48,7 +45,7 @@ func serverConfig(cfg Config) string {
 		{"mark_cache_size", cfg.MaxMemory / cacheShare},
 		{"index_mark_cache_size", cfg.MaxMemory / cacheShare},
 		{"primary_index_cache_size", cfg.MaxMemory / cacheShare},
-		{"background_pool_size", mergeThreads},
+		{"background_pool_size", threads},
 	} {
 		fmt.Fprintf(b, "  <%s>%d</%s>\n", s.name, s.value, s.name)
 	}
@@ -64,9 +61,12 @@ func serverConfig(cfg Config) string {
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>%[1]d</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
   </merge_tree>
 </clickhouse>
-`, freeMergeSlots, fsync, keepFree)
+`, max(1, threads/2), fsync, keepFree)
 	return b.String()
 }
+
+// mergeThreads is for a machine with so many processors.
+func mergeThreads(processors int) int64 { return int64(min(max(1, processors/2), mostMergeThreads)) }
 
 // arguments writes the configuration and returns the engine's command line.
 func arguments(cfg Config) ([]string, error) {
