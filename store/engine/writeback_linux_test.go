@@ -7,32 +7,25 @@ import (
 	"testing"
 )
 
-// TestForMerging: large files of parts that are being merged, and nothing else. A path with the signs of a pattern is a path.
+// TestForMerging: the large files of a part, and neither small ones nor folders. A part that is gone has none.
 func TestForMerging(t *testing.T) {
-	path := t.TempDir()
-	table := filepath.Join(path, "store", "0ab", "0abc-uuid")
-	large, small := make([]byte, writebackLeast), make([]byte, writebackLeast-1)
-	for name, data := range map[string][]byte{
-		"tmp_merge_all_1_9_1/a.bin":           large,
-		"tmp_merge_all_1_9_1/small.bin":       small,
-		"tmp_merge_all_1_9_1/folder.bin/a":    large,
-		"tmp_merge_all_10_12_1/b.bin":         large,
-		"tmp_insert_all_13_13_0/inserted.bin": large,
-		"all_14_14_0/there.bin":               large,
-	} {
-		name = filepath.Join(table, name)
+	part := filepath.Join(t.TempDir(), "tmp_merge_all_1_9_1")
+	for name, size := range map[string]int64{"a.bin": writebackLeast, "b.bin": writebackLeast + 1, "small.bin": writebackLeast - 1, "folder.bin/a": writebackLeast} {
+		name = filepath.Join(part, name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(name, data, 0o600); err != nil {
+		if err := os.WriteFile(name, make([]byte, size), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var got []string
-	forMerging(path, func(f *os.File) {
+	note := func(f *os.File) {
 		startWriting(f)
 		got = append(got, filepath.Base(f.Name()))
-	})
+	}
+	forMerging(part, note)
+	forMerging(part+"-gone", note)
 	slices.Sort(got)
 	if want := []string{"a.bin", "b.bin"}; !slices.Equal(got, want) {
 		t.Errorf("%v, not %v", got, want)
