@@ -137,6 +137,15 @@ func TestForeignConfigurationIsNotRead(t *testing.T) {
 	}
 }
 
+// Of the two merges that one thread does at a time, one is left to small parts.
+func TestOneMergeIsLeftToSmallParts(t *testing.T) {
+	db := connect(t)
+	got := one[string](t, db, "SELECT toString(groupArray((name, value))) FROM (SELECT name, value FROM system.merge_tree_settings WHERE name LIKE 'number_of_free_entries%' ORDER BY name)")
+	if want := "('number_of_free_entries_in_pool_to_lower_max_size_of_merge','2')"; !strings.Contains(got, want) {
+		t.Errorf("%s is not in %s", want, got)
+	}
+}
+
 func TestPing(t *testing.T) {
 	db := connect(t)
 	if err := db.Ping(context.Background()); err != nil {

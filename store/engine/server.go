@@ -17,6 +17,9 @@ const (
 	// mostMergeThreads merge parts in the background on a large machine, half as many as processors on a smaller one: all of a
 	// merge is work that nobody waits for, and who has a processor keeps it for some milliseconds. Each merges two parts at a time.
 	mostMergeThreads = 4
+	// smallMergeSlots is how many merges at a time must be possible yet for one of any size to begin: with one fewer it is some hundred
+	// megabytes at most, so that the parts of new blocks do not wait for hours behind the largest.
+	smallMergeSlots = 2
 	// keepFree is how many bytes of the disk the engine leaves free: below it
 	// inserts fail and merges do not begin. A merge that meets the end of the disk
 	// does not fail: it leaves a part of empty files, which is found broken at the
@@ -57,11 +60,11 @@ func serverConfig(cfg Config) string {
     <fsync_part_directory>%[2]d</fsync_part_directory>
     <min_rows_to_fsync_after_merge>%[2]d</min_rows_to_fsync_after_merge>
     <number_of_free_entries_in_pool_to_execute_mutation>%[1]d</number_of_free_entries_in_pool_to_execute_mutation>
-    <number_of_free_entries_in_pool_to_lower_max_size_of_merge>%[1]d</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
+    <number_of_free_entries_in_pool_to_lower_max_size_of_merge>%[4]d</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>%[1]d</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
   </merge_tree>
 </clickhouse>
-`, max(1, threads/2), fsync, keepFree)
+`, max(1, threads/2), fsync, keepFree, smallMergeSlots)
 	return b.String()
 }
 
