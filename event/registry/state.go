@@ -219,7 +219,8 @@ func (s *State) Keys() []Key {
 	return slices.SortedFunc(maps.Values(s.keys), func(a, b Key) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 }
 
-// ExportKeys are all keys that sign what is exported or did, in the order of the log: the log key first. There are none before genesis.
+// ExportKeys are all keys that sign what is exported or did, in the order of the log: the log key first, the one in force last, also where
+// many were applied under one index, as admission does, which does not know a leaf's. There are none before genesis.
 func (s *State) ExportKeys() []ExportKey {
 	if s.genesis == nil {
 		return nil
@@ -229,7 +230,9 @@ func (s *State) ExportKeys() []ExportKey {
 	for _, k := range s.exports {
 		list = append(list, k)
 	}
-	slices.SortFunc(list, func(a, b ExportKey) int { return cmp.Compare(a.From, b.From) })
+	slices.SortFunc(list, func(a, b ExportKey) int {
+		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), bytes.Compare(a.ID[:], b.ID[:]))
+	})
 	if len(list) > 1 {
 		list[0].To = list[1].From
 	}
